@@ -1,0 +1,86 @@
+import { basename, resolve } from 'node:path';
+import { Args, Flags } from '@oclif/core';
+import { ChassisError, type Mount, type Source } from '../../manager/control/api.js';
+import { BaseCommand } from '../support/base-command.js';
+import { attachedText } from '../support/mounts-text.js';
+
+const MEMORY = 'mem:';
+
+export default class Attach extends BaseCommand {
+  static override strict = false;
+  static override summary = 'Plug directories into the running VM, each as a PCI function of its own.';
+  static override description =
+    "Done when the VMM has the device; prints the command that mounts it in the guest. Several directories share one slot " +
+    `as a multi-function card and arrive together. "${MEMORY}" in place of a directory is a fresh file system in memory. ` +
+    'Without a VM the mounts wait, and are there when it boots.';
+  static override examples = [
+    '<%= config.bin %> attach ~/src',
+    '<%= config.bin %> attach ~/src --tag work --read-only',
+    '<%= config.bin %> attach ~/src ~/data --tag src --tag data --slot 3',
+    `<%= config.bin %> attach ${MEMORY} --tag scratch`,
+    "<%= config.bin %> attach ~/src --json | jq -r '.mounts[0].mountCommand'",
+  ];
+  static override args = {
+    DIR: Args.string({ description: `A directory of this machine, or "${MEMORY}"; several may follow`, required: true }),
+  };
+  static override flags = {
+    tag: Flags.string({
+      char: 't',
+      description: "What the guest calls it; one for each directory, in order [default: the directory's name]",
+      multiple: true,
+    }),
+    'read-only': Flags.boolean({ char: 'r', description: 'The guest cannot change anything' }),
+    chassis: Flags.string({ char: 'c', description: 'The chassis; needless where there is only one' }),
+    slot: Flags.integer({ description: 'The slot, from 1 [default: the first free one]', min: 1, max: 64 }),
+    function: Flags.integer({
+      description: 'The function of the first directory; other than 0, it waits for function 0',
+      min: 0,
+      max: 7,
+    }),
+    permanent: Flags.boolean({
+      description: 'Promise not to detach while the VM runs: faster interrupts where the VMM could not unplug them',
+    }),
+    timeout: Flags.integer({ description: 'Seconds to wait for the VMM', default: 30, min: 1 }),
+  };
+
+  async run(): Promise<{ mounts: Mount[]; durationMs: number }> {
+    const { argv, flags } = await this.parse(Attach);
+    const sources = (argv as string[]).map(sourceOf);
+    const tags = tagsFor(sources, flags.tag ?? []);
+    const chassis = await this.chassisName(flags.chassis);
+    const started = performance.now();
+    const mounts = await (
+      await this.client()
+    ).attach(chassis, {
+      mounts: sources.map((source, i) => ({ source, tag: tags[i], readOnly: flags['read-only'] })),
+      slot: flags.slot,
+      function: flags.function,
+      permanent: flags.permanent,
+      timeoutMs: flags.timeout * 1000,
+    });
+    const durationMs = performance.now() - started;
+    for (const mount of mounts) this.log(attachedText(mount));
+    return { mounts, durationMs };
+  }
+}
+
+function sourceOf(argument: string): Source {
+  return argument === MEMORY ? { type: 'memory' } : { type: 'directory', path: resolve(argument) };
+}
+
+/** A tag for each source: those given, in order, then the directories' own names. */
+function tagsFor(sources: readonly Source[], given: readonly string[]): string[] {
+  if (given.length > sources.length) {
+    throw new ChassisError('BAD_REQUEST', `${given.length} tags for ${sources.length} directories`);
+  }
+  return sources.map((source, i) => {
+    if (i < given.length) return given[i];
+    const name = source.type === 'directory' ? basename(source.path) : '';
+    if (name !== '') return name;
+    throw new ChassisError(
+      'TAG_INVALID',
+      `${source.type === 'memory' ? MEMORY : source.path} has no name to use as its tag`,
+      'give it one with --tag',
+    );
+  });
+}

@@ -1,0 +1,30 @@
+import { Args, Flags } from '@oclif/core';
+import type { Chassis } from '../../manager/control/api.js';
+import { BaseCommand } from '../support/base-command.js';
+
+export default class Create extends BaseCommand {
+  static override summary = 'Create a chassis: the hot-plug slots of one VM.';
+  static override examples = [
+    '<%= config.bin %> create dev',
+    '<%= config.bin %> create dev --slots 16',
+    '<%= config.bin %> create dev --json',
+  ];
+  static override args = {
+    name: Args.string({ description: 'Lower-case letters, digits and dashes, 32 at most', required: true }),
+  };
+  static override flags = {
+    slots: Flags.integer({
+      description: 'Hot-plug slots, 8 functions each; fixed once a VM runs',
+      default: 8,
+      min: 1,
+      max: 64,
+    }),
+  };
+
+  async run(): Promise<Chassis> {
+    const { args, flags } = await this.parse(Create);
+    const chassis = await (await this.client()).createChassis({ name: args.name, slots: flags.slots });
+    this.log(`chassis ${chassis.name}: ${chassis.slots} slots\n  boot a VM on it: chassis run --help`);
+    return chassis;
+  }
+}

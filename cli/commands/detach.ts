@@ -1,0 +1,34 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../support/base-command.js';
+
+export default class Detach extends BaseCommand {
+  static override summary = 'Pull a mount out of the VM.';
+  static override description =
+    'Done when the VMM has confirmed. Unmount it in the guest first: a mount in use is refused, since a Linux guest would ' +
+    'never let go of it. Nothing else is removed: a mount that shares its slot needs --slot, which takes the whole slot.';
+  static override examples = [
+    '<%= config.bin %> detach work',
+    '<%= config.bin %> detach work --slot',
+    '<%= config.bin %> detach work --json',
+  ];
+  static override args = { TAG: Args.string({ description: 'The tag it was attached under', required: true }) };
+  static override flags = {
+    chassis: Flags.string({ char: 'c', description: 'The chassis; needless where there is only one' }),
+    slot: Flags.boolean({ description: 'Let everything in the same slot go with it' }),
+    force: Flags.boolean({
+      description: 'Even where the guest has it mounted: its open files fail, and its slot may stay unusable',
+    }),
+    timeout: Flags.integer({ description: 'Seconds to wait for the guest', default: 30, min: 1 }),
+  };
+
+  async run(): Promise<{ detached: string[]; durationMs: number }> {
+    const { args, flags } = await this.parse(Detach);
+    const chassis = await this.chassisName(flags.chassis);
+    const started = performance.now();
+    const detached = await (
+      await this.client()
+    ).detach(chassis, args.TAG, { slot: flags.slot, force: flags.force, timeoutMs: flags.timeout * 1000 });
+    for (const tag of detached) this.log(`${tag} is unplugged`);
+    return { detached, durationMs: performance.now() - started };
+  }
+}

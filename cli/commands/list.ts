@@ -1,0 +1,27 @@
+import type { Chassis } from '../../manager/control/api.js';
+import { BaseCommand } from '../support/base-command.js';
+import { table } from '../support/mounts-text.js';
+
+export default class List extends BaseCommand {
+  static override summary = 'List the chassis.';
+  static override aliases = ['ls'];
+  static override examples = ['<%= config.bin %> list', '<%= config.bin %> list --json'];
+
+  async run(): Promise<{ chassis: Chassis[] }> {
+    await this.parse(List);
+    const chassis = await (await this.client()).listChassis();
+    const rows = chassis.map((one) => [
+      one.name,
+      `${one.slotsFree} of ${one.slots}`,
+      String(one.mounts.length),
+      one.vmm ? `${one.vmm.type} ${one.vmm.version}` : 'none',
+      one.deviceProcess.state,
+    ]);
+    this.log(
+      rows.length > 0
+        ? table(['NAME', 'SLOTS FREE', 'MOUNTS', 'VM', 'DEVICES'], rows)
+        : 'no chassis; make one: chassis create dev',
+    );
+    return { chassis };
+  }
+}

@@ -1,0 +1,19 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../support/base-command.js';
+
+export default class Remove extends BaseCommand {
+  static override summary = 'Remove a chassis and end its device process.';
+  static override aliases = ['rm'];
+  static override examples = ['<%= config.bin %> remove dev', '<%= config.bin %> remove dev --force'];
+  static override args = { name: Args.string({ description: 'The chassis', required: true }) };
+  static override flags = {
+    force: Flags.boolean({ description: 'Also where it has mounts: the guest loses them at once' }),
+  };
+
+  async run(): Promise<{ removed: string }> {
+    const { args, flags } = await this.parse(Remove);
+    await (await this.client()).removeChassis(args.name, { force: flags.force });
+    this.log(`chassis ${args.name} is gone`);
+    return { removed: args.name };
+  }
+}

@@ -1,0 +1,64 @@
+import { accessSync, constants } from 'node:fs';
+import { Flags } from '@oclif/core';
+import { execa } from 'execa';
+import { BaseCommand } from '../support/base-command.js';
+import { requireQemu } from '../support/qemu-version.js';
+
+export default class Run extends BaseCommand {
+  static override strict = false;
+  static override enableJsonFlag = false;
+  static override summary = 'Boot a QEMU that is wired to a chassis, in the foreground.';
+  static override description =
+    "The serial console is this terminal (leave with Ctrl-A X). The exit code is QEMU's. Everything after -- goes to QEMU as it is.";
+  static override examples = [
+    '<%= config.bin %> run --disk debian.qcow2',
+    '<%= config.bin %> run --kernel vmlinuz --initrd initrd.img --append "console=ttyS0"',
+    '<%= config.bin %> run --disk debian.qcow2 --memory 4096 --cpus 4 -- -nic user,model=virtio-net-pci',
+  ];
+  static override flags = {
+    chassis: Flags.string({ char: 'c', description: 'The chassis; needless where there is only one' }),
+    qemu: Flags.string({
+      description: 'The QEMU to run, 10.1 or later',
+      env: 'CHASSIS_QEMU',
+      default: 'qemu-system-x86_64',
+    }),
+    memory: Flags.integer({ char: 'm', description: "The guest's memory in MiB", default: 1024, min: 64 }),
+    cpus: Flags.integer({ description: 'Virtual CPUs', default: 1, min: 1 }),
+    accel: Flags.string({ description: 'QEMU accelerator [default: kvm where /dev/kvm can be used, else tcg]' }),
+    kernel: Flags.file({ description: 'Boot this kernel', exists: true }),
+    initrd: Flags.file({ description: 'With this initial RAM disk', exists: true, dependsOn: ['kernel'] }),
+    append: Flags.string({ description: 'And this kernel command line', dependsOn: ['kernel'] }),
+    disk: Flags.file({ description: 'A disk image, as a virtio disk; may be repeated', exists: true, multiple: true }),
+  };
+
+  async run(): Promise<void> {
+    const { argv, flags } = await this.parse(Run);
+    await requireQemu(flags.qemu);
+    const name = await this.chassisName(flags.chassis);
+    const { args } = await (await this.client()).qemuArgs(name, { memoryMiB: flags.memory });
+    const boot = [
+      ...['-accel', flags.accel ?? (kvmUsable() ? 'kvm' : 'tcg'), '-smp', String(flags.cpus)],
+      ...(flags.kernel === undefined ? [] : ['-kernel', flags.kernel]),
+      ...(flags.initrd === undefined ? [] : ['-initrd', flags.initrd]),
+      ...(flags.append === undefined ? [] : ['-append', flags.append]),
+      ...(flags.disk ?? []).flatMap((file) => ['-drive', `file=${file.replaceAll(',', ',,')},if=virtio`]),
+    ];
+    const qemu = execa(flags.qemu, [...args, ...boot, '-nographic', ...(argv as string[])], {
+      stdio: 'inherit',
+      reject: false,
+    });
+    process.on('SIGINT', () => undefined);
+    process.on('SIGTERM', () => void qemu.kill('SIGTERM'));
+    const { exitCode } = await qemu;
+    this.exit(exitCode ?? 1);
+  }
+}
+
+function kvmUsable(): boolean {
+  try {
+    accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

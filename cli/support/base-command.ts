@@ -1,0 +1,63 @@
+import { Command, Flags, type Interfaces } from '@oclif/core';
+import { ChassisError } from '../../manager/control/api.js';
+import { ChassisClient } from '../../manager/control/client.js';
+import { resolveStateDirectory } from '../../manager/control/state-directory.js';
+import { ExitCode, exitCodes } from './exit-codes.js';
+
+/** What every command shares: the state directory, `--json`, the daemon's client, and errors that become exit codes. */
+export abstract class BaseCommand extends Command {
+  static override enableJsonFlag = true;
+  static override baseFlags: Interfaces.FlagInput = {
+    dir: Flags.directory({
+      description: "The daemon's state directory [default: $CHASSIS_DIR or the user's run-time directory]",
+      env: 'CHASSIS_DIR',
+      helpGroup: 'GLOBAL',
+    }),
+  };
+
+  private connection: ChassisClient | undefined;
+
+  /** The client of the daemon that `--dir` names. */
+  protected async client(): Promise<ChassisClient> {
+    this.connection ??= ChassisClient.forStateDirectory(await this.stateDirectory());
+    return this.connection;
+  }
+
+  protected async stateDirectory(): Promise<string> {
+    const { flags } = await this.parse(this.ctor as typeof BaseCommand);
+    return resolveStateDirectory((flags as { dir?: string }).dir);
+  }
+
+  /** The chassis named, or the only one there is. */
+  protected async chassisName(named: string | undefined): Promise<string> {
+    if (named !== undefined) return named;
+    const all = await (await this.client()).listChassis();
+    if (all.length === 1) return all[0].name;
+    if (all.length === 0) {
+      throw new ChassisError('NO_CHASSIS', 'there is no chassis yet', 'make one first: chassis create dev');
+    }
+    const names = all.map(({ name }) => name).join(', ');
+    throw new ChassisError('BAD_REQUEST', `there are several chassis: ${names}`, 'name one with --chassis');
+  }
+
+  protected override async catch(error: Error & { exitCode?: number }): Promise<unknown> {
+    if (error instanceof ChassisError) {
+      const { message, suggestion, code } = error;
+      const exit = exitCodes[code];
+      const shown = Object.assign(new Error(message), {
+        code,
+        suggestions: suggestion === undefined ? undefined : [suggestion],
+        oclif: { exit },
+      });
+      shown.name = 'Error';
+      return super.catch(shown as never);
+    }
+    return super.catch(error as never);
+  }
+
+  /** With `--json`, an error is `{"error": {"code", "message", "suggestion"}}` on standard output. */
+  protected override toErrorJson(error: unknown): unknown {
+    const { code, message, suggestions } = error as { code?: string; message: string; suggestions?: string[] };
+    return { error: { code: code ?? 'USAGE', message, suggestion: suggestions?.[0] } };
+  }
+}

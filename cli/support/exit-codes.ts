@@ -1,0 +1,48 @@
+import type { ErrorCode } from '../../manager/control/api.js';
+
+/** Exit codes of every command. Scripts rely on them; the README lists them. */
+export const ExitCode = {
+  OK: 0,
+  /** A bug, or an error of the system that has no code of its own. */
+  UNEXPECTED: 1,
+  /** The command line or a value on it is wrong. */
+  USAGE: 2,
+  /** No daemon answers. */
+  NO_DAEMON: 3,
+  /** What was named does not exist. */
+  NOT_FOUND: 4,
+  /** What was asked for is in use, taken, or would take something else along. */
+  CONFLICT: 5,
+  /** The VMM is unsuitable, refused, or went away. */
+  VMM: 6,
+  /** The guest or the VMM did not answer in time. */
+  TIMEOUT: 7,
+} as const;
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+
+export const exitCodes: Record<ErrorCode, ExitCode> = {
+  BAD_REQUEST: ExitCode.USAGE,
+  NO_DAEMON: ExitCode.NO_DAEMON,
+  NO_CHASSIS: ExitCode.NOT_FOUND,
+  NO_MOUNT: ExitCode.NOT_FOUND,
+  CHASSIS_EXISTS: ExitCode.CONFLICT,
+  CHASSIS_IN_USE: ExitCode.CONFLICT,
+  TAG_IN_USE: ExitCode.CONFLICT,
+  SLOT_TAKEN: ExitCode.CONFLICT,
+  SLOT_UNKNOWN: ExitCode.NOT_FOUND,
+  NO_SLOT_FREE: ExitCode.CONFLICT,
+  SLOT_SHARED: ExitCode.CONFLICT,
+  MOUNT_BUSY: ExitCode.CONFLICT,
+  MOUNT_PERMANENT: ExitCode.CONFLICT,
+  SOURCE_MISSING: ExitCode.NOT_FOUND,
+  SOURCE_NOT_DIRECTORY: ExitCode.USAGE,
+  SOURCE_UNREADABLE: ExitCode.USAGE,
+  TAG_INVALID: ExitCode.USAGE,
+  VMM_UNSUITABLE: ExitCode.VMM,
+  VMM_REFUSED: ExitCode.VMM,
+  VMM_GONE: ExitCode.VMM,
+  GUEST_TIMEOUT: ExitCode.TIMEOUT,
+  DEVICE_PROCESS_LOST: ExitCode.UNEXPECTED,
+  STATE_UNWRITABLE: ExitCode.UNEXPECTED,
+  INTERNAL: ExitCode.UNEXPECTED,
+};

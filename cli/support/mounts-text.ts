@@ -1,0 +1,44 @@
+import type { Mount } from '../../manager/control/api.js';
+
+/** What a mount shows, as the user typed it. */
+export function sourceText(source: Mount['source']): string {
+  return source.type === 'memory' ? 'mem:' : source.path;
+}
+
+/** Rows under headings, columns padded, no trailing blanks. */
+export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = headings.map((heading, i) => Math.max(heading.length, ...rows.map((row) => row[i].length)));
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, i) => cell.padEnd(widths[i]))
+      .join('  ')
+      .trimEnd();
+  return [line(headings), ...rows.map(line)].join('\n');
+}
+
+export function mountsTable(mounts: readonly Mount[]): string {
+  return table(
+    ['TAG', 'SOURCE', 'ACCESS', 'SLOT', 'FUNCTION', 'STATE', 'KICKS', 'INTERRUPTS', 'REQUESTS'],
+    mounts.map((mount) => [
+      mount.tag,
+      sourceText(mount.source),
+      mount.readOnly ? 'ro' : 'rw',
+      String(mount.slot),
+      String(mount.function),
+      mount.state,
+      String(mount.counters?.kicks ?? '-'),
+      String(mount.counters?.interrupts ?? '-'),
+      String(mount.counters?.requests ?? '-'),
+    ]),
+  );
+}
+
+/** One line on where a mount is now, and the way to it from the guest. */
+export function attachedText(mount: Mount): string {
+  const place = `slot ${mount.slot}, function ${mount.function}`;
+  const state =
+    mount.state === 'parked'
+      ? `${mount.tag} waits in ${place}: it is plugged in once a VM runs and function 0 of the slot is there`
+      : `${mount.tag} is plugged into ${place}`;
+  return `${state}\n  in the guest: ${mount.mountCommand}`;
+}

@@ -1,0 +1,278 @@
+/**
+ * What the 9p server needs of a file system: one small interface, for the host's directories and for anything written in
+ * JavaScript. `FsNode` and `OpenFile` are base classes that answer EOPNOTSUPP (or EROFS), so that a file system implements
+ * what it has. An answer is a result, or a negative errno number; a method may answer at once or with a promise of the same.
+ * Promises resolve to failures rather than reject: a rejection is a bug, which the server answers with EIO and reports.
+ *
+ * Concurrency: the server runs operations of different fids at the same time; it never uses a node or file after
+ * `release` or `close`, and it lets a call under way finish before it calls those.
+ */
+import { Errno, type Failure } from '../../errno.js';
+import type { IoVector } from '../../io-vector.js';
+
+export type MaybePromise<T> = T | Promise<T>;
+
+/**
+ * A file name, link target or xattr name as raw bytes, one character (U+0000 to U+00FF) a byte: immutable, comparable,
+ * a map's key. Names of directory entries hold no '/' or NUL and are neither '', '.' nor '..': the server has seen to it.
+ */
+export type ByteString = string;
+
+/** `st_mode` bits (Linux, `stat(2)`). */
+export const FileMode = {
+  S_IFMT: 0o170000,
+  S_IFSOCK: 0o140000,
+  S_IFLNK: 0o120000,
+  S_IFREG: 0o100000,
+  S_IFBLK: 0o060000,
+  S_IFDIR: 0o040000,
+  S_IFCHR: 0o020000,
+  S_IFIFO: 0o010000,
+  S_ISUID: 0o4000,
+  S_ISGID: 0o2000,
+  S_ISVTX: 0o1000,
+} as const;
+
+/** Open flags as Linux's 9P2000.L client sends them (`P9_DOTL_*`, generic Linux values in octal). */
+export const OpenFlag = {
+  O_RDONLY: 0o0,
+  O_WRONLY: 0o1,
+  O_RDWR: 0o2,
+  O_ACCMODE: 0o3,
+  O_CREAT: 0o100,
+  O_EXCL: 0o200,
+  O_NOCTTY: 0o400,
+  O_TRUNC: 0o1000,
+  O_APPEND: 0o2000,
+  O_NONBLOCK: 0o4000,
+  O_DSYNC: 0o10000,
+  O_DIRECT: 0o40000,
+  O_LARGEFILE: 0o100000,
+  O_DIRECTORY: 0o200000,
+  O_NOFOLLOW: 0o400000,
+  O_NOATIME: 0o1000000,
+  O_SYNC: 0o4000000,
+} as const;
+
+/** `stat(2)` of a node. A caller-owned object that `getattr` fills in. */
+export class Attributes {
+  mode = 0;
+  uid = 0;
+  gid = 0;
+  nlink = 0;
+  /** Device number of a device node, in glibc's 64-bit encoding, which fits 2^53 for all that Linux makes. */
+  rdev = 0;
+  sizeBytes = 0;
+  blockSizeBytes = 4096;
+  /** In units of 512 bytes. */
+  blocks = 0;
+  atimeSeconds = 0;
+  atimeNanoseconds = 0;
+  mtimeSeconds = 0;
+  mtimeNanoseconds = 0;
+  ctimeSeconds = 0;
+  ctimeNanoseconds = 0;
+  /** The inode number in two halves: all 64 bits are in use on some file systems. */
+  inodeLow = 0;
+  inodeHigh = 0;
+  /** The device that the inode number belongs to, so that an export may span file systems. */
+  device = 0;
+}
+
+/** Which fields of `AttributeChanges` apply: the valid mask of Tsetattr, verbatim. */
+export const SetAttr = {
+  P9_ATTR_MODE: 1 << 0,
+  P9_ATTR_UID: 1 << 1,
+  P9_ATTR_GID: 1 << 2,
+  P9_ATTR_SIZE: 1 << 3,
+  P9_ATTR_ATIME: 1 << 4,
+  P9_ATTR_MTIME: 1 << 5,
+  P9_ATTR_CTIME: 1 << 6,
+  /** With it the time is the one given; without it, now. */
+  P9_ATTR_ATIME_SET: 1 << 7,
+  P9_ATTR_MTIME_SET: 1 << 8,
+} as const;
+
+export interface AttributeChanges {
+  valid: number;
+  mode: number;
+  uid: number;
+  gid: number;
+  sizeBytes: number;
+  atimeSeconds: number;
+  atimeNanoseconds: number;
+  mtimeSeconds: number;
+  mtimeNanoseconds: number;
+}
+
+/** `statfs(2)`. Counts beyond 2^53 are clamped by the file system. */
+export class FileSystemStatistics {
+  type = 0;
+  blockSizeBytes = 4096;
+  blocks = 0;
+  blocksFree = 0;
+  blocksAvailable = 0;
+  files = 0;
+  filesFree = 0;
+  /** 64 bits in two halves. */
+  idLow = 0;
+  idHigh = 0;
+  nameLengthBytes = 255;
+}
+
+/** Who a new file belongs to. A file system that cannot give files away makes them its own user's. */
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** The answer of `create`: the node and the file opened on it. */
+export interface Created {
+  readonly node: FsNode;
+  readonly file: OpenFile;
+}
+
+/** Takes directory entries; answers false, without taking this one, once it is full. */
+export interface DirectorySink {
+  /**
+   * `cookie` is the position after this entry: `readdir` given it goes on with the next. `type` is the `d_type` (DT_*).
+   */
+  entry(name: ByteString, inodeLow: number, inodeHigh: number, type: number, cookie: number): boolean;
+}
+
+/** A byte-range lock, as Tlock and Tgetlock carry it (9P2000.L). `lengthBytes` 0 means to the end. */
+export interface Lock {
+  type: number;
+  startBytes: number;
+  lengthBytes: number;
+  processId: number;
+  clientId: ByteString;
+}
+export const LockType = { P9_LOCK_TYPE_RDLCK: 0, P9_LOCK_TYPE_WRLCK: 1, P9_LOCK_TYPE_UNLCK: 2 } as const;
+export const LockStatus = { P9_LOCK_SUCCESS: 0, P9_LOCK_BLOCKED: 1, P9_LOCK_ERROR: 2, P9_LOCK_GRACE: 3 } as const;
+
+export interface FileSystem {
+  /** The root, for one Tattach. Each answer is released on its own. ENOENT and the like where the directory has vanished. */
+  attach(): MaybePromise<FsNode | Failure>;
+  /** Releases everything; nodes and files are gone by then. */
+  close(): MaybePromise<void>;
+}
+
+const UNSUPPORTED = -Errno.EOPNOTSUPP;
+
+/** A file-system object: what a fid names. It stays the same object when it is renamed or unlinked. */
+export abstract class FsNode {
+  /** Fills `out`. */
+  abstract getattr(out: Attributes): MaybePromise<number>;
+
+  /** The child `name`; symbolic links are answered as themselves, never followed. */
+  walk(_name: ByteString): MaybePromise<FsNode | Failure> {
+    return -Errno.ENOTDIR;
+  }
+  /** The directory above, or a fresh reference to this one where it is the export's root. */
+  parent(): MaybePromise<FsNode | Failure> {
+    return UNSUPPORTED;
+  }
+  setattr(_changes: AttributeChanges): MaybePromise<number> {
+    return -Errno.EROFS;
+  }
+  /** Opens this node. `flags` are OpenFlag bits without O_CREAT and O_EXCL. Directories open for `readdir`. */
+  open(_flags: number): MaybePromise<OpenFile | Failure> {
+    return UNSUPPORTED;
+  }
+  /** Creates a regular file in this directory and opens it; EEXIST with O_EXCL where it is there, else opens what is there. */
+  create(
+    _name: ByteString,
+    _flags: number,
+    _mode: number,
+    _owner: Owner,
+  ): MaybePromise<Created | Failure> {
+    return -Errno.EROFS;
+  }
+  mkdir(_name: ByteString, _mode: number, _owner: Owner): MaybePromise<FsNode | Failure> {
+    return -Errno.EROFS;
+  }
+  symlink(_name: ByteString, _target: ByteString, _owner: Owner): MaybePromise<FsNode | Failure> {
+    return -Errno.EROFS;
+  }
+  mknod(_name: ByteString, _mode: number, _rdev: number, _owner: Owner): MaybePromise<FsNode | Failure> {
+    return -Errno.EROFS;
+  }
+  /** Makes `name` in this directory another name of `target`, a node of the same file system. */
+  link(_name: ByteString, _target: FsNode): MaybePromise<number> {
+    return -Errno.EROFS;
+  }
+  readlink(): MaybePromise<ByteString | Failure> {
+    return -Errno.EINVAL;
+  }
+  /** Removes `name` from this directory: a directory (which must be empty) where `directory`, anything else where not. */
+  unlink(_name: ByteString, _directory: boolean): MaybePromise<number> {
+    return -Errno.EROFS;
+  }
+  /** Moves `name` of this directory to `newName` in `newDirectory`, a node of the same file system. */
+  rename(_name: ByteString, _newDirectory: FsNode, _newName: ByteString): MaybePromise<number> {
+    return -Errno.EROFS;
+  }
+  /** Removes this node itself, wherever it is now (Tremove). ESTALE where its name no longer leads to it. */
+  remove(): MaybePromise<number> {
+    return UNSUPPORTED;
+  }
+  /** Moves this node itself (Trename). */
+  renameTo(_newDirectory: FsNode, _newName: ByteString): MaybePromise<number> {
+    return UNSUPPORTED;
+  }
+  statfs(_out: FileSystemStatistics): MaybePromise<number> {
+    return UNSUPPORTED;
+  }
+  /** The value of an extended attribute. */
+  getxattr(_name: ByteString): MaybePromise<Uint8Array | Failure> {
+    return UNSUPPORTED;
+  }
+  /** All names, each followed by NUL, as listxattr(2) gives them. */
+  listxattr(): MaybePromise<Uint8Array | Failure> {
+    return UNSUPPORTED;
+  }
+  /** `flags` are XATTR_CREATE (1) and XATTR_REPLACE (2). */
+  setxattr(_name: ByteString, _value: Uint8Array, _flags: number): MaybePromise<number> {
+    return UNSUPPORTED;
+  }
+  removexattr(_name: ByteString): MaybePromise<number> {
+    return UNSUPPORTED;
+  }
+  /** One more holder of this node (a cloned fid). Each is matched by one `release`. */
+  abstract retain(): void;
+  abstract release(): void;
+}
+
+/** An open file or directory. */
+export abstract class OpenFile {
+  /** Fills `into` from `offset` on; answers the bytes read, 0 at the end. The buffer is the caller's again once it answers. */
+  read(_offset: number, _into: IoVector): MaybePromise<number> {
+    return -Errno.EISDIR;
+  }
+  /** Writes all of `from` at `offset` (at the end with O_APPEND); answers the bytes written, less than all where it had to stop. */
+  write(_offset: number, _from: IoVector): MaybePromise<number> {
+    return -Errno.EBADF;
+  }
+  /** Gives entries from `cookie` on (0: from the start), '.' and '..' included, until the sink is full or all are given. */
+  readdir(_cookie: number, _sink: DirectorySink): MaybePromise<number> {
+    return -Errno.ENOTDIR;
+  }
+  /** The file's own attributes, also when it has no name any more. */
+  abstract getattr(out: Attributes): MaybePromise<number>;
+  setattr(_changes: AttributeChanges): MaybePromise<number> {
+    return -Errno.EROFS;
+  }
+  fsync(_dataOnly: boolean): MaybePromise<number> {
+    return 0;
+  }
+  /** Answers a LockStatus; never waits. */
+  lock(_lock: Lock): MaybePromise<number> {
+    return UNSUPPORTED;
+  }
+  /** Turns `lock` into the lock in its way, or into type P9_LOCK_TYPE_UNLCK where there is none. */
+  getlock(_lock: Lock): MaybePromise<number> {
+    return UNSUPPORTED;
+  }
+  abstract close(): MaybePromise<void>;
+}

@@ -1,0 +1,102 @@
+/**
+ * The contract of a virtio device (virtio 1.3, section 2): what a device tells its transport, and what a transport gives a
+ * device. A device cannot tell whether a virtio-pci function, a vhost-user socket or an in-process guest drives it.
+ */
+import type { IoVector } from '../io-vector.js';
+
+/** Device-independent feature bits (virtio 1.3, section 6). They belong to the transport and the rings, never to a device. */
+export const VirtioFeature = {
+  VIRTIO_F_NOTIFY_ON_EMPTY: 24,
+  VIRTIO_F_ANY_LAYOUT: 27,
+  VIRTIO_F_INDIRECT_DESC: 28,
+  VIRTIO_F_EVENT_IDX: 29,
+  VIRTIO_F_VERSION_1: 32,
+  VIRTIO_F_ACCESS_PLATFORM: 33,
+  VIRTIO_F_RING_PACKED: 34,
+  VIRTIO_F_IN_ORDER: 35,
+  VIRTIO_F_ORDER_PLATFORM: 36,
+  VIRTIO_F_SR_IOV: 37,
+  VIRTIO_F_NOTIFICATION_DATA: 38,
+  VIRTIO_F_NOTIF_CONFIG_DATA: 39,
+  VIRTIO_F_RING_RESET: 40,
+} as const;
+
+/** Device ids (virtio 1.3, section 5). */
+export const VirtioDeviceId = { network: 1, block: 2, fileSystem9p: 9 } as const;
+
+/** One request or buffer that the driver made available, owned by the device until it is pushed back. */
+export interface Chain {
+  /** What the driver wrote for the device. */
+  readonly readable: IoVector;
+  /** Where the device may write. */
+  readonly writable: IoVector;
+}
+
+/** A running virtqueue, of whichever ring format, seen from the device. Not ready yet, reset or broken: it has no chains. */
+export interface Virtqueue {
+  readonly index: number;
+  readonly size: number;
+  /** True once the driver broke the ring's rules; `DeviceContext` was told, and the queue stays silent until reset. */
+  readonly broken: boolean;
+  /** The next available chain, or undefined where there is none (or the ring just turned out to be broken). */
+  pop(): Chain | undefined;
+  /**
+   * Gives a chain back with `writtenBytes` written from the start of its writable part. Each popped chain is pushed exactly
+   * once, in any order. Chains of a queue that was reset in the meantime are recognised and dropped.
+   */
+  push(chain: Chain, writtenBytes: number): void;
+  /** Publishes what was pushed and interrupts the driver if it asked for that. `QueueService` calls it after each batch. */
+  flush(): void;
+  /** Asks the driver not to notify. A hint. */
+  disableNotifications(): void;
+  /** Asks for notifications again; true where chains arrived meanwhile, so that the caller must look once more. */
+  enableNotifications(): boolean;
+}
+
+/** Counters of one queue; every field only grows until the device is reset. */
+export interface QueueCounters {
+  /** Doorbells that arrived. */
+  kicks: number;
+  /** Interrupts sent. */
+  interrupts: number;
+  /** Wakes that found nothing to do. */
+  spuriousWakes: number;
+  /** Times the ring was looked at without a doorbell. */
+  polls: number;
+  /** Chains completed. */
+  requests: number;
+}
+
+/** What a device can ask of whatever carries it. Provided by the transport; valid from `activate` until `reset`. */
+export interface DeviceContext {
+  /** The features that driver and device agreed on, transport bits included. */
+  readonly features: bigint;
+  /** The queues that the driver enabled, by index; undefined where it did not. */
+  readonly queues: readonly (Virtqueue | undefined)[];
+  /** Tells the driver that the device's config space changed. Call it after the change. */
+  configChanged(): void;
+  /** Declares the device broken (DEVICE_NEEDS_RESET): a fault of the driver that the device cannot answer otherwise. */
+  fault(reason: string): void;
+}
+
+export interface VirtioDevice {
+  readonly deviceId: number;
+  /** PCI class code (24 bits: class, subclass, interface) that suits the device. */
+  readonly pciClass: number;
+  /** Device-specific features on offer (bits 0–23 and 50–127 of virtio 1.3, section 2.2). */
+  readonly features: bigint;
+  /** Largest size of each queue; its length is the number of queues. Powers of two. */
+  readonly queueSizes: readonly number[];
+  /** The device's config space, little-endian as on the wire. The device changes it, then calls `configChanged`. */
+  readonly config: Uint8Array;
+  /** A driver's write to the config space: the device applies what it accepts and ignores the rest. */
+  writeConfig(offset: number, bytes: Uint8Array): void;
+  /** DRIVER_OK: the queues are live. */
+  activate(context: DeviceContext): void;
+  /** Serves one chain. The device pushes it now or later, exactly once. It must not throw. */
+  handleChain(queue: Virtqueue, chain: Chain): void;
+  /** Back to the state before `activate`. Work under way may finish later: its pushes are dropped by the queue. */
+  reset(): void;
+  /** The device leaves for good: releases what it holds of the host. */
+  close(): void | Promise<void>;
+}

@@ -1,0 +1,41 @@
+/**
+ * What a machine tells its guest about a device number, after ACPI's notify values: `check` (something was plugged in or
+ * pulled out: look), `eject-request` (please let the slot go), and `eject-cancelled`, which takes a request back that the guest
+ * has not met yet, as a second press of a PCI Express attention button does.
+ */
+export type HotplugNotification = 'check' | 'eject-request' | 'eject-cancelled';
+
+/**
+ * The machine that an in-process guest runs on: config space, memory-mapped registers, RAM and interrupts. The chassis
+ * provides it; the guest's drivers know nothing else of the host.
+ *
+ * Handlers are never called from inside a call of the guest's: a machine delivers interrupts and notifications later, in
+ * order. Each kind has one handler, and registering another replaces it.
+ */
+export interface GuestBus {
+  /** PCI config space of bus:device.function through ECAM; all ones where nothing is there. `width` is in bytes. */
+  readConfig(bus: number, device: number, fn: number, offset: number, width: 1 | 2 | 4): number;
+  writeConfig(bus: number, device: number, fn: number, offset: number, width: 1 | 2 | 4, value: number): void;
+  /** Memory-mapped registers at a guest-physical address, aligned to `width`; all ones where no BAR is. */
+  readMemory(address: number, width: 1 | 2 | 4): number;
+  writeMemory(address: number, width: 1 | 2 | 4, value: number): void;
+  /** Where BARs may be placed. */
+  readonly mmioWindow: { readonly start: number; readonly sizeBytes: number };
+  /** The guest's RAM, at guest-physical address 0 (and nothing else is). */
+  readonly ram: Uint8Array;
+  /** Where RAM lies in this process, for file systems that read straight into it; 0 if unknown. */
+  readonly ramAddress: number;
+  /** Interrupt messages (MSI, MSI-X): any write to an address in 0xfee00000–0xfeefffff. */
+  onMessage(handler: (address: number, data: number) => void): void;
+  /**
+   * The INTx line that all functions share is level-triggered: the handler is called with true again and again while the line
+   * is asserted after a call, and once with false when it no longer is.
+   */
+  onIntx(handler: (asserted: boolean) => void): void;
+  /** The machine has news of a device number. Registering tells the machine that a guest is up. */
+  onHotplug(handler: (bus: number, device: number, notification: HotplugNotification) => void): void;
+  /** The guest lets a slot go: called once its drivers have let all of the slot's functions go. */
+  eject(bus: number, device: number): void;
+  /** Unplugs the guest: functions are reset and no handler is called any more. Another guest may boot afterwards. */
+  powerOff(): void;
+}

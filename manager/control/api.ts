@@ -1,0 +1,185 @@
+/**
+ * The daemon's API: JSON over HTTP on a unix socket. These schemas validate requests, type both ends, and are
+ * the reference: what is not here does not cross the socket.
+ */
+import { Type, type Static } from '@sinclair/typebox';
+
+/** Chassis names: used in paths and QEMU ids. */
+export const ChassisName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,31}$' });
+/** 9p mount tags: what the guest names in `mount`. Bytes in UTF-8; virtio's limit is 65,535, Linux shows the first 255 at most. */
+export const Tag = Type.String({ minLength: 1, maxLength: 255 });
+
+/** What a mount shows: a directory of the host, or a fresh file system in the device process's memory. */
+export const Source = Type.Union([
+  Type.Object({ type: Type.Literal('directory'), path: Type.String({ minLength: 1, maxLength: 4096 }) }),
+  Type.Object({ type: Type.Literal('memory') }),
+]);
+export type Source = Static<typeof Source>;
+
+export const CreateChassisRequest = Type.Object({
+  name: ChassisName,
+  /** Hot-plug slots (root ports); each holds up to 8 functions. */
+  slots: Type.Integer({ minimum: 1, maximum: 64, default: 8 }),
+});
+export type CreateChassisRequest = Static<typeof CreateChassisRequest>;
+
+/** One mount of an attach: becomes one PCI function. */
+export const MountRequest = Type.Object({
+  source: Source,
+  tag: Tag,
+  readOnly: Type.Boolean({ default: false }),
+});
+export type MountRequest = Static<typeof MountRequest>;
+
+/** Mounts that are plugged in together: several share one slot as a multi-function card. */
+export const AttachRequest = Type.Object({
+  mounts: Type.Array(MountRequest, { minItems: 1, maxItems: 8 }),
+  /** 1-based slot number; chosen when absent. */
+  slot: Type.Optional(Type.Integer({ minimum: 1, maximum: 64 })),
+  /**
+   * Number of the first mount's function. One other than 0 in an empty slot waits, parked, until function 0 is attached:
+   * a guest looks at a slot only once function 0 is there.
+   */
+  function: Type.Optional(Type.Integer({ minimum: 0, maximum: 7 })),
+  /** Promises that the mounts stay until the VM stops, which allows MSI-X where the VMM could not unplug it. */
+  permanent: Type.Boolean({ default: false }),
+  /** How long the VMM may take before the attach is undone. */
+  timeoutMs: Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 }),
+});
+export type AttachRequest = Static<typeof AttachRequest>;
+
+export const MountState = Type.Union([
+  /** No VM is connected, or function 0 of the slot is missing: plugged as soon as that changes. */
+  Type.Literal('parked'),
+  Type.Literal('plugging'),
+  Type.Literal('plugged'),
+  Type.Literal('unplugging'),
+]);
+export type MountState = Static<typeof MountState>;
+
+/** What crossed a function since it was last reset. */
+export const FunctionCounters = Type.Object({
+  kicks: Type.Integer(),
+  interrupts: Type.Integer(),
+  spuriousWakes: Type.Integer(),
+  polls: Type.Integer(),
+  requests: Type.Integer(),
+  bytesRead: Type.Integer(),
+  bytesWritten: Type.Integer(),
+  /** Fids that the guest holds: 0 once it has unmounted. */
+  fids: Type.Integer(),
+});
+export type FunctionCounters = Static<typeof FunctionCounters>;
+
+export const Mount = Type.Object({
+  chassis: ChassisName,
+  tag: Tag,
+  source: Source,
+  readOnly: Type.Boolean(),
+  permanent: Type.Boolean(),
+  slot: Type.Integer(),
+  function: Type.Integer(),
+  state: MountState,
+  /** How interrupts reach the guest; undefined until the VMM is known. */
+  interrupts: Type.Optional(Type.Union([Type.Literal('msix'), Type.Literal('intx')])),
+  /** The command that mounts it in a Linux guest. */
+  mountCommand: Type.String(),
+  counters: Type.Optional(FunctionCounters),
+});
+export type Mount = Static<typeof Mount>;
+
+export const Vmm = Type.Object({
+  type: Type.Literal('qemu'),
+  version: Type.String(),
+  /** What this VMM cannot do, and what the manager does about it. */
+  notes: Type.Array(Type.String()),
+});
+export type Vmm = Static<typeof Vmm>;
+
+export const Chassis = Type.Object({
+  name: ChassisName,
+  slots: Type.Integer(),
+  slotsFree: Type.Integer(),
+  /** 'lost': the device process died, and is started over by the next attach or by `restart`. */
+  deviceProcess: Type.Object({
+    state: Type.Union([Type.Literal('running'), Type.Literal('lost')]),
+    pid: Type.Optional(Type.Integer()),
+    reason: Type.Optional(Type.String()),
+  }),
+  vmm: Type.Optional(Vmm),
+  qmpSocket: Type.String(),
+  mounts: Type.Array(Mount),
+});
+export type Chassis = Static<typeof Chassis>;
+
+/** The VM that `args` is asked for. Paths are the caller's; QEMU opens them, not the daemon. */
+export const QemuArgsRequest = Type.Object({
+  memoryMiB: Type.Integer({ minimum: 64, maximum: 1_048_576, default: 1024 }),
+});
+export type QemuArgsRequest = Static<typeof QemuArgsRequest>;
+export const QemuArgs = Type.Object({ args: Type.Array(Type.String()) });
+export type QemuArgs = Static<typeof QemuArgs>;
+
+/**
+ * Error codes, each with one HTTP status and one exit code of the CLI (`exitCodes` in cli/). Scripts rely on them.
+ */
+export const ErrorCode = {
+  BAD_REQUEST: 400,
+  /** Only the client says this: nothing answers on the control socket. */
+  NO_DAEMON: 503,
+  NO_CHASSIS: 404,
+  NO_MOUNT: 404,
+  CHASSIS_EXISTS: 409,
+  CHASSIS_IN_USE: 409,
+  TAG_IN_USE: 409,
+  SLOT_TAKEN: 409,
+  SLOT_UNKNOWN: 404,
+  NO_SLOT_FREE: 409,
+  SLOT_SHARED: 409,
+  MOUNT_BUSY: 409,
+  MOUNT_PERMANENT: 409,
+  SOURCE_MISSING: 404,
+  SOURCE_NOT_DIRECTORY: 400,
+  SOURCE_UNREADABLE: 403,
+  TAG_INVALID: 400,
+  VMM_UNSUITABLE: 409,
+  VMM_REFUSED: 502,
+  VMM_GONE: 502,
+  GUEST_TIMEOUT: 504,
+  DEVICE_PROCESS_LOST: 503,
+  STATE_UNWRITABLE: 500,
+  INTERNAL: 500,
+} as const;
+export type ErrorCode = keyof typeof ErrorCode;
+
+/** An error's body. `suggestion` says what to do about it. */
+export const ErrorBody = Type.Object({
+  code: Type.String(),
+  message: Type.String(),
+  suggestion: Type.Optional(Type.String()),
+});
+export type ErrorBody = Static<typeof ErrorBody>;
+
+/** A mistake of the operator or a limit met: shown without a stack trace. */
+export class ChassisError extends Error {
+  override readonly name = 'ChassisError';
+  readonly code: ErrorCode;
+  readonly suggestion: string | undefined;
+
+  constructor(code: ErrorCode, message: string, suggestion?: string) {
+    super(message);
+    this.code = code;
+    this.suggestion = suggestion;
+  }
+}
+
+/**
+ * Routes (all under `/v1`):
+ * - GET `/chassis`, POST `/chassis` (CreateChassisRequest), GET and DELETE `/chassis/:name` (`?force=true` detaches first)
+ * - POST `/chassis/:name/attach` (AttachRequest) answers the mounts; GET `/chassis/:name/mounts`; GET `/mounts`
+ * - DELETE `/chassis/:name/mounts/:tag?force=&slot=&timeoutMs=`: `slot=true` lets the whole slot go
+ * - POST `/chassis/:name/restart` starts a lost device process over
+ * - POST `/chassis/:name/qemu-args` (QemuArgsRequest)
+ * - GET `/health`, POST `/shutdown`
+ */
+export const API_PREFIX = '/v1';
