@@ -68,7 +68,14 @@ export default tseslint.config(
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [{ group: ['node:*', '**/host/**'], message: 'devices and guest run without an OS: use an interface' }] },
+        {
+          patterns: [
+            {
+              group: ['node:*', '**/host/**'],
+              message: 'devices and guest run without an OS: use an interface',
+            },
+          ],
+        },
       ],
     },
   },

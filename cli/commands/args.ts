@@ -8,7 +8,9 @@ export default class Args extends BaseCommand {
     'eval "qemu-system-x86_64 $(<%= config.bin %> args --memory 2048) -drive file=disk.qcow2,if=virtio"',
     "<%= config.bin %> args --json | jq -r '.args[]'",
   ];
-  static override args = { name: CliArgs.string({ description: 'The chassis; needless where there is only one' }) };
+  static override args = {
+    name: CliArgs.string({ description: 'The chassis; needless where there is only one' }),
+  };
   static override flags = {
     memory: Flags.integer({ char: 'm', description: "The guest's memory in MiB", default: 1024, min: 64 }),
   };

@@ -10,7 +10,7 @@ export default class Attach extends BaseCommand {
   static override strict = false;
   static override summary = 'Plug directories into the running VM, each as a PCI function of its own.';
   static override description =
-    "Done when the VMM has the device; prints the command that mounts it in the guest. Several directories share one slot " +
+    'Done when the VMM has the device; prints the command that mounts it in the guest. Several directories share one slot ' +
     `as a multi-function card and arrive together. "${MEMORY}" in place of a directory is a fresh file system in memory. ` +
     'Without a VM the mounts wait, and are there when it boots.';
   static override examples = [
@@ -21,12 +21,16 @@ export default class Attach extends BaseCommand {
     "<%= config.bin %> attach ~/src --json | jq -r '.mounts[0].mountCommand'",
   ];
   static override args = {
-    DIR: Args.string({ description: `A directory of this machine, or "${MEMORY}"; several may follow`, required: true }),
+    DIR: Args.string({
+      description: `A directory of this machine, or "${MEMORY}"; several may follow`,
+      required: true,
+    }),
   };
   static override flags = {
     tag: Flags.string({
       char: 't',
-      description: "What the guest calls it; one for each directory, in order [default: the directory's name]",
+      description:
+        "What the guest calls it; one for each directory, in order [default: the directory's name]",
       multiple: true,
     }),
     'read-only': Flags.boolean({ char: 'r', description: 'The guest cannot change anything' }),
@@ -38,7 +42,8 @@ export default class Attach extends BaseCommand {
       max: 7,
     }),
     permanent: Flags.boolean({
-      description: 'Promise not to detach while the VM runs: faster interrupts where the VMM could not unplug them',
+      description:
+        'Promise not to detach while the VM runs: faster interrupts where the VMM could not unplug them',
     }),
     timeout: Flags.integer({ description: 'Seconds to wait for the VMM', default: 30, min: 1 }),
   };

@@ -23,7 +23,7 @@ export default class Create extends BaseCommand {
 
   async run(): Promise<Chassis> {
     const { args, flags } = await this.parse(Create);
-    const chassis = await (await this.client()).createChassis({ name: args.name, slots: flags.slots });
+    const chassis = await (await this.client()).create(args.name, { slots: flags.slots });
     this.log(`chassis ${chassis.name}: ${chassis.slots} slots\n  boot a VM on it: chassis run --help`);
     return chassis;
   }

@@ -11,7 +11,9 @@ export default class Detach extends BaseCommand {
     '<%= config.bin %> detach work --slot',
     '<%= config.bin %> detach work --json',
   ];
-  static override args = { TAG: Args.string({ description: 'The tag it was attached under', required: true }) };
+  static override args = {
+    TAG: Args.string({ description: 'The tag it was attached under', required: true }),
+  };
   static override flags = {
     chassis: Flags.string({ char: 'c', description: 'The chassis; needless where there is only one' }),
     slot: Flags.boolean({ description: 'Let everything in the same slot go with it' }),

@@ -9,7 +9,7 @@ export default class List extends BaseCommand {
 
   async run(): Promise<{ chassis: Chassis[] }> {
     await this.parse(List);
-    const chassis = await (await this.client()).listChassis();
+    const chassis = await (await this.client()).list();
     const rows = chassis.map((one) => [
       one.name,
       `${one.slotsFree} of ${one.slots}`,

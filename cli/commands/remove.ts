@@ -12,7 +12,7 @@ export default class Remove extends BaseCommand {
 
   async run(): Promise<{ removed: string }> {
     const { args, flags } = await this.parse(Remove);
-    await (await this.client()).removeChassis(args.name, { force: flags.force });
+    await (await this.client()).delete(args.name, { force: flags.force });
     this.log(`chassis ${args.name} is gone`);
     return { removed: args.name };
   }

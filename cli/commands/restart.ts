@@ -8,7 +8,9 @@ export default class Restart extends BaseCommand {
     'All mounts are made anew. A QEMU that was connected over vfio-user cannot reconnect: its functions are dead, and ' +
     'come back once they are plugged in anew or the VM is started again.';
   static override examples = ['<%= config.bin %> restart', '<%= config.bin %> restart dev --json'];
-  static override args = { name: Args.string({ description: 'The chassis; needless where there is only one' }) };
+  static override args = {
+    name: Args.string({ description: 'The chassis; needless where there is only one' }),
+  };
 
   async run(): Promise<Chassis> {
     const { args } = await this.parse(Restart);

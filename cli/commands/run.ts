@@ -24,11 +24,17 @@ export default class Run extends BaseCommand {
     }),
     memory: Flags.integer({ char: 'm', description: "The guest's memory in MiB", default: 1024, min: 64 }),
     cpus: Flags.integer({ description: 'Virtual CPUs', default: 1, min: 1 }),
-    accel: Flags.string({ description: 'QEMU accelerator [default: kvm where /dev/kvm can be used, else tcg]' }),
+    accel: Flags.string({
+      description: 'QEMU accelerator [default: kvm where /dev/kvm can be used, else tcg]',
+    }),
     kernel: Flags.file({ description: 'Boot this kernel', exists: true }),
     initrd: Flags.file({ description: 'With this initial RAM disk', exists: true, dependsOn: ['kernel'] }),
     append: Flags.string({ description: 'And this kernel command line', dependsOn: ['kernel'] }),
-    disk: Flags.file({ description: 'A disk image, as a virtio disk; may be repeated', exists: true, multiple: true }),
+    disk: Flags.file({
+      description: 'A disk image, as a virtio disk; may be repeated',
+      exists: true,
+      multiple: true,
+    }),
   };
 
   async run(): Promise<void> {

@@ -6,11 +6,13 @@ import { mountsTable } from '../support/mounts-text.js';
 export default class Show extends BaseCommand {
   static override summary = 'Show a chassis: its VM, its device process, and what is plugged in where.';
   static override examples = ['<%= config.bin %> show', '<%= config.bin %> show dev --json'];
-  static override args = { name: Args.string({ description: 'The chassis; needless where there is only one' }) };
+  static override args = {
+    name: Args.string({ description: 'The chassis; needless where there is only one' }),
+  };
 
   async run(): Promise<Chassis> {
     const { args } = await this.parse(Show);
-    const chassis = await (await this.client()).getChassis(await this.chassisName(args.name));
+    const chassis = await (await this.client()).get(await this.chassisName(args.name));
     const { deviceProcess, vmm } = chassis;
     const devices =
       deviceProcess.state === 'running'

@@ -1,8 +1,9 @@
+import { resolve } from 'node:path';
 import { Command, Flags, type Interfaces } from '@oclif/core';
 import { ChassisError } from '../../manager/control/api.js';
 import { ChassisClient } from '../../manager/control/client.js';
-import { resolveStateDirectory } from '../../manager/control/state-directory.js';
-import { ExitCode, exitCodes } from './exit-codes.js';
+import { defaultStateDirectory } from '../../manager/control/state-directory.js';
+import { exitCodes } from './exit-codes.js';
 
 /** What every command shares: the state directory, `--json`, the daemon's client, and errors that become exit codes. */
 export abstract class BaseCommand extends Command {
@@ -19,19 +20,19 @@ export abstract class BaseCommand extends Command {
 
   /** The client of the daemon that `--dir` names. */
   protected async client(): Promise<ChassisClient> {
-    this.connection ??= ChassisClient.forStateDirectory(await this.stateDirectory());
+    this.connection ??= new ChassisClient({ directory: await this.stateDirectory() });
     return this.connection;
   }
 
   protected async stateDirectory(): Promise<string> {
     const { flags } = await this.parse(this.ctor as typeof BaseCommand);
-    return resolveStateDirectory((flags as { dir?: string }).dir);
+    return resolve((flags as { dir?: string }).dir ?? defaultStateDirectory());
   }
 
   /** The chassis named, or the only one there is. */
   protected async chassisName(named: string | undefined): Promise<string> {
     if (named !== undefined) return named;
-    const all = await (await this.client()).listChassis();
+    const all = await (await this.client()).list();
     if (all.length === 1) return all[0].name;
     if (all.length === 0) {
       throw new ChassisError('NO_CHASSIS', 'there is no chassis yet', 'make one first: chassis create dev');
@@ -57,7 +58,11 @@ export abstract class BaseCommand extends Command {
 
   /** With `--json`, an error is `{"error": {"code", "message", "suggestion"}}` on standard output. */
   protected override toErrorJson(error: unknown): unknown {
-    const { code, message, suggestions } = error as { code?: string; message: string; suggestions?: string[] };
+    const { code, message, suggestions } = error as {
+      code?: string;
+      message: string;
+      suggestions?: string[];
+    };
     return { error: { code: code ?? 'USAGE', message, suggestion: suggestions?.[0] } };
   }
 }

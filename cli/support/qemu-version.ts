@@ -15,6 +15,10 @@ export async function requireQemu(command: string): Promise<void> {
   }
   const [major, minor] = [Number(version[1]), Number(version[2])];
   if (major < MINIMUM[0] || (major === MINIMUM[0] && minor < MINIMUM[1])) {
-    throw new ChassisError('VMM_UNSUITABLE', `${command} is QEMU ${major}.${minor}: too old for vfio-user`, WAY_OUT);
+    throw new ChassisError(
+      'VMM_UNSUITABLE',
+      `${command} is QEMU ${major}.${minor}: too old for vfio-user`,
+      WAY_OUT,
+    );
   }
 }

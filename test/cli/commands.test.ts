@@ -1,0 +1,184 @@
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Chassis, Mount } from '../../manager/control/api.js';
+import { CHASSIS, TestDaemon } from '../support/daemon.js';
+
+describe('the command line, without a VM', () => {
+  let daemon: TestDaemon;
+  let folder: string;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'chassis-cli-'));
+    daemon = await TestDaemon.start();
+  });
+  afterAll(async () => {
+    expect(await daemon.stop()).toBe(0);
+    await rm(folder, { recursive: true });
+  });
+
+  async function directory(name: string): Promise<string> {
+    const path = join(folder, name);
+    await mkdir(path, { recursive: true });
+    return path;
+  }
+
+  it('says that there is no chassis yet, and how to make one', async () => {
+    expect(await daemon.failure('show')).toMatchObject({
+      code: 'NO_CHASSIS',
+      suggestion: expect.stringContaining('chassis create') as string,
+      exitCode: 4,
+    });
+  });
+
+  it('creates a chassis, shows and lists it', async () => {
+    expect((await daemon.cli('create', 'dev', '--slots', '2')).stdout).toMatch(/^chassis dev: 2 slots/);
+    expect(await daemon.json<Chassis>('show')).toMatchObject({
+      name: 'dev',
+      slots: 2,
+      slotsFree: 2,
+      deviceProcess: { state: 'running' },
+      mounts: [],
+    });
+    expect((await daemon.cli('list')).stdout.split('\n')[1]).toMatch(/^dev +2 of 2 +0 +none +running$/);
+  });
+
+  it('refuses a second chassis of the name, and names that are not plain', async () => {
+    expect(await daemon.failure('create', 'dev')).toMatchObject({ code: 'CHASSIS_EXISTS', exitCode: 5 });
+    expect(await daemon.failure('create', '../dev')).toMatchObject({ code: 'BAD_REQUEST', exitCode: 2 });
+  });
+
+  it('attaches a directory, which waits for a VM, and prints the mount command', async () => {
+    const { stdout, exitCode } = await daemon.cli('attach', await directory('src'), '--read-only');
+    expect(exitCode).toBe(0);
+    expect(stdout).toBe(
+      'src waits in slot 1, function 0: it is plugged in once a VM runs and function 0 of the slot is there\n' +
+        '  in the guest: mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,ro src /mnt/src',
+    );
+    const { mounts } = await daemon.json<{ mounts: Mount[] }>('mounts');
+    expect(mounts).toMatchObject([{ tag: 'src', slot: 1, function: 0, readOnly: true, state: 'parked' }]);
+  });
+
+  it('puts several directories of one attach into one slot', async () => {
+    const paths = [await directory('a'), await directory('b')];
+    const { mounts } = await daemon.json<{ mounts: Mount[] }>('attach', ...paths, '--tag', 'x');
+    expect(mounts.map(({ tag, slot, function: fn }) => [tag, slot, fn])).toEqual([
+      ['x', 2, 0],
+      ['b', 2, 1],
+    ]);
+    expect((await daemon.cli('mounts')).stdout).toMatch(/^TAG +SOURCE/);
+  });
+
+  it.each([
+    ['a directory that does not exist', ['/no/such/directory'], 'SOURCE_MISSING', 4],
+    ['a file', ['FILE'], 'SOURCE_NOT_DIRECTORY', 2],
+    ['a tag in use', ['DIR', '--tag', 'src'], 'TAG_IN_USE', 5],
+    ['an empty tag', ['DIR', '--tag', ''], 'TAG_INVALID', 2],
+    ['a tag that is too long', ['DIR', '--tag', 'é'.repeat(128)], 'TAG_INVALID', 2],
+    ['a slot that the chassis lacks', ['DIR', '--slot', '9'], 'SLOT_UNKNOWN', 4],
+    ['a function that is taken', ['DIR', '--slot', '1', '--function', '0'], 'SLOT_TAKEN', 5],
+    ['no slot left', ['DIR'], 'NO_SLOT_FREE', 5],
+    ['memory without a tag', ['mem:'], 'TAG_INVALID', 2],
+    ['more tags than directories', ['DIR', '--tag', 'a', '--tag', 'b'], 'BAD_REQUEST', 2],
+    ['a chassis that does not exist', ['DIR', '--chassis', 'nope'], 'NO_CHASSIS', 4],
+  ])('refuses to attach %s, and attaches nothing', async (_, words, code, exitCode) => {
+    const [dir, file] = [await directory('dir'), join(folder, 'file')];
+    await writeFile(file, '');
+    const before = await daemon.json<{ mounts: Mount[] }>('mounts');
+    const given = words.map((word) => (word === 'DIR' ? dir : word === 'FILE' ? file : word));
+    expect(await daemon.failure('attach', ...given)).toMatchObject({ code, exitCode });
+    expect(await daemon.json<{ mounts: Mount[] }>('mounts')).toEqual(before);
+  });
+
+  it('lets one of two win where both attach the same tag at once', async () => {
+    const path = await directory('race');
+    const both = await Promise.all(
+      [1, 2].map(() => daemon.cli('attach', path, '--slot', '1', '--function', '3')),
+    );
+    expect(both.map(({ exitCode }) => exitCode).sort()).toEqual([0, 5]);
+  });
+
+  it('detaches only what was asked for', async () => {
+    expect(await daemon.failure('detach', 'nothing')).toMatchObject({ code: 'NO_MOUNT', exitCode: 4 });
+    expect(await daemon.json('detach', 'b')).toMatchObject({ detached: ['b'] });
+    const { mounts } = await daemon.json<{ mounts: Mount[] }>('mounts');
+    expect(mounts.map(({ tag }) => tag).sort()).toEqual(['race', 'src', 'x']);
+  });
+
+  it('prints flags for a QEMU started by hand, quoted for a shell', async () => {
+    const { args } = await daemon.json<{ args: string[] }>('args', '--memory', '256');
+    expect(args).toContain('q35,memory-backend=chassis-mem');
+    const { stdout } = await daemon.cli('args', '--memory', '256');
+    const { stdout: echoed } = await execa('sh', ['-c', `printf '%s\\n' ${stdout}`]);
+    expect(echoed.split('\n')).toEqual(args);
+  });
+
+  it('will not boot a QEMU that is too old, or none', async () => {
+    const old = join(folder, 'old-qemu');
+    await writeFile(old, '#!/bin/sh\necho QEMU emulator version 7.2.19\n', { mode: 0o755 });
+    const tooOld = await daemon.cli('run', '--qemu', old);
+    expect(tooOld.exitCode).toBe(6);
+    expect(tooOld.stderr).toMatch(/7\.2/);
+    expect((await daemon.cli('run', '--qemu', '/no/qemu')).exitCode).toBe(6);
+  });
+
+  it('removes a chassis with mounts only by force', async () => {
+    expect(await daemon.failure('remove', 'dev')).toMatchObject({ code: 'CHASSIS_IN_USE', exitCode: 5 });
+    expect((await daemon.cli('remove', 'dev', '--force')).exitCode).toBe(0);
+    expect(await daemon.json('list')).toEqual({ chassis: [] });
+    expect((await readdir(daemon.directory)).filter((name) => name === 'dev')).toEqual([]);
+  });
+
+  it('refuses a second daemon on the same directory, naming the first', async () => {
+    const { exitCode, stderr } = await execa(
+      process.execPath,
+      [CHASSIS, 'serve', '--dir', daemon.directory],
+      {
+        reject: false,
+      },
+    );
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toMatch(/pid \d+/);
+    expect(stderr).not.toMatch(/\n +at /);
+  });
+});
+
+describe('the command line, without a daemon', () => {
+  it('says how to start one, with exit code 3', async () => {
+    const line = [CHASSIS, 'list', '--dir', join(tmpdir(), 'chassis-no-such-daemon')];
+    const { exitCode, stderr } = await execa(process.execPath, line, { reject: false });
+    expect(exitCode).toBe(3);
+    expect(stderr).toMatch(/chassis serve/);
+    expect(stderr).not.toMatch(/\n +at /);
+  });
+
+  it('says which path is too long for a socket', async () => {
+    const long = join(tmpdir(), 'x'.repeat(120));
+    const { exitCode, stderr } = await execa(process.execPath, [CHASSIS, 'serve', '--dir', long], {
+      reject: false,
+    });
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toMatch(/107/);
+    expect(stderr).not.toMatch(/\n +at /);
+  });
+
+  it.each([
+    'serve',
+    'create',
+    'list',
+    'show',
+    'remove',
+    'restart',
+    'attach',
+    'detach',
+    'mounts',
+    'run',
+    'args',
+  ])('explains %s, with examples', async (command) => {
+    const { stdout } = await execa(process.execPath, [CHASSIS, command, '--help']);
+    expect(stdout).toMatch(/USAGE/);
+    expect(stdout).toMatch(/EXAMPLES/);
+  });
+});

@@ -1,0 +1,126 @@
+import { execa } from 'execa';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Cache } from './cache.js';
+import { fetchPackages, removeDocumentation, unpack, type PackageRequest } from './debian.js';
+import { QemuUnavailableError } from './errors.js';
+import type { OnProgress } from './progress.js';
+
+/** A QEMU for x86-64 guests that can be started. */
+export interface QemuBinary {
+  /** Major, minor, micro. */
+  readonly version: readonly [number, number, number];
+  /** The program and its first arguments; append the machine's. */
+  readonly command: readonly string[];
+  readonly source: 'path' | 'debian';
+}
+
+const program = 'qemu-system-x86_64';
+/** The first release with vfio-user's client. */
+const minimumVersion = [10, 1, 0] as const;
+const requiredDevice = 'vfio-user-pci';
+const libraries = 'usr/lib/x86_64-linux-gnu';
+
+const request: PackageRequest = {
+  title: 'QEMU',
+  suites: ['trixie', 'trixie-backports'],
+  prefer: 'trixie-backports',
+  packages: ['qemu-system-x86'],
+  provided: ['adduser', 'passwd', 'debconf', 'base-passwd'],
+};
+
+/**
+ * A QEMU that speaks vfio-user: the one on the PATH if it is new enough, else Debian's from trixie-backports, unpacked in the
+ * cache (35 MB to download, once).
+ * @throws QemuUnavailableError, see `fetchPackages`; UNSUPPORTED_HOST where neither can be had.
+ */
+export async function findQemu(onProgress?: OnProgress, signal?: AbortSignal): Promise<QemuBinary> {
+  const installed = await systemQemu(signal);
+  if (installed !== undefined) return installed;
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    const ways = 'Install QEMU 10.1 or newer with vfio-user-pci.';
+    throw new QemuUnavailableError(
+      'UNSUPPORTED_HOST',
+      "Debian's QEMU can only be fetched for x86-64 Linux",
+      ways,
+    );
+  }
+  return debianQemu(Cache.ofUser(), onProgress, signal);
+}
+
+/** The QEMU on the PATH, or undefined where there is none, or one without `vfio-user-pci`. */
+export async function systemQemu(signal?: AbortSignal): Promise<QemuBinary | undefined> {
+  return probe([program], 'path', signal);
+}
+
+/** Debian's QEMU in the cache, fetched where it is missing. */
+export async function debianQemu(
+  cache: Cache,
+  onProgress?: OnProgress,
+  signal?: AbortSignal,
+): Promise<QemuBinary> {
+  const activity = { onProgress, signal };
+  const root = await cache.entry('qemu-trixie-backports-1', activity, async (directory) => {
+    const archives = join(directory, 'archives');
+    await unpack(request.title, await fetchPackages(cache, request, archives, activity), directory, activity);
+    await rm(archives, { recursive: true });
+    await removeDocumentation(directory);
+    await requireWorking(directory, signal);
+  });
+  return requireWorking(root, signal);
+}
+
+async function requireWorking(root: string, signal?: AbortSignal): Promise<QemuBinary> {
+  const binary = await probe(treeCommand(root), 'debian', signal);
+  if (binary !== undefined) return binary;
+  throw new QemuUnavailableError(
+    'QEMU_UNUSABLE',
+    `the QEMU in ${root} does not run, or lacks ${requiredDevice}`,
+    `rm -r ${root}`,
+  );
+}
+
+/**
+ * Runs QEMU from an unpacked tree with that tree's own loader and libraries: no chroot, and nothing of the host's C library.
+ * Debian's build does not look for firmware and modules beside itself, so it is told where they are.
+ */
+function treeCommand(root: string): string[] {
+  const loader = join(root, libraries, 'ld-linux-x86-64.so.2');
+  return [
+    ...['env', `QEMU_MODULE_DIR=${join(root, libraries, 'qemu')}`],
+    ...[loader, '--inhibit-cache', '--library-path', join(root, libraries), join(root, 'usr/bin', program)],
+    ...['qemu', 'seabios'].flatMap((name) => ['-L', join(root, 'usr/share', name)]),
+  ];
+}
+
+async function probe(
+  command: readonly string[],
+  source: QemuBinary['source'],
+  signal?: AbortSignal,
+): Promise<QemuBinary | undefined> {
+  const version = parseVersion(await output(command, ['--version'], signal));
+  if (version === undefined || !isAtLeast(version, minimumVersion)) return undefined;
+  const devices = await output(command, ['-device', 'help'], signal);
+  return devices.includes(`"${requiredDevice}"`) ? { version, command, source } : undefined;
+}
+
+/** What the program prints, or nothing where it does not run. */
+async function output(command: readonly string[], args: string[], signal?: AbortSignal): Promise<string> {
+  const [file, ...prefix] = command;
+  const run = { reject: false, stdin: 'ignore', cancelSignal: signal } as const;
+  const { stdout } = await execa(file, [...prefix, ...args], run);
+  signal?.throwIfAborted();
+  return stdout ?? '';
+}
+
+/** Reads `QEMU emulator version 11.1.3 (Debian …)`. */
+export function parseVersion(text: string): [number, number, number] | undefined {
+  const match = /^QEMU emulator version (\d+)\.(\d+)\.(\d+)/m.exec(text);
+  return match ? [Number(match[1]), Number(match[2]), Number(match[3])] : undefined;
+}
+
+/** Compares versions number by number. */
+export function isAtLeast(version: readonly number[], minimum: readonly number[]): boolean {
+  const differing = minimum.findIndex((part, index) => version[index] !== part);
+  return differing === -1 || version[differing] > minimum[differing];
+}
