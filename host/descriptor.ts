@@ -1,0 +1,18 @@
+/** File descriptors as such: closing, and the flags of descriptors that a peer handed over. */
+import { constants } from 'node:fs';
+import { result } from './errors.js';
+import * as libc from './libc.js';
+
+const F_GETFL = 3;
+const F_SETFL = 4;
+
+/** 0, or a negative errno; the number is free again either way. */
+export function closeFd(fd: number): number {
+  return result(libc.close(fd));
+}
+
+/** Sets O_NONBLOCK on the open file, which every process holding a duplicate shares. */
+export function setNonBlocking(fd: number): number {
+  const flags = result(libc.fcntl(fd, F_GETFL, 0));
+  return flags < 0 ? flags : result(libc.fcntl(fd, F_SETFL, flags | constants.O_NONBLOCK));
+}
