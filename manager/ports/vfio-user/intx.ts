@@ -1,0 +1,83 @@
+/**
+ * The INTx pin as VFIO presents it: a level of the device, made into eventfd signals. The interrupt masks itself when it fires
+ * (VFIO_IRQ_INFO_AUTOMASKED); unmasking fires again while the device still asserts the pin.
+ */
+import { closeFd, EpollEvents, eventfdSignal, type Reactor } from '../../../host/index.js';
+
+export class IntxPin {
+  readonly #reactor: Reactor;
+  readonly #fired: () => void;
+  #asserted = false;
+  #masked = false;
+  /** Signalled when the interrupt fires; -1 where the client has set none. */
+  #triggerFd = -1;
+  /** Signalled by the client (KVM's resample eventfd) to unmask; -1 where it sends messages instead. */
+  #unmaskFd = -1;
+
+  /** `fired` is called for every signal. */
+  constructor(reactor: Reactor, fired: () => void) {
+    this.#reactor = reactor;
+    this.#fired = fired;
+  }
+
+  /** The device's level. */
+  setLevel(asserted: boolean): void {
+    this.#asserted = asserted;
+    if (asserted) this.#fireIfDue();
+  }
+
+  mask(): void {
+    this.#masked = true;
+  }
+
+  unmask(): void {
+    this.#masked = false;
+    this.#fireIfDue();
+  }
+
+  /** Takes over `fd`, an eventfd, or (-1) goes without. */
+  setTrigger(fd: number): void {
+    if (this.#triggerFd >= 0) closeFd(this.#triggerFd);
+    this.#triggerFd = fd;
+    this.#fireIfDue();
+  }
+
+  /** Signals the client whatever the level and the mask: its own test of the path. */
+  trigger(): void {
+    if (this.#triggerFd >= 0) this.#signal();
+  }
+
+  /** Takes over `fd`, an eventfd that unmasks when it is signalled, or (-1) goes without. 0, or a negative errno with `fd` closed. */
+  setUnmask(fd: number): number {
+    if (this.#unmaskFd >= 0) {
+      this.#reactor.remove(this.#unmaskFd);
+      closeFd(this.#unmaskFd);
+    }
+    this.#unmaskFd = -1;
+    if (fd < 0) return 0;
+    // Edge-triggered, so that each signal is one event and nobody needs to reset the count.
+    const error = this.#reactor.add(fd, EpollEvents.EPOLLIN | EpollEvents.EPOLLET, () => this.unmask());
+    if (error === 0) this.#unmaskFd = fd;
+    else closeFd(fd);
+    return error;
+  }
+
+  /** As a client finds it that has set nothing up. The level is the device's and stays. */
+  release(): void {
+    this.setTrigger(-1);
+    this.setUnmask(-1);
+    this.#masked = false;
+  }
+
+  #fireIfDue(): void {
+    if (!this.#asserted || this.#masked || this.#triggerFd < 0) return;
+    this.#masked = true;
+    this.#signal();
+  }
+
+  #signal(): void {
+    // The only failure of a checked eventfd is a count at its maximum, and then the client has a signal to see anyway.
+    eventfdSignal(this.#triggerFd);
+    this.#fired();
+  }
+}

@@ -1,0 +1,156 @@
+/** A vfio-user server: one PCI function behind one unix socket, for one VMM at a time. */
+import { lstatSync, unlinkSync } from 'node:fs';
+import { getSystemErrorName } from 'node:util';
+import { Errno } from '../../../devices/errno.js';
+import type { PciFunction } from '../../../devices/pci/function.js';
+import type { GuestMemory } from '../../../devices/virtio/memory/guest-memory.js';
+import { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
+import {
+  acceptUnix,
+  closeFd,
+  EpollEvents,
+  HostError,
+  listenUnix,
+  type Reactor,
+} from '../../../host/index.js';
+import { Connection, type ConnectionCounters } from './connection.js';
+import { VfioUserDevice } from './device.js';
+import type { IrqCounters } from './irqs.js';
+
+/** How long the server does not accept after that failed. */
+const ACCEPT_PAUSE_MS = 1000;
+
+export interface VfioUserServerOptions {
+  /** Where the socket is made; at most 107 bytes. */
+  readonly path: string;
+  readonly reactor: Reactor;
+  /** Makes the function, once, on the guest memory that it will see: empty except while a client is connected. */
+  readonly createFunction: (memory: GuestMemory) => PciFunction;
+  /** A VMM has connected and agreed on the protocol. */
+  readonly onConnect: () => void;
+  /** That VMM is gone and all that it gave is released; the next one may connect. */
+  readonly onDisconnect: (reason: string) => void;
+  readonly log: (message: string) => void;
+}
+
+export class VfioUserServer {
+  /** They grow for as long as the server lives. */
+  readonly counters: Readonly<ConnectionCounters> & { readonly irqs: Readonly<IrqCounters> };
+  readonly #options: VfioUserServerOptions;
+  readonly #device: VfioUserDevice;
+  readonly #counters: ConnectionCounters = { messages: 0, errors: 0 };
+  #listenFd = -1;
+  /** Of the socket file that we made: another server may have put its own in the place since. */
+  #socketInode = 0;
+  #acceptTimer: NodeJS.Timeout | undefined;
+  #connection: Connection | undefined;
+
+  constructor(options: VfioUserServerOptions) {
+    this.#options = options;
+    const memory = new RegionMemory();
+    this.#device = new VfioUserDevice(options.createFunction(memory), memory, options.reactor);
+    this.counters = Object.assign(this.#counters, { irqs: this.#device.irqs.counters });
+  }
+
+  /** True while a VMM is connected and has agreed on the protocol. */
+  get connected(): boolean {
+    return this.#connection?.negotiated ?? false;
+  }
+
+  /** Makes the socket and accepts on it. @throws HostError for a path that is too long, in use, or cannot be made */
+  listen(): void {
+    if (this.#listenFd >= 0) throw new Error(`already listening on ${this.#options.path}`);
+    const { path, reactor } = this.#options;
+    const fd = listenUnix(path);
+    const error = reactor.add(fd, EpollEvents.EPOLLIN, () => this.#acceptAll());
+    if (error !== 0) {
+      closeFd(fd);
+      unlinkSync(path);
+      throw HostError.from(error, 'epoll_ctl', path);
+    }
+    this.#listenFd = fd;
+    this.#socketInode = lstatSync(path).ino;
+  }
+
+  /** Ends the connection, stops listening and removes the socket. The function stays usable, and so does `listen`. */
+  close(): void {
+    this.#connection?.close('the server was closed');
+    if (this.#listenFd < 0) return;
+    clearTimeout(this.#acceptTimer);
+    this.#options.reactor.remove(this.#listenFd);
+    closeFd(this.#listenFd);
+    this.#listenFd = -1;
+    this.#removeSocket();
+  }
+
+  #removeSocket(): void {
+    const { path } = this.#options;
+    if (lstatSync(path, { throwIfNoEntry: false })?.ino === this.#socketInode) unlinkSync(path);
+  }
+
+  #acceptAll(): void {
+    while (this.#listenFd >= 0) {
+      const fd = acceptUnix(this.#listenFd);
+      if (fd >= 0) this.#admit(fd);
+      else if (fd === -Errno.EAGAIN) return;
+      else return this.#pauseAccepting(fd);
+    }
+  }
+
+  /**
+   * Nearly always the process is out of descriptors: then the waiting client cannot even be refused, and its event would come
+   * again at once, for ever.
+   */
+  #pauseAccepting(error: number): void {
+    const { reactor, log, path } = this.#options;
+    log(`${path}: cannot accept a connection now: ${getSystemErrorName(error)}`);
+    const fd = this.#listenFd;
+    reactor.modify(fd, 0);
+    this.#acceptTimer = setTimeout(() => reactor.modify(fd, EpollEvents.EPOLLIN), ACCEPT_PAUSE_MS).unref();
+  }
+
+  #admit(fd: number): void {
+    const { log, path } = this.#options;
+    if (this.connected) {
+      log(`${path}: refused a second connection`);
+      closeFd(fd);
+      return;
+    }
+    // Whoever connected without a word must not keep a VMM out.
+    this.#connection?.close('another client came before it proposed a version');
+    this.#start(fd);
+  }
+
+  #start(fd: number): void {
+    const { reactor, log, path } = this.#options;
+    const connection = new Connection({
+      fd,
+      reactor,
+      device: this.#device,
+      counters: this.#counters,
+      log: (message) => log(`${path}: ${message}`),
+      onNegotiated: this.#options.onConnect,
+      onClosed: (reason) => this.#ended(connection, reason),
+    });
+    const error = connection.open();
+    if (error !== 0) {
+      log(`${path}: cannot watch a connection: ${getSystemErrorName(error)}`);
+      closeFd(fd);
+      return;
+    }
+    this.#connection = connection;
+    this.#device.connect();
+  }
+
+  #ended(connection: Connection, reason: string): void {
+    const { log, path, onDisconnect } = this.#options;
+    this.#connection = undefined;
+    try {
+      this.#device.disconnect();
+    } catch (error) {
+      log(`${path}: releasing a client's resources failed: ${String(error)}`);
+    }
+    if (connection.announced) onDisconnect(reason);
+    else log(`${path}: ${reason}`);
+  }
+}
