@@ -94,8 +94,8 @@ export class IoVector {
   }
 }
 
-/** Below this, a loop beats the subarray that TypedArray.set needs. */
-const LOOP_COPY_BYTES = 64;
+/** Up to this, a loop is no slower than TypedArray.set, and does without the subarray (some 100 bytes) that set needs. */
+const LOOP_COPY_BYTES = 192;
 
 function copyBytes(
   source: Uint8Array,

@@ -45,7 +45,10 @@ export interface Virtqueue {
    * once, in any order. Chains of a queue that was reset in the meantime are recognised and dropped.
    */
   push(chain: Chain, writtenBytes: number): void;
-  /** Publishes what was pushed and interrupts the driver if it asked for that. `QueueService` calls it after each batch. */
+  /**
+   * Publishes what was pushed and interrupts the driver if it asked for that. `QueueService` calls it after each batch of
+   * `handleChain`; a device that pushes at another time calls it itself, once for all it pushed.
+   */
   flush(): void;
   /** Asks the driver not to notify. A hint. */
   disableNotifications(): void;
@@ -95,8 +98,17 @@ export interface VirtioDevice {
   activate(context: DeviceContext): void;
   /** Serves one chain. The device pushes it now or later, exactly once. It must not throw. */
   handleChain(queue: Virtqueue, chain: Chain): void;
-  /** Back to the state before `activate`. Work under way may finish later: its pushes are dropped by the queue. */
-  reset(): void;
+  /**
+   * Back to the state before `activate`. Chains that the device holds are void: it forgets them, and pushes are dropped. Where
+   * work under way may still touch guest memory, answers a promise that settles when it no longer does: the driver sees
+   * its reset complete, and a new `activate` comes, only then.
+   */
+  reset(): void | Promise<void>;
+  /**
+   * The same for one queue, while the others go on. A device that has this is offered VIRTIO_F_RING_RESET. The queue
+   * comes back as a new `Virtqueue` in `DeviceContext.queues` if the driver enables it again.
+   */
+  resetQueue?(index: number): void | Promise<void>;
   /** The device leaves for good: releases what it holds of the host. */
   close(): void | Promise<void>;
 }

@@ -1,0 +1,30 @@
+/** `npm run bench -- NAME [options]`: measurements, each against a peer in the same run. */
+import { attach } from './attach.js';
+import { vm9p } from './vm-9p.js';
+
+interface Benchmark {
+  readonly summary: string;
+  run(options: readonly string[]): Promise<void>;
+}
+
+const BENCHMARKS: Record<string, Benchmark> = {
+  'vm-9p': { summary: "9p in a Linux guest, beside QEMU's own virtio-9p", run: vm9p },
+  attach: { summary: "from typing attach to the guest seeing it, beside QEMU's device_add", run: attach },
+};
+
+function usage(): string {
+  const rows = Object.entries(BENCHMARKS).map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`);
+  return `npm run bench -- NAME [--json] [--help]\n\n${rows.join('\n')}\n`;
+}
+
+const [name, ...options] = process.argv.slice(2);
+const benchmark = name === undefined ? undefined : BENCHMARKS[name];
+if (benchmark === undefined) {
+  const asked = name === undefined || name === '--help' || name === '-h';
+  (asked ? process.stdout : process.stderr).write(
+    asked ? usage() : `no benchmark is called ${name}\n\n${usage()}`,
+  );
+  process.exitCode = asked ? 0 : 2;
+} else {
+  await benchmark.run(options);
+}

@@ -1,0 +1,57 @@
+import type { QueueCounters, VirtioDevice } from './device.js';
+import type { RunningRing } from './ring/running-ring.js';
+
+/** Feeds one queue's chains to its device. What a device throws comes out of `service` and `poll`. */
+export class QueueService {
+  readonly #ring: RunningRing;
+  readonly #device: VirtioDevice;
+  readonly #counters: QueueCounters;
+
+  constructor(ring: RunningRing, device: VirtioDevice, counters: QueueCounters) {
+    this.#ring = ring;
+    this.#device = device;
+    this.#counters = counters;
+  }
+
+  /**
+   * Serves a wake: takes chains, with notifications off, until none are left, then turns notifications on and looks once
+   * more, because chains may have come in between that nobody will notify of. Takes `budget` chains at most; true
+   * where that stopped it, so that there may be work left (and notifications are still off).
+   */
+  service(budget: number): boolean {
+    const ring = this.#ring;
+    let left = budget;
+    let served = 0;
+    ring.disableNotifications();
+    do {
+      const taken = this.#take(left);
+      ring.flush();
+      served += taken;
+      // A round costs something even if it found nothing: a driver that moves its index to and fro must not keep us here.
+      left -= Math.max(taken, 1);
+      if (left <= 0) return true;
+    } while (ring.enableNotifications());
+    if (served === 0) this.#counters.spuriousWakes++;
+    return false;
+  }
+
+  /** Looks without having been woken, and leaves notifications as they are. Answers how many chains it took. */
+  poll(budget: number): number {
+    this.#counters.polls++;
+    const taken = this.#take(budget);
+    this.#ring.flush();
+    return taken;
+  }
+
+  #take(budget: number): number {
+    const ring = this.#ring;
+    let taken = 0;
+    while (taken < budget) {
+      const chain = ring.pop();
+      if (chain === undefined) break;
+      this.#device.handleChain(ring, chain);
+      taken++;
+    }
+    return taken;
+  }
+}

@@ -1,0 +1,43 @@
+/** The split virtqueue in memory (virtio 1.3, section 2.7): flags, sizes and offsets in bytes, all fields little-endian. */
+
+export const VirtqDescFlag = {
+  /** The buffer goes on in the descriptor that `next` names. */
+  VIRTQ_DESC_F_NEXT: 1,
+  /** The device may write the buffer (and not read it). */
+  VIRTQ_DESC_F_WRITE: 2,
+  /** The buffer is a table of descriptors. */
+  VIRTQ_DESC_F_INDIRECT: 4,
+} as const;
+
+/** `le64 addr; le32 len; le16 flags; le16 next` */
+export const VIRTQ_DESC_BYTES = 16;
+export const VirtqDesc = { ADDR_LOW: 0, ADDR_HIGH: 4, LEN: 8, FLAGS_AND_NEXT: 12 } as const;
+
+/** `le16 flags; le16 idx; le16 ring[size]; le16 used_event` */
+export const VirtqAvail = { FLAGS: 0, IDX: 2, RING: 4 } as const;
+export const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
+
+/** `le16 flags; le16 idx; struct { le32 id; le32 len } ring[size]; le16 avail_event` */
+export const VirtqUsed = { FLAGS: 0, IDX: 2, RING: 4, ELEMENT_BYTES: 8 } as const;
+export const VIRTQ_USED_F_NO_NOTIFY = 1;
+
+/** Alignment of the three areas. */
+export const VirtqAlign = { DESC: 16, AVAIL: 2, USED: 4 } as const;
+
+export const VIRTQ_MAX_SIZE = 32768;
+
+export function descriptorAreaBytes(size: number): number {
+  return size * VIRTQ_DESC_BYTES;
+}
+
+/** With `used_event`, which is there whether or not VIRTIO_F_EVENT_IDX gives it a meaning. */
+export function availRingBytes(size: number): number {
+  return VirtqAvail.RING + size * 2 + 2;
+}
+
+export function usedRingBytes(size: number): number {
+  return VirtqUsed.RING + size * VirtqUsed.ELEMENT_BYTES + 2;
+}
+
+/** Ring indices are 16 bits wide and run free: they wrap at 65536, whatever the ring's size. */
+export const INDEX_MASK = 0xffff;

@@ -1,0 +1,32 @@
+/** What transports see of a running ring, beyond what devices see; and what a ring tells its transport. */
+import type { QueueCounters, Virtqueue } from '../device.js';
+
+export interface RunningRing extends Virtqueue {
+  /**
+   * Reset: from now on the ring touches no memory, has no chains and takes none. Chains that a device still holds are
+   * recognised by the ring they came from, so that pushing them later does nothing.
+   */
+  drop(): void;
+  /** Where the device stands, as state to save: `QueueConfig` takes it back. */
+  readonly position: RingPosition;
+}
+
+/** Free-running indices of a split ring. */
+export interface RingPosition {
+  /** The next entry of the available ring that the device will take. */
+  readonly nextAvail: number;
+  /** The next entry of the used ring that the device will fill. */
+  readonly nextUsed: number;
+}
+
+/** How a ring reaches whoever carries its device. The calls come from within `pop` and `flush`. */
+export interface RingSignals {
+  /** The driver wants to hear of used buffers. */
+  interrupt(queueIndex: number): void;
+  /** The driver broke the ring's rules; the ring is silent from now on. */
+  broken(queueIndex: number, reason: string): void;
+}
+
+export function newQueueCounters(): QueueCounters {
+  return { kicks: 0, interrupts: 0, spuriousWakes: 0, polls: 0, requests: 0 };
+}

@@ -1,0 +1,24 @@
+import type { RunningRing } from '../../../../devices/virtio/ring/running-ring.js';
+
+/** `ring`, with `beforeEnable` called each time just before notifications are turned on: the gap where wake-ups get lost. */
+export function interposed(ring: RunningRing, beforeEnable: () => void): RunningRing {
+  return {
+    index: ring.index,
+    size: ring.size,
+    get broken() {
+      return ring.broken;
+    },
+    get position() {
+      return ring.position;
+    },
+    pop: () => ring.pop(),
+    push: (chain, writtenBytes) => ring.push(chain, writtenBytes),
+    flush: () => ring.flush(),
+    disableNotifications: () => ring.disableNotifications(),
+    enableNotifications: () => {
+      beforeEnable();
+      return ring.enableNotifications();
+    },
+    drop: () => ring.drop(),
+  };
+}

@@ -1,0 +1,124 @@
+import { Worker } from 'node:worker_threads';
+import { afterEach, describe, expect, it } from 'vitest';
+import { VirtioFeature } from '../../../../devices/virtio/device.js';
+import { ArrayRegion } from '../../../../devices/virtio/memory/array-region.js';
+import { RegionMemory } from '../../../../devices/virtio/memory/region-memory.js';
+import { QueueService } from '../../../../devices/virtio/queue-service.js';
+import { QueueConfig } from '../../../../devices/virtio/ring/queue-config.js';
+import { newQueueCounters } from '../../../../devices/virtio/ring/running-ring.js';
+import { nullDevice } from '../null-device.js';
+
+const SIZE = 16;
+const AVAIL = 0x1000;
+const USED = 0x2000;
+const CONTROL = 0x3000;
+const RAM_BYTES = 0x4000;
+const CHAINS = 150_000;
+/** Nobody waits this long unless a kick or an interrupt was lost. */
+const LOST_MS = 10_000;
+
+/** Words of the control block: counters that the sides wait on. */
+const KICKS = CONTROL / 4;
+const INTERRUPTS = KICKS + 1;
+const FAILED = KICKS + 2;
+
+/**
+ * A driver on another core. It offers chains in bursts, kicks only when the ring asks for it, and then sleeps until it is
+ * interrupted, having asked for that at every burst.
+ */
+const DRIVER = `
+const { workerData: { ram, eventIdx, size, chains, AVAIL, USED, KICKS, INTERRUPTS, FAILED, lostMs } } = require('node:worker_threads');
+const words = new Int32Array(ram);
+const avail = new Uint16Array(ram, AVAIL, 2 + size + 1);
+const used = new Uint16Array(ram, USED, 2 + size * 4 + 1);
+let offered = 0;
+let seen = 0;
+const reap = () => { const to = Atomics.load(used, 1); const count = (to - seen) & 0xffff; seen = to; return count; };
+let completed = 0;
+while (completed < chains) {
+  const burst = Math.min(1 + (offered % 5), size - (offered - completed), chains - offered);
+  const old = offered & 0xffff;
+  for (let i = 0; i < burst; i++) { avail[2 + (offered % size)] = offered % size; offered++; }
+  const now = offered & 0xffff;
+  Atomics.store(avail, 1, now);
+  const event = Atomics.load(used, 2 + size * 4);
+  const kick = eventIdx ? ((now - event - 1) & 0xffff) < ((now - old) & 0xffff) : (Atomics.load(used, 0) & 1) === 0;
+  if (burst > 0 && kick) { Atomics.add(words, KICKS, 1); Atomics.notify(words, KICKS); }
+  for (;;) {
+    const interrupts = Atomics.load(words, INTERRUPTS);
+    completed += reap();
+    if (completed === offered || offered - completed < size / 2 && offered < chains) break;
+    if (eventIdx) Atomics.store(avail, 2 + size, seen); else Atomics.store(avail, 0, 0);
+    if (Atomics.load(used, 1) !== seen) continue;
+    if (Atomics.wait(words, INTERRUPTS, interrupts, lostMs) === 'timed-out') {
+      Atomics.store(words, FAILED, 1);
+      completed = chains;
+      break;
+    }
+    if (!eventIdx) Atomics.store(avail, 0, 1);
+  }
+}
+`;
+
+let worker: Worker | undefined;
+afterEach(() => worker?.terminate());
+
+describe('driver and device on two cores', () => {
+  for (const eventIdx of [true, false]) {
+    it(`lose no kick, no interrupt and no chain with ${eventIdx ? 'event index' : 'flags'}`, () => {
+      const ram = new SharedArrayBuffer(RAM_BYTES);
+      const words = new Int32Array(ram);
+      const view = new DataView(ram);
+      for (let i = 0; i < SIZE; i++) {
+        view.setUint32(i * 16, 0x800, true);
+        view.setUint32(i * 16 + 8, 64, true);
+      }
+      const memory = new RegionMemory();
+      memory.addRegion(new ArrayRegion(0, new Uint8Array(ram)));
+      const config = new QueueConfig(0, SIZE);
+      config.driverArea.set(AVAIL);
+      config.deviceArea.set(USED);
+      const counters = newQueueCounters();
+      const problems: string[] = [];
+      const signals = {
+        interrupt: () => {
+          Atomics.add(words, INTERRUPTS, 1);
+          Atomics.notify(words, INTERRUPTS);
+        },
+        broken: (_: number, reason: string) => void problems.push(reason),
+      };
+      const features = eventIdx ? 1n << BigInt(VirtioFeature.VIRTIO_F_EVENT_IDX) : 0n;
+      const { ring } = config.activate(memory, features, signals, counters);
+      if (ring === undefined) throw new Error('the ring is sound');
+      const service = new QueueService(ring, nullDevice(), counters);
+      const workerData = {
+        ram,
+        eventIdx,
+        size: SIZE,
+        chains: CHAINS,
+        AVAIL,
+        USED,
+        KICKS,
+        INTERRUPTS,
+        FAILED,
+      };
+      worker = new Worker(DRIVER, { eval: true, workerData: { ...workerData, lostMs: LOST_MS } });
+
+      let kicks = 0;
+      let lost = '';
+      while (counters.requests < CHAINS && lost === '' && problems.length === 0) {
+        while (service.service(8));
+        if (counters.requests === CHAINS) break;
+        const outcome = Atomics.wait(words, KICKS, kicks, LOST_MS);
+        kicks = Atomics.load(words, KICKS);
+        if (outcome === 'timed-out') lost = 'a kick was lost';
+        if (Atomics.load(words, FAILED) === 1) lost = 'an interrupt was lost';
+      }
+      expect({ lost, problems, requests: counters.requests }).toEqual({
+        lost: '',
+        problems: [],
+        requests: CHAINS,
+      });
+    });
+  }
+});

@@ -1,0 +1,70 @@
+import { describe, expect, it, vi } from 'vitest';
+import { nullDevice } from '../null-device.js';
+import { boot, enableMsix, plug, type Machine } from './mock-pci-driver.js';
+
+function levelReset(machine: Machine): void {
+  const [express] = machine.driver.capabilities(0x10);
+  machine.fn.writeConfig(express + 8, 2, 0x8000);
+}
+
+for (const [name, reset] of [
+  ['a function-level reset', levelReset],
+  ['a reset by the port', (machine: Machine) => machine.fn.reset()],
+] as const) {
+  describe(name, () => {
+    it('brings registers, config space, MSI-X and the device back to power-on', () => {
+      const deviceReset = vi.fn();
+      const machine = plug(nullDevice({ reset: deviceReset }));
+      const fresh = Array.from({ length: 64 }, (_, i) => plug(nullDevice()).fn.readConfig(4 * i, 4));
+      boot(machine);
+      enableMsix(machine);
+      machine.fn.writeBar(1, 12, 4, 0);
+      machine.fn.writeConfig(0x20, 4, 0xfe00_0000);
+      reset(machine);
+      expect(deviceReset).toHaveBeenCalledTimes(1);
+      machine.fn.writeConfig(0x04, 2, 0x0006);
+      expect(Array.from({ length: 64 }, (_, i) => machine.fn.readConfig(4 * i, 4))).toEqual(fresh);
+      expect(machine.fn.readBar(1, 12, 4)).toBe(1);
+      expect(machine.fn.msix?.enabled).toBe(false);
+      expect(machine.driver.read('status')).toBe(0);
+      expect(machine.driver.read('queueSelect')).toBe(0);
+    });
+
+    it('takes INTx down and leaves memory alone from then on', () => {
+      const machine = plug(nullDevice(), { msix: false });
+      const queue = boot(machine);
+      queue.add([{ address: machine.buffer(0), length: 4 }]);
+      machine.driver.kick(0);
+      reset(machine);
+      expect(machine.interrupts).toEqual(['intx on', 'intx off']);
+      const { usedIndex } = queue;
+      queue.add([{ address: machine.buffer(0), length: 4 }]);
+      machine.driver.kick(0);
+      machine.fn.service();
+      expect(queue.usedIndex).toBe(usedIndex);
+    });
+
+    it('lets the function be driven anew', () => {
+      const machine = plug(nullDevice());
+      boot(machine);
+      reset(machine);
+      machine.fn.writeConfig(0x04, 2, 0x0006);
+      const queue = boot(machine);
+      queue.add([{ address: machine.buffer(0), length: 4 }]);
+      machine.driver.kick(0);
+      expect(queue.usedIndex).toBe(1);
+    });
+  });
+}
+
+describe('a function that loses its memory', () => {
+  it('asks for a reset when the driver next kicks it, and touches nothing', () => {
+    const machine = plug(nullDevice());
+    const queue = boot(machine);
+    machine.memory.clear();
+    queue.add([{ address: machine.buffer(0), length: 4 }]);
+    machine.driver.kick(0);
+    expect(queue.usedIndex).toBe(0);
+    expect(machine.driver.read('status') & 64).toBe(64);
+  });
+});
