@@ -1,0 +1,208 @@
+import { DEFAULT_MSIZE, type Mount, type MountOptions } from './9p/mount.js';
+import { Virtio9pBinding, virtio9pDriver } from './9p/virtio-driver.js';
+import type { GuestBus } from './bus.js';
+import { GuestError } from './errors.js';
+import { GuestRam } from './memory/ram.js';
+import type { DriverServices } from './pci/driver.js';
+import { HotplugDriver } from './pci/hotplug.js';
+import { InterruptController } from './pci/interrupts.js';
+import { RootBus, type FoundFunction } from './pci/root-bus.js';
+import type { VirtioOptions } from './virtio/device.js';
+
+/** How long a shutdown waits for mounts to be let go of before it takes them away, in milliseconds. */
+const SHUTDOWN_TIMEOUT_MS = 5000;
+
+/** A PCI function that the guest sees. */
+export interface FunctionInfo {
+  /** As `lspci -D` writes it: '0000:00:03.1'. */
+  readonly address: string;
+  readonly vendorId: number;
+  readonly deviceId: number;
+  /** 24 bits: class, subclass, interface. */
+  readonly classCode: number;
+  /** The driver that has it: 'virtio-9p', or undefined. */
+  readonly driver: string | undefined;
+  /** The mount tag of a 9p device. */
+  readonly tag: string | undefined;
+  /** Why the driver that knows such devices could not use this one. */
+  readonly error: GuestError | undefined;
+}
+
+export interface GuestEvents {
+  /** A function appeared; its driver, if there is one, has it already. */
+  plug: FunctionInfo;
+  /** A function is gone, or was let go of. */
+  unplug: FunctionInfo;
+  /** The machine wants a slot back in which something is mounted: it waits until that is unmounted. */
+  'eject-request': readonly FunctionInfo[];
+}
+
+export interface WaitOptions {
+  /** Rejects with ETIMEDOUT after so many milliseconds; waits for ever by default. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+type Listener<K extends keyof GuestEvents> = (event: GuestEvents[K]) => void;
+
+/**
+ * A guest inside this process: it enumerates the machine's PCI bus, drives its virtio devices and mounts their file systems, as a
+ * kernel in a virtual machine would. Devices come and go while it runs.
+ */
+export class Guest {
+  readonly #bus: GuestBus;
+  readonly #pci: RootBus;
+  readonly #hotplug: HotplugDriver;
+  readonly #mounts = new Set<Mount>();
+  readonly #listeners = new Map<keyof GuestEvents, Set<(event: never) => void>>();
+  #running = true;
+  #stopped: Promise<void> | undefined;
+
+  private constructor(bus: GuestBus, options: VirtioOptions) {
+    this.#bus = bus;
+    const interrupts = new InterruptController(bus, () => this.#pci.disableAssertedIntx());
+    const services: DriverServices = { ram: new GuestRam(bus.ram), interrupts };
+    this.#pci = new RootBus(bus, [virtio9pDriver(options)], {
+      added: (found) => this.#emit('plug', describe(found)),
+      removed: (found) => this.#emit('unplug', describe(found)),
+    });
+    this.#hotplug = new HotplugDriver(bus, this.#pci, services, (functions) =>
+      this.#emit('eject-request', functions.map(describe)),
+    );
+  }
+
+  /** Boots on a machine that no other guest runs on. Resolves once every device that is there has been looked at. */
+  static async boot(
+    machine: GuestBus | { readonly bus: GuestBus },
+    options: VirtioOptions = {},
+  ): Promise<Guest> {
+    const guest = new Guest('bus' in machine ? machine.bus : machine, options);
+    await guest.#hotplug.start();
+    return guest;
+  }
+
+  /** The PCI functions there are, in order of address. */
+  functions(): FunctionInfo[] {
+    return this.#pci.functions().map(describe);
+  }
+
+  /** Mount tags of the 9p devices that are there, mounted or not. */
+  tags(): string[] {
+    return this.functions().flatMap(({ tag }) => (tag === undefined ? [] : [tag]));
+  }
+
+  /**
+   * Mounts the file system of the 9p device with this tag. Rejects with ENOENT where there is none, and with EBUSY where it is
+   * mounted already or the machine wants its slot back.
+   */
+  async mount(tag: string, options: MountOptions = {}): Promise<Mount> {
+    const { found, binding } = this.#findForMount(tag);
+    let mount: Mount | undefined = undefined;
+    mount = await binding.mount({ msize: DEFAULT_MSIZE, ...options }, async () => {
+      if (mount !== undefined) this.#mounts.delete(mount);
+      await this.#hotplug.released(found.fn.address.device);
+    });
+    this.#mounts.add(mount);
+    return mount;
+  }
+
+  /** Resolves once a 9p device with this tag is there. */
+  waitForTag(tag: string, { timeoutMs, signal }: WaitOptions = {}): Promise<void> {
+    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
+    if (this.tags().includes(tag)) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const settle = (error?: Error) => {
+        stopListening();
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      const onAbort = () => settle(signal?.reason as Error);
+      const stopListening = this.on('plug', (info) => {
+        if (info.tag === tag) settle();
+      });
+      const timer =
+        timeoutMs === undefined
+          ? undefined
+          : setTimeout(() => settle(new GuestError('ETIMEDOUT', { syscall: 'wait', path: tag })), timeoutMs);
+      signal?.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  /** Calls `listener` at each event from now on, after the guest is done with it. Answers what ends that. */
+  on<K extends keyof GuestEvents>(event: K, listener: Listener<K>): () => void {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners);
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  /**
+   * Unmounts everything, by force after `timeoutMs` milliseconds, resets the devices and powers off. They stay plugged in:
+   * another guest may boot afterwards.
+   */
+  shutdown({ timeoutMs = SHUTDOWN_TIMEOUT_MS }: { readonly timeoutMs?: number } = {}): Promise<void> {
+    this.#stopped ??= this.#shutdown(timeoutMs);
+    return this.#stopped;
+  }
+
+  async #shutdown(timeoutMs: number): Promise<void> {
+    this.#running = false;
+    await Promise.all([...this.#mounts].map((mount) => unmountWithin(mount, timeoutMs)));
+    await this.#hotplug.stop();
+    this.#bus.powerOff();
+  }
+
+  /** A device with the tag, one that is free if there are several. */
+  #findForMount(tag: string): { found: FoundFunction; binding: Virtio9pBinding } {
+    const place = { syscall: 'mount', path: tag };
+    if (!this.#running) throw new GuestError('ENODEV', { ...place, detail: 'the guest is shut down' });
+    const tagged = this.#pci.functions().flatMap((found) => {
+      const binding = asVirtio9p(found);
+      return binding?.tag === tag ? [{ found, binding }] : [];
+    });
+    if (tagged.length === 0) throw new GuestError('ENOENT', { ...place, detail: 'no device has this tag' });
+    const free = tagged.find(
+      ({ found, binding }) => !binding.inUse && !this.#hotplug.isLeaving(found.fn.address.device),
+    );
+    if (free === undefined) throw new GuestError('EBUSY', place);
+    return free;
+  }
+
+  /** Listeners run on their own: what they throw is theirs and keeps nobody from the event. */
+  #emit<K extends keyof GuestEvents>(event: K, value: GuestEvents[K]): void {
+    for (const listener of this.#listeners.get(event) ?? []) {
+      queueMicrotask(() => (listener as Listener<K>)(value));
+    }
+  }
+}
+
+function asVirtio9p({ binding }: FoundFunction): Virtio9pBinding | undefined {
+  return binding instanceof Virtio9pBinding ? binding : undefined;
+}
+
+function describe(found: FoundFunction): FunctionInfo {
+  const { fn, driver, error } = found;
+  return {
+    address: fn.name,
+    vendorId: fn.vendorId,
+    deviceId: fn.deviceId,
+    classCode: fn.classCode,
+    driver: driver?.name,
+    tag: asVirtio9p(found)?.tag,
+    error,
+  };
+}
+
+async function unmountWithin(mount: Mount, timeoutMs: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs);
+  });
+  const unmounted = mount.unmount();
+  await Promise.race([unmounted, timeout]);
+  clearTimeout(timer);
+  // Once it is unmounted this changes nothing.
+  await mount.unmount({ force: true });
+}

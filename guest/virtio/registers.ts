@@ -1,0 +1,95 @@
+/** Virtio over PCI and the split ring, as virtio 1.3 lays them out (sections 2.1, 2.7, 4.1, 6). */
+
+export const VIRTIO_PCI_VENDOR_ID = 0x1af4;
+/** A modern device's PCI device id is this plus its virtio device id (4.1.2.1). */
+export const VIRTIO_PCI_DEVICE_ID_BASE = 0x1040;
+
+/** Device status bits (2.1). */
+export const DeviceStatus = {
+  ACKNOWLEDGE: 1,
+  DRIVER: 2,
+  DRIVER_OK: 4,
+  FEATURES_OK: 8,
+  DEVICE_NEEDS_RESET: 64,
+  FAILED: 128,
+} as const;
+
+/** Feature bits that this driver knows what to do with (6), as masks. */
+export const Feature = {
+  VIRTIO_F_INDIRECT_DESC: 1n << 28n,
+  VIRTIO_F_EVENT_IDX: 1n << 29n,
+  VIRTIO_F_VERSION_1: 1n << 32n,
+  VIRTIO_F_ACCESS_PLATFORM: 1n << 33n,
+} as const;
+
+/** virtio_pci_cap (4.1.4): where in config space its fields lie, and which structure it points at. */
+export const VirtioPciCap = {
+  CFG_TYPE: 3,
+  BAR: 4,
+  OFFSET: 8,
+  LENGTH: 12,
+  NOTIFY_OFF_MULTIPLIER: 16,
+} as const;
+
+export const VirtioPciCapType = {
+  VIRTIO_PCI_CAP_COMMON_CFG: 1,
+  VIRTIO_PCI_CAP_NOTIFY_CFG: 2,
+  VIRTIO_PCI_CAP_ISR_CFG: 3,
+  VIRTIO_PCI_CAP_DEVICE_CFG: 4,
+} as const;
+
+/** virtio_pci_common_cfg (4.1.4.3). */
+export const CommonConfig = {
+  DEVICE_FEATURE_SELECT: 0,
+  DEVICE_FEATURE: 4,
+  DRIVER_FEATURE_SELECT: 8,
+  DRIVER_FEATURE: 12,
+  CONFIG_MSIX_VECTOR: 16,
+  NUM_QUEUES: 18,
+  DEVICE_STATUS: 20,
+  CONFIG_GENERATION: 21,
+  QUEUE_SELECT: 22,
+  QUEUE_SIZE: 24,
+  QUEUE_MSIX_VECTOR: 26,
+  QUEUE_ENABLE: 28,
+  QUEUE_NOTIFY_OFF: 30,
+  QUEUE_DESC: 32,
+  QUEUE_DRIVER: 40,
+  QUEUE_DEVICE: 48,
+  /** Up to and without the fields that only newer devices have. */
+  MIN_LENGTH: 56,
+} as const;
+
+export const VIRTIO_MSI_NO_VECTOR = 0xffff;
+
+/** ISR status bits (4.1.4.5); reading clears them and lowers the pin. */
+export const IsrStatus = {
+  QUEUE: 1,
+  CONFIG: 2,
+} as const;
+
+/** Descriptor flags (2.7.5). */
+export const VirtqDescFlag = {
+  VIRTQ_DESC_F_NEXT: 1,
+  VIRTQ_DESC_F_WRITE: 2,
+  VIRTQ_DESC_F_INDIRECT: 4,
+} as const;
+
+/** Sizes and offsets of the split ring's parts, in bytes (2.7). */
+export const SplitRing = {
+  DESC_SIZE: 16,
+  DESC_ADDRESS: 0,
+  DESC_LENGTH: 8,
+  DESC_FLAGS: 12,
+  DESC_NEXT: 14,
+  AVAIL_FLAGS: 0,
+  AVAIL_IDX: 2,
+  AVAIL_RING: 4,
+  USED_FLAGS: 0,
+  USED_IDX: 2,
+  USED_RING: 4,
+  USED_ELEM_SIZE: 8,
+} as const;
+
+export const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
+export const VIRTQ_USED_F_NO_NOTIFY = 1;

@@ -1,0 +1,53 @@
+/** Which function's BAR answers at which address. */
+import type { PciFunction } from '../../../devices/pci/function.js';
+
+/** A BAR that decodes: `start` inclusive, `end` exclusive. */
+export interface MappedBar<T> {
+  readonly start: number;
+  readonly end: number;
+  readonly bar: number;
+  readonly owner: T;
+}
+
+/** Offsets and bits of the type 0 header (PCI Local Bus 3.0, section 6.2). */
+const BASE_ADDRESS_0 = 0x10;
+const BAR_MEMORY_FLAGS_MASK = 0xf;
+
+/** Where a function's memory BARs are, by its own registers. I/O space does not exist on this machine. */
+export function readBars<T>(pci: PciFunction, owner: T): MappedBar<T>[] {
+  return pci.bars.flatMap(({ index, kind, sizeBytes }) => {
+    if (kind === 'io') return [];
+    const low = (pci.readConfig(BASE_ADDRESS_0 + 4 * index, 4) & ~BAR_MEMORY_FLAGS_MASK) >>> 0;
+    const high = kind === 'memory64' ? pci.readConfig(BASE_ADDRESS_0 + 4 * index + 4, 4) : 0;
+    const start = high * 2 ** 32 + low;
+    return [{ start, end: start + sizeBytes, bar: index, owner }];
+  });
+}
+
+/** A sorted table of BARs. Where the guest placed two over each other, the one that starts first answers. */
+export class BarMap<T> {
+  #bars: MappedBar<T>[] = [];
+  #last: MappedBar<T> | undefined;
+
+  replace(bars: readonly MappedBar<T>[]): void {
+    this.#bars = [...bars].sort((a, b) => a.start - b.start);
+    this.#last = undefined;
+  }
+
+  /** The BAR that holds all of `address … address + width`. */
+  find(address: number, width: number): MappedBar<T> | undefined {
+    const last = this.#last;
+    if (last !== undefined && address >= last.start && address + width <= last.end) return last;
+    let low = 0;
+    let high = this.#bars.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#bars[middle].end <= address) low = middle + 1;
+      else high = middle;
+    }
+    const bar = this.#bars.at(low);
+    if (bar === undefined || address < bar.start || address + width > bar.end) return undefined;
+    this.#last = bar;
+    return bar;
+  }
+}
