@@ -4,8 +4,10 @@
  * what it has. An answer is a result, or a negative errno number; a method may answer at once or with a promise of the same.
  * Promises resolve to failures rather than reject: a rejection is a bug, which the server answers with EIO and reports.
  *
- * Concurrency: the server runs operations of different fids at the same time; it never uses a node or file after
- * `release` or `close`, and it lets a call under way finish before it calls those.
+ * Concurrency: the server runs operations at the same time, on one node or file as well, but for `readdir`: an open directory
+ * has one under way at most. It never uses a node or file after `release` or `close`, and it lets a call under way finish
+ * before it calls those. The objects that a call is given (buffers, sinks, changes, locks) are the server's again once it answers;
+ * arrays that a call answers are the server's to keep.
  */
 import { Errno, type Failure } from '../../errno.js';
 import type { IoVector } from '../../io-vector.js';
@@ -120,7 +122,10 @@ export class FileSystemStatistics {
   nameLengthBytes = 255;
 }
 
-/** Who a new file belongs to. A file system that cannot give files away makes them its own user's. */
+/**
+ * Who a new file belongs to. A file system that cannot give files away makes them its own user's. A uid of 2^32 - 1 means that
+ * the client named no user: as with chown(2), the owner stays whoever it is.
+ */
 export interface Owner {
   readonly uid: number;
   readonly gid: number;
@@ -149,7 +154,12 @@ export interface Lock {
   clientId: ByteString;
 }
 export const LockType = { P9_LOCK_TYPE_RDLCK: 0, P9_LOCK_TYPE_WRLCK: 1, P9_LOCK_TYPE_UNLCK: 2 } as const;
-export const LockStatus = { P9_LOCK_SUCCESS: 0, P9_LOCK_BLOCKED: 1, P9_LOCK_ERROR: 2, P9_LOCK_GRACE: 3 } as const;
+export const LockStatus = {
+  P9_LOCK_SUCCESS: 0,
+  P9_LOCK_BLOCKED: 1,
+  P9_LOCK_ERROR: 2,
+  P9_LOCK_GRACE: 3,
+} as const;
 
 export interface FileSystem {
   /** The root, for one Tattach. Each answer is released on its own. ENOENT and the like where the directory has vanished. */
@@ -181,12 +191,7 @@ export abstract class FsNode {
     return UNSUPPORTED;
   }
   /** Creates a regular file in this directory and opens it; EEXIST with O_EXCL where it is there, else opens what is there. */
-  create(
-    _name: ByteString,
-    _flags: number,
-    _mode: number,
-    _owner: Owner,
-  ): MaybePromise<Created | Failure> {
+  create(_name: ByteString, _flags: number, _mode: number, _owner: Owner): MaybePromise<Created | Failure> {
     return -Errno.EROFS;
   }
   mkdir(_name: ByteString, _mode: number, _owner: Owner): MaybePromise<FsNode | Failure> {
@@ -263,6 +268,11 @@ export abstract class OpenFile {
   setattr(_changes: AttributeChanges): MaybePromise<number> {
     return -Errno.EROFS;
   }
+  /**
+   * The client gave up (Tflush, or it is gone) on the read or write under way with this buffer. A file whose reads wait for
+   * something to happen answers that one with -EINTR, soon; any other has nothing to do. Must not throw.
+   */
+  interrupt(_buffer: IoVector): void {}
   fsync(_dataOnly: boolean): MaybePromise<number> {
     return 0;
   }

@@ -1,0 +1,123 @@
+/**
+ * Numbers of the 9P protocol: intro(5) of Plan 9, and 9P2000.L as Linux speaks it (`include/net/9p/9p.h`).
+ */
+
+/** Message types. A T-message comes from the client; its R-message is the next number. */
+export const MessageType = {
+  Tlerror: 6,
+  Rlerror: 7,
+  Tstatfs: 8,
+  Rstatfs: 9,
+  Tlopen: 12,
+  Rlopen: 13,
+  Tlcreate: 14,
+  Rlcreate: 15,
+  Tsymlink: 16,
+  Rsymlink: 17,
+  Tmknod: 18,
+  Rmknod: 19,
+  Trename: 20,
+  Rrename: 21,
+  Treadlink: 22,
+  Rreadlink: 23,
+  Tgetattr: 24,
+  Rgetattr: 25,
+  Tsetattr: 26,
+  Rsetattr: 27,
+  Txattrwalk: 30,
+  Rxattrwalk: 31,
+  Txattrcreate: 32,
+  Rxattrcreate: 33,
+  Treaddir: 40,
+  Rreaddir: 41,
+  Tfsync: 50,
+  Rfsync: 51,
+  Tlock: 52,
+  Rlock: 53,
+  Tgetlock: 54,
+  Rgetlock: 55,
+  Tlink: 70,
+  Rlink: 71,
+  Tmkdir: 72,
+  Rmkdir: 73,
+  Trenameat: 74,
+  Rrenameat: 75,
+  Tunlinkat: 76,
+  Runlinkat: 77,
+  Tversion: 100,
+  Rversion: 101,
+  Tauth: 102,
+  Rauth: 103,
+  Tattach: 104,
+  Rattach: 105,
+  Tflush: 108,
+  Rflush: 109,
+  Twalk: 110,
+  Rwalk: 111,
+  Tread: 116,
+  Rread: 117,
+  Twrite: 118,
+  Rwrite: 119,
+  Tclunk: 120,
+  Rclunk: 121,
+  Tremove: 122,
+  Rremove: 123,
+} as const;
+export type MessageType = (typeof MessageType)[keyof typeof MessageType];
+
+/** `qid.type`: what kind of file a qid names. */
+export const QidType = { P9_QTDIR: 0x80, P9_QTSYMLINK: 0x02, P9_QTFILE: 0x00 } as const;
+
+/** The tag of Tversion, which is outside any session. */
+export const P9_NOTAG = 0xffff;
+/** "No fid": the afid of a Tattach without authentication. */
+export const P9_NOFID = 0xffff_ffff;
+/** "No user" in n_uname. */
+export const P9_NONUNAME = 0xffff_ffff;
+/** Most names in one Twalk. */
+export const P9_MAXWELEM = 16;
+/** Room that a client leaves for the header of a Twrite or Rread when it cuts I/O to msize. */
+export const P9_IOHDRSZ = 24;
+
+/** size[4] type[1] tag[2] */
+export const HEADER_BYTES = 7;
+/** type[1] version[4] path[8] */
+export const QID_BYTES = 13;
+/** size[4] Rlerror tag[2] ecode[4]: any reply buffer must have room for it. */
+export const RLERROR_BYTES = 11;
+/** size[4] Rread tag[2] count[4], before the data. Rreaddir's is the same. */
+export const RREAD_HEADER_BYTES = 11;
+/** size[4] Twrite tag[2] fid[4] offset[8] count[4], before the data. */
+export const TWRITE_HEADER_BYTES = 23;
+/** qid[13] offset[8] type[1] and the name's length[2], before the name. */
+export const DIRECTORY_ENTRY_HEADER_BYTES = 24;
+
+/** Smallest msize that the server agrees to; Linux's client refuses to go lower, too. */
+export const MSIZE_MIN_BYTES = 4096;
+/** Longest name of a directory entry or extended attribute: NAME_MAX and XATTR_NAME_MAX. */
+export const NAME_MAX_BYTES = 255;
+/** Longest path, of a symbolic link's target or an aname: PATH_MAX without its NUL. */
+export const PATH_MAX_BYTES = 4095;
+/** Longest value, and longest list of names, of extended attributes: XATTR_SIZE_MAX and XATTR_LIST_MAX. */
+export const XATTR_SIZE_MAX_BYTES = 65536;
+/**
+ * Longest request but for the data of a Twrite, rounded up: a Tsymlink with the longest name and target. A longer one holds
+ * something that is over a limit.
+ */
+export const REQUEST_MAX_BYTES = 8192;
+
+/** `request_mask` and `valid` of Tgetattr and Rgetattr: the fields that stat(2) has. */
+export const P9_GETATTR_BASIC = 0x7ff;
+
+/** The only flag of Tunlinkat. */
+export const AT_REMOVEDIR = 0x200;
+
+/** `d_type` in a directory entry. */
+export const DirentType = { DT_DIR: 4, DT_LNK: 10 } as const;
+
+/** Flags of Txattrcreate, as of setxattr(2). */
+export const XattrFlag = { XATTR_CREATE: 1, XATTR_REPLACE: 2 } as const;
+
+export const VERSION_9P2000_L = '9P2000.L';
+/** The version that Rversion answers where the server speaks none that was asked for. */
+export const VERSION_UNKNOWN = 'unknown';

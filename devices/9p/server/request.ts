@@ -1,0 +1,116 @@
+/**
+ * One request under way: its message, its reply, and everything it holds of the session until it is done. Requests are
+ * pooled, with all their parts, so that serving one allocates nothing.
+ */
+import { IoVector } from '../../io-vector.js';
+import { Attributes, FileSystemStatistics } from '../fs/file-system.js';
+import type { FsNode, OpenFile } from '../fs/file-system.js';
+import { HEADER_BYTES, P9_NOTAG, REQUEST_MAX_BYTES } from '../protocol/constants.js';
+import { MessageReader, MessageWriter } from '../protocol/cursor.js';
+import { TMessage } from '../protocol/messages.js';
+import { Qid } from '../protocol/replies.js';
+import { DirectoryWriter } from './directory-writer.js';
+import type { Fid } from './fid.js';
+
+/** Called once for each request, with the bytes of the reply in the reply's buffers: 0 where there is no reply. */
+export type Done<Token> = (token: Token, replyBytes: number) => void;
+
+const NO_VECTOR = new IoVector();
+
+export class Request {
+  /** The message as it was when it was fetched: what the guest writes later is not seen. */
+  readonly bytes = new Uint8Array(REQUEST_MAX_BYTES);
+  readonly reader = new MessageReader(this.bytes);
+  readonly message = new TMessage();
+  readonly writer = new MessageWriter(new Uint8Array(REQUEST_MAX_BYTES));
+  readonly directory = new DirectoryWriter(this.writer);
+  readonly attributes = new Attributes();
+  readonly statistics = new FileSystemStatistics();
+  readonly qid = new Qid();
+  /** The data of a Tread's reply or of a Twrite, in the client's buffers. */
+  readonly payload = new IoVector();
+
+  /** Which session it belongs to; the reply of an older one is not written any more. */
+  generation = 0;
+  source: IoVector = NO_VECTOR;
+  reply: IoVector = NO_VECTOR;
+  /** What the reply may take: the client's buffers or msize, whichever is less. */
+  roomBytes = 0;
+  /** Bytes of the reply that are in place after what `writer` holds. */
+  payloadBytes = 0;
+  done: Done<unknown> | undefined;
+  token: unknown;
+  /** Where it stands among the requests under way. */
+  slot = 0;
+
+  /** It is a Tflush or Tversion that waits for others: the last of them ends it. */
+  waits = false;
+  /** A Tflush waits for it. */
+  flushed = false;
+  /** The Tflush requests that wait for it, in the order they came. */
+  firstFlush: Request | undefined;
+  nextFlush: Request | undefined;
+  /** The file whose read or write with `payload` is under way, which may be asked to give up. */
+  blocked: OpenFile | undefined;
+
+  /** What is given back when the request ends, however it ends. */
+  fid: Fid | undefined;
+  dfid: Fid | undefined;
+  changing: Fid | undefined;
+  readingDirectory: Fid | undefined;
+  reserved: Fid | undefined;
+  ownedNode: FsNode | undefined;
+  ownedFile: OpenFile | undefined;
+  openReserved = false;
+  xattrReserved = false;
+  /** How many names of a walk are behind it. */
+  walked = 0;
+
+  begin(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown): void {
+    this.source = source;
+    this.reply = reply;
+    this.done = done;
+    this.token = token;
+    this.roomBytes = reply.byteLength;
+    this.payloadBytes = 0;
+    this.waits = false;
+    this.flushed = false;
+    this.walked = 0;
+    this.message.type = 0;
+    this.message.tag = P9_NOTAG;
+    this.writer.reset(HEADER_BYTES);
+  }
+
+  /** Lets go of the client's buffers. */
+  end(): void {
+    this.source = NO_VECTOR;
+    this.reply = NO_VECTOR;
+    this.done = undefined;
+    this.token = undefined;
+    this.firstFlush = undefined;
+    this.nextFlush = undefined;
+    this.blocked = undefined;
+    this.payload.clear();
+    this.directory.abandon();
+  }
+
+  /** Queues a Tflush that waits for this request. */
+  addFlush(flush: Request): void {
+    this.flushed = true;
+    if (this.firstFlush === undefined) {
+      this.firstFlush = flush;
+      return;
+    }
+    let last = this.firstFlush;
+    while (last.nextFlush !== undefined) last = last.nextFlush;
+    last.nextFlush = flush;
+  }
+}
+
+/** The node that an earlier step got, which the caller gives to a fid now. */
+export function takeNode(r: Request): FsNode {
+  const node = r.ownedNode;
+  if (node === undefined) throw new Error('a step ran without its node');
+  r.ownedNode = undefined;
+  return node;
+}

@@ -1,0 +1,331 @@
+/**
+ * A 9P server for one client: one mount, one transport. It takes messages and answers them, in whatever order the file system
+ * lets it; it knows nothing of how they travel.
+ */
+import { Errno } from '../../errno.js';
+import type { IoVector } from '../../io-vector.js';
+import type { FileSystem, MaybePromise } from '../fs/file-system.js';
+import {
+  HEADER_BYTES,
+  MessageType,
+  MSIZE_MIN_BYTES,
+  REQUEST_MAX_BYTES,
+  RLERROR_BYTES,
+  VERSION_UNKNOWN,
+} from '../protocol/constants.js';
+import { decodeTflush, decodeTversion } from '../protocol/messages.js';
+import { encodeHeader, encodeRversion } from '../protocol/replies.js';
+import { isPromise } from './and-then.js';
+import type { Dialect, Operation } from './dialect.js';
+import { DIALECT_9P2000_L } from './dialect-9p2000l.js';
+import type { ServerOptions, ServerStatistics } from './options.js';
+import { type Done, Request } from './request.js';
+import { Session } from './session.js';
+
+/** Most requests served at a time; further ones wait their turn, unread. */
+export const REQUESTS_MAX = 128;
+
+const DIALECTS: readonly Dialect[] = [DIALECT_9P2000_L];
+/** Until a version is agreed on, nothing but Tversion is understood. Refusals are said as Linux would read them. */
+const NO_DIALECT: Dialect = { ...DIALECT_9P2000_L, version: VERSION_UNKNOWN, operations: [] };
+
+const ERRNO_MAX = 4095;
+
+interface Waiting {
+  readonly source: IoVector;
+  readonly reply: IoVector;
+  readonly done: Done<unknown>;
+  readonly token: unknown;
+}
+
+export class Server {
+  readonly #session: Session;
+  readonly #active: Request[] = [];
+  readonly #pool: Request[] = [];
+  readonly #waiting: Waiting[] = [];
+  readonly #idle: (() => void)[] = [];
+  readonly #versionOperation: Operation;
+  readonly #flushOperation: Operation;
+  #dialect = NO_DIALECT;
+  /** Grows with each dropAll: requests of an older generation end without a reply. */
+  #generation = 0;
+  /** The Tversion that waits for the requests before it; none after it starts until it is answered. */
+  #versionRequest: Request | undefined;
+  #draining = false;
+  #closed = false;
+
+  constructor(fs: FileSystem, options: ServerOptions) {
+    this.#session = new Session(fs, options, () => this.#checkIdle());
+    const common = { replyBytes: RLERROR_BYTES, changes: false, dataOffset: 0 };
+    this.#versionOperation = { ...common, decode: decodeTversion, handle: (_, r) => this.#onVersion(r) };
+    this.#flushOperation = { ...common, decode: decodeTflush, handle: (_, r) => this.#onFlush(r) };
+  }
+
+  /** The counters themselves: read them, never write them. */
+  get statistics(): Readonly<ServerStatistics> {
+    return this.#session.statistics;
+  }
+
+  /**
+   * Serves the message in `request` and writes its answer to `reply`, then calls `done(token, replyBytes)`: exactly once, now
+   * or later, with 0 where there is nothing to send (a flushed request, a reply without room for an error, a server that was
+   * reset). Both vectors, and the memory they name, are the server's until then. Never throws.
+   *
+   * The message is fetched once, before it is looked at; the data of a Twrite is handed to the file system where it lies.
+   */
+  handle<Token>(request: IoVector, reply: IoVector, done: Done<Token>, token: Token): void {
+    const finish = done as Done<unknown>;
+    if (this.#versionRequest !== undefined || this.#active.length >= REQUESTS_MAX || this.#waiting.length > 0)
+      this.#waiting.push({ source: request, reply, done: finish, token });
+    else this.#start(request, reply, finish, token);
+  }
+
+  /**
+   * The client is gone, or its device was reset: drops every fid and forgets the version. Requests under way end without a
+   * reply, and what they use is released as each ends; where there are any, the promise is of the last one, and of the last
+   * file closed. Requests that come meanwhile are served as a new client's. Never rejects.
+   */
+  dropAll(): MaybePromise<void> {
+    this.#generation++;
+    this.#dialect = NO_DIALECT;
+    this.#session.msizeBytes = this.#session.options.maxMsizeBytes;
+    this.#session.drop();
+    const versionRequest = this.#versionRequest;
+    this.#versionRequest = undefined;
+    const waiting = this.#waiting.splice(0);
+    for (const r of [...this.#active]) this.#interrupt(r);
+    if (versionRequest !== undefined) this.#finish(versionRequest, -Errno.ECANCELED);
+    for (const { done, token } of waiting) this.#callDone(done, token, 0);
+    return this.#isIdle() ? undefined : new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /**
+   * Drops everything, waits for it, and closes the file system. Requests after this are answered with ENODEV. Rejects only where
+   * the file system's close does.
+   */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.dropAll();
+    await this.#session.fs.close();
+  }
+
+  #start(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown): void {
+    const r = this.#pool.pop() ?? new Request();
+    r.begin(source, reply, done, token);
+    r.generation = this.#generation;
+    r.roomBytes = Math.min(reply.byteLength, this.#session.msizeBytes);
+    r.slot = this.#active.length;
+    this.#active.push(r);
+    this.#session.statistics.requests++;
+    let answer: MaybePromise<number>;
+    try {
+      answer = this.#dispatch(r);
+    } catch (error) {
+      answer = this.#onException(r, error);
+    }
+    if (isPromise(answer)) this.#finishLater(r, answer);
+    else if (!r.waits) this.#finish(r, answer);
+  }
+
+  #finishLater(r: Request, answer: Promise<number>): void {
+    void answer.then(
+      (result) => this.#finish(r, result),
+      (error: unknown) => this.#finish(r, this.#onException(r, error)),
+    );
+  }
+
+  #onException(r: Request, error: unknown): number {
+    this.#session.report(`message type ${r.message.type} failed`, error);
+    return -Errno.EIO;
+  }
+
+  /** Fetches, checks and decodes the message, and hands it to its operation. */
+  #dispatch(r: Request): MaybePromise<number> {
+    const m = r.message;
+    const { reader } = r;
+    reader.reset(0, r.source.gather(0, r.bytes, 0, HEADER_BYTES));
+    m.sizeBytes = reader.u32();
+    m.type = reader.u8();
+    const tag = reader.u16();
+    if (reader.errno !== 0) return -reader.errno;
+    m.tag = tag;
+    if (this.#findTag(tag, r) !== undefined) return -Errno.EINVAL;
+    if (this.#closed) return -Errno.ENODEV;
+    if (m.sizeBytes > this.#session.msizeBytes) return -Errno.EMSGSIZE;
+    if (m.sizeBytes < HEADER_BYTES || m.sizeBytes > r.source.byteLength) return -Errno.EPROTO;
+    const operation = this.#operation(m.type);
+    if (operation === undefined) return this.#dialect === NO_DIALECT ? -Errno.EPROTO : -Errno.EOPNOTSUPP;
+    const fetchBytes = operation.dataOffset || REQUEST_MAX_BYTES;
+    const endBytes = Math.min(m.sizeBytes, fetchBytes);
+    reader.reset(
+      HEADER_BYTES,
+      HEADER_BYTES + r.source.gather(HEADER_BYTES, r.bytes, HEADER_BYTES, endBytes - HEADER_BYTES),
+    );
+    operation.decode(reader, m);
+    if (reader.errno !== 0) return -reader.errno;
+    if (reader.position !== (operation.dataOffset || m.sizeBytes)) return -Errno.EPROTO;
+    if (operation.changes && this.#session.options.readOnly) return -Errno.EROFS;
+    if (r.roomBytes < operation.replyBytes) return -Errno.EMSGSIZE;
+    return operation.handle(this.#session, r);
+  }
+
+  #operation(type: number): Operation | undefined {
+    if (type === MessageType.Tversion) return this.#versionOperation;
+    if (type === MessageType.Tflush && this.#dialect !== NO_DIALECT) return this.#flushOperation;
+    return this.#dialect.operations[type];
+  }
+
+  /** The request of this session that is under way with the tag, other than `except`. */
+  #findTag(tag: number, except: Request): Request | undefined {
+    for (const other of this.#active)
+      if (other !== except && other.message.tag === tag && other.generation === this.#generation)
+        return other;
+    return undefined;
+  }
+
+  /** Rflush comes after the old request's reply, or in its place where the file system could be made to give up. */
+  #onFlush(r: Request): number {
+    const old = this.#findTag(r.message.oldtag, r);
+    if (old === undefined) return 0;
+    r.waits = true;
+    old.addFlush(r);
+    this.#interrupt(old);
+    return 0;
+  }
+
+  #interrupt(r: Request): void {
+    try {
+      r.blocked?.interrupt(r.payload);
+    } catch (error) {
+      this.#session.report('interrupt threw', error);
+    }
+  }
+
+  /** A new session: the requests before it end first, as soon as they can be made to, so that no fid of theirs outlives it. */
+  #onVersion(r: Request): number {
+    if (r.message.msize < MSIZE_MIN_BYTES) return -Errno.EMSGSIZE;
+    this.#versionRequest = r;
+    for (const other of [...this.#active]) if (other !== r) this.#interrupt(other);
+    if (this.#versionReady()) return this.#agree(r);
+    r.waits = true;
+    return 0;
+  }
+
+  #versionReady(): boolean {
+    for (const other of this.#active)
+      if (other !== this.#versionRequest && other.generation === this.#generation) return false;
+    return true;
+  }
+
+  #agree(r: Request): number {
+    const { msize, version } = r.message;
+    const session = this.#session;
+    this.#versionRequest = undefined;
+    session.drop();
+    session.msizeBytes = Math.min(msize, session.options.maxMsizeBytes);
+    this.#dialect = DIALECTS.find((dialect) => dialect.version === version) ?? NO_DIALECT;
+    encodeRversion(r.writer, session.msizeBytes, this.#dialect.version);
+    return 0;
+  }
+
+  /** Ends a request: its reply, what it held, its place, its `done`, and the Tflush requests that waited for it. */
+  #finish(r: Request, result: number): void {
+    const replyBytes = r.generation === this.#generation ? this.#reply(r, result) : 0;
+    this.#session.settle(r);
+    const { done, token } = r;
+    let flush = r.firstFlush;
+    this.#retire(r);
+    if (done !== undefined) this.#callDone(done, token, replyBytes);
+    while (flush !== undefined) {
+      const next: Request | undefined = flush.nextFlush;
+      this.#finish(flush, 0);
+      flush = next;
+    }
+    this.#goOn();
+  }
+
+  #retire(r: Request): void {
+    const last = this.#active.pop();
+    if (last !== undefined && last !== r) {
+      this.#active[r.slot] = last;
+      last.slot = r.slot;
+    }
+    r.end();
+    this.#pool.push(r);
+  }
+
+  #callDone(done: Done<unknown>, token: unknown, replyBytes: number): void {
+    try {
+      done(token, replyBytes);
+    } catch (error) {
+      this.#session.report('the transport threw', error);
+    }
+  }
+
+  /** What the end of a request lets happen: a Tversion that waited for it, requests that had no place, the promise of dropAll. */
+  #goOn(): void {
+    const version = this.#versionRequest;
+    if (version !== undefined && this.#versionReady()) this.#finish(version, this.#agree(version));
+    if (this.#waiting.length > 0 && !this.#draining) this.#startWaiting();
+    if (this.#idle.length > 0) this.#checkIdle();
+  }
+
+  #startWaiting(): void {
+    this.#draining = true;
+    while (this.#versionRequest === undefined && this.#active.length < REQUESTS_MAX) {
+      const next = this.#waiting.shift();
+      if (next === undefined) break;
+      this.#start(next.source, next.reply, next.done, next.token);
+    }
+    this.#draining = false;
+  }
+
+  #isIdle(): boolean {
+    return this.#active.length === 0 && this.#session.closing === 0;
+  }
+
+  #checkIdle(): void {
+    if (!this.#isIdle()) return;
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #reply(r: Request, result: number): number {
+    try {
+      return this.#writeReply(r, result);
+    } catch (error) {
+      // The client's memory went away while the request was under way.
+      this.#session.report('the reply could not be written', error);
+      return 0;
+    }
+  }
+
+  /** Writes the header and fields in front of the data that is in place; answers the size of the message. */
+  #writeReply(r: Request, result: number): number {
+    const { writer } = r;
+    if (r.flushed && result === -Errno.EINTR) return 0;
+    if (result !== 0) return this.#writeError(r, result);
+    if (writer.errno !== 0) return this.#writeError(r, -writer.errno);
+    const sizeBytes = writer.position + r.payloadBytes;
+    if (sizeBytes > r.roomBytes) return this.#writeError(r, -Errno.EMSGSIZE);
+    encodeHeader(writer, sizeBytes, r.message.type + 1, r.message.tag);
+    r.reply.scatter(0, writer.bytes, 0, writer.position);
+    return sizeBytes;
+  }
+
+  #writeError(r: Request, result: number): number {
+    const { writer } = r;
+    this.#session.statistics.errors++;
+    let errno = -result;
+    if (!Number.isInteger(errno) || errno < 1 || errno > ERRNO_MAX) {
+      this.#session.report(`message type ${r.message.type} ended with ${result}`);
+      errno = Errno.EIO;
+    }
+    writer.reset(HEADER_BYTES);
+    this.#dialect.encodeError(writer, errno);
+    if (writer.position > r.roomBytes) return 0;
+    encodeHeader(writer, writer.position, this.#dialect.errorType, r.message.tag);
+    r.reply.scatter(0, writer.bytes, 0, writer.position);
+    return writer.position;
+  }
+}

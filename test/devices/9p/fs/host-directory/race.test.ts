@@ -1,0 +1,222 @@
+/**
+ * THREATS rows 1 and 2, races between a path and what it names: CVE-2016-9602, CVE-2018-19364, CVE-2021-20181, CVE-2026-93834. A
+ * process of the host exchanges files of the export for links out of it as fast as it can. To know that the attack is on, the same
+ * is tried by path, which does fall for it.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FileMode, OpenFlag, SetAttr, type FsNode } from '../../../../../devices/9p/fs/file-system.js';
+import { isFailure } from '../../../../../devices/errno.js';
+import { attributesOf, changes, contentOf, self } from '../suite/driver.js';
+import { Exported, SECRET } from './exported.js';
+
+/** Rounds that each attack gets at least, and at most while it has not shown that it works. */
+const MIN_ROUNDS = 2_000;
+const MAX_ROUNDS = 400_000;
+
+/** Exchanges `name` for what is called `link`, and back, until it is killed. */
+const SWAPPER = `
+  const { renameSync } = require('node:fs');
+  const [name, link, spare] = process.argv.slice(1);
+  process.stdout.write('on');
+  for (;;) {
+    renameSync(name, spare); renameSync(link, name);
+    renameSync(name, link); renameSync(spare, name);
+  }
+`;
+
+let exported: Exported;
+let swapper: ChildProcess | undefined;
+
+beforeEach(async () => {
+  exported = await Exported.make();
+});
+
+afterEach(async () => {
+  if (swapper !== undefined) {
+    const gone = once(swapper, 'exit');
+    swapper.kill('SIGKILL');
+    await gone;
+    swapper = undefined;
+  }
+  exported.remove();
+});
+
+async function swap(name: string, link: string): Promise<void> {
+  swapper = spawn(
+    process.execPath,
+    ['-e', SWAPPER, exported.at(name), exported.at(link), exported.at('spare')],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
+  if (swapper.stdout !== null) await once(swapper.stdout, 'data');
+}
+
+/** Goes on until the attack has worked on `byPath`. */
+async function whileAttacked(byPath: () => boolean, round: () => Promise<void>): Promise<void> {
+  let fooled = 0;
+  for (let i = 0; i < MIN_ROUNDS || (fooled < 10 && i < MAX_ROUNDS); i++) {
+    if (byPath()) fooled++;
+    await round();
+  }
+  expect(fooled, 'times that the attack worked on paths').toBeGreaterThanOrEqual(10);
+}
+
+function readsSecret(path: string): boolean {
+  try {
+    return readFileSync(path, 'utf8') === SECRET;
+  } catch {
+    return false;
+  }
+}
+
+async function walkTo(...names: string[]): Promise<FsNode | undefined> {
+  let node: FsNode = exported.root;
+  node.retain();
+  for (const name of names) {
+    const next = await node.walk(name);
+    node.release();
+    if (isFailure(next)) return undefined;
+    node = next;
+  }
+  return node;
+}
+
+describe('a directory that is exchanged for a link out of the export', () => {
+  beforeEach(async () => {
+    mkdirSync(exported.at('dir'));
+    writeFileSync(exported.at('dir', 'secret'), 'harmless');
+    symlinkSync('../outside', exported.at('link'));
+    await swap('dir', 'link');
+  });
+
+  it('never shows what is outside', async () => {
+    const seen = new Set<string>();
+    await whileAttacked(
+      () => readsSecret(exported.at('dir', 'secret')),
+      async () => {
+        const node = await walkTo('dir', 'secret');
+        if (node === undefined) return;
+        const file = await node.open(OpenFlag.O_RDONLY);
+        if (!isFailure(file)) await file.close();
+        if (!isFailure(file)) seen.add(await contentOf(node).catch(() => 'harmless'));
+        node.release();
+      },
+    );
+    expect([...seen]).toEqual(['harmless']);
+  });
+
+  it('never lets a name be made, removed, renamed or changed outside', async () => {
+    const before = exported.describeOutside();
+    let made = 0;
+    await whileAttacked(
+      () => readsSecret(exported.at('dir', 'secret')),
+      async () => {
+        const directory = await walkTo('dir');
+        if (directory === undefined) return;
+        const created = await directory.create('made', OpenFlag.O_CREAT | OpenFlag.O_RDWR, 0o666, self);
+        if (!isFailure(created)) {
+          made++;
+          await created.file.close();
+          await created.node.setattr(changes(SetAttr.P9_ATTR_MODE, { mode: 0o600 }));
+          await directory.rename('made', directory, 'renamed');
+          await created.node.remove();
+          created.node.release();
+        }
+        const below = await directory.mkdir('below', 0o777, self);
+        if (!isFailure(below)) {
+          await below.remove();
+          below.release();
+        }
+        await directory.unlink('made', false);
+        await directory.unlink('renamed', false);
+        directory.release();
+      },
+    );
+    expect(made).toBeGreaterThan(0);
+    expect(exported.describeOutside()).toBe(before);
+  });
+});
+
+describe('a directory whose descriptor was closed for room', () => {
+  it('is not opened again as something else', async () => {
+    exported.remove();
+    exported = await Exported.make({ maxHandles: 1 });
+    mkdirSync(exported.at('dir'));
+    writeFileSync(exported.at('dir', 'secret'), 'harmless');
+    symlinkSync('../outside', exported.at('link'));
+    for (let i = 0; i < 100; i++) writeFileSync(exported.at(`f${i}`), '');
+    const directory = await walkTo('dir');
+    await swap('dir', 'link');
+    const held: FsNode[] = [];
+    for (let round = 0; round < 1000; round++) {
+      const other = await walkTo(`f${round % 100}`);
+      if (other !== undefined) held.push(other);
+      const node = directory === undefined ? undefined : await directory.walk('secret');
+      if (node === undefined || isFailure(node)) continue;
+      expect(await contentOf(node).catch(() => 'harmless')).toBe('harmless');
+      node.release();
+    }
+    directory?.release();
+    for (const node of held) node.release();
+  });
+});
+
+describe('a file that is exchanged for a link out of the export', () => {
+  beforeEach(async () => {
+    writeFileSync(exported.at('file'), 'harmless');
+    symlinkSync('../outside/secret', exported.at('link'));
+    await swap('file', 'link');
+  });
+
+  it('is never read, cut, or changed outside', async () => {
+    const before = exported.describeOutside();
+    let opened = 0;
+    await whileAttacked(
+      () => readsSecret(exported.at('file')),
+      async () => {
+        const created = exported.root.create('file', OpenFlag.O_CREAT | OpenFlag.O_RDWR, 0o666, self);
+        if (!isFailure(created)) {
+          opened++;
+          await created.file.close();
+          created.node.release();
+        }
+        const node = await walkTo('file');
+        if (node === undefined) return;
+        await node.setattr(changes(SetAttr.P9_ATTR_SIZE, { sizeBytes: 3 }));
+        await node.setattr(changes(SetAttr.P9_ATTR_MTIME | SetAttr.P9_ATTR_MODE, { mode: 0o640 }));
+        const file = await node.open(OpenFlag.O_RDWR | OpenFlag.O_TRUNC);
+        if (!isFailure(file)) await file.close();
+        node.release();
+      },
+    );
+    expect(opened).toBeGreaterThan(0);
+    expect(exported.describeOutside()).toBe(before);
+  });
+});
+
+describe('a file that is exchanged for a FIFO', () => {
+  it('never blocks, and the FIFO is never opened', async () => {
+    const fifo = exported.root.mknod('link', 0o010666, 0, self);
+    if (isFailure(fifo)) throw new Error('no FIFO');
+    fifo.release();
+    writeFileSync(exported.at('file'), 'harmless');
+    await swap('file', 'link');
+    let opened = 0;
+    for (let round = 0; round < MIN_ROUNDS * 2; round++) {
+      const node = await walkTo('file');
+      if (node === undefined) continue;
+      const file = await node.open(OpenFlag.O_RDWR);
+      if (!isFailure(file)) {
+        opened++;
+        expect((await attributesOf(file)).mode & FileMode.S_IFMT).toBe(FileMode.S_IFREG);
+        await file.close();
+      }
+      node.release();
+    }
+    expect(opened).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,67 @@
+/** The acceptance suite over memfs volumes and over Node's own module. */
+import { execFileSync } from 'node:child_process';
+import * as nodeFs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createFsFromVolume, Volume } from 'memfs';
+import { NodeFs } from '../../../../../devices/9p/fs/node-fs/node-fs.js';
+import { fileSystemSuite, type Capabilities } from '../file-system-suite.js';
+
+const MAX_FILE_BYTES = 2 ** 26;
+
+const memfsCapabilities: Capabilities = {
+  timeUnitNanoseconds: 1_000_000,
+  rawNames: false,
+  deepPaths: true,
+  largeFiles: false,
+  chown: true,
+  specialFiles: false,
+  namelessNodes: false,
+  xattrs: false,
+  locks: false,
+};
+
+fileSystemSuite(
+  'NodeFs over a memfs volume that keeps owners and permissions',
+  memfsCapabilities,
+  async () => ({
+    fs: new NodeFs(new Volume(), { ownership: 'kept', maxFileSizeBytes: MAX_FILE_BYTES }),
+    cleanup: () => undefined,
+  }),
+);
+
+fileSystemSuite('NodeFs over memfs below a root of its own', memfsCapabilities, async () => {
+  const volume = Volume.fromJSON({ '/outside': "not the guest's", '/export': null, '/export/secret': '' });
+  volume.unlinkSync('/export/secret');
+  return {
+    fs: new NodeFs(createFsFromVolume(volume), {
+      root: '/export/',
+      ownership: 'kept',
+      maxFileSizeBytes: MAX_FILE_BYTES,
+    }),
+    cleanup: () => undefined,
+  };
+});
+
+const nodeCapabilities: Capabilities = {
+  timeUnitNanoseconds: 1_000,
+  rawNames: false,
+  deepPaths: false,
+  largeFiles: true,
+  chown: process.geteuid?.() === 0,
+  specialFiles: false,
+  namelessNodes: false,
+  xattrs: false,
+  locks: false,
+};
+
+fileSystemSuite('NodeFs over node:fs', nodeCapabilities, async () => {
+  const root = nodeFs.mkdtempSync(join(tmpdir(), 'node-fs-'));
+  return {
+    fs: new NodeFs(nodeFs, { root }),
+    cleanup: () => {
+      // Node's own cannot remove paths beyond PATH_MAX.
+      execFileSync('rm', ['-rf', root]);
+    },
+  };
+});
