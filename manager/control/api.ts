@@ -4,48 +4,66 @@
  */
 import { Type, type Static } from '@sinclair/typebox';
 
+/** A misspelt option is refused, not ignored: `readonly` must not mean a writable mount. */
+const STRICT = { additionalProperties: false };
+
 /** Chassis names: used in paths and QEMU ids. */
-export const ChassisName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,31}$' });
-/** 9p mount tags: what the guest names in `mount`. Bytes in UTF-8; virtio's limit is 65,535, Linux shows the first 255 at most. */
-export const Tag = Type.String({ minLength: 1, maxLength: 255 });
+export const ChassisName = Type.String({
+  pattern: '^[a-z0-9][a-z0-9-]{0,31}$',
+  description: 'up to 32 lower-case letters, digits and dashes, not a dash first',
+});
+/** 9p mount tags: what the guest names in `mount`. 1 to 255 bytes of UTF-8, which the planner checks (TAG_INVALID). */
+export const Tag = Type.String({ maxLength: 65_535 });
 
 /** What a mount shows: a directory of the host, or a fresh file system in the device process's memory. */
 export const Source = Type.Union([
-  Type.Object({ type: Type.Literal('directory'), path: Type.String({ minLength: 1, maxLength: 4096 }) }),
-  Type.Object({ type: Type.Literal('memory') }),
+  Type.Object(
+    { type: Type.Literal('directory'), path: Type.String({ minLength: 1, maxLength: 4096 }) },
+    STRICT,
+  ),
+  Type.Object({ type: Type.Literal('memory') }, STRICT),
 ]);
 export type Source = Static<typeof Source>;
 
-export const CreateChassisRequest = Type.Object({
-  name: ChassisName,
-  /** Hot-plug slots (root ports); each holds up to 8 functions. */
-  slots: Type.Integer({ minimum: 1, maximum: 64, default: 8 }),
-});
+export const CreateChassisRequest = Type.Object(
+  {
+    name: ChassisName,
+    /** Hot-plug slots (root ports); each holds up to 8 functions. */
+    slots: Type.Integer({ minimum: 1, maximum: 64, default: 8 }),
+  },
+  STRICT,
+);
 export type CreateChassisRequest = Static<typeof CreateChassisRequest>;
 
 /** One mount of an attach: becomes one PCI function. */
-export const MountRequest = Type.Object({
-  source: Source,
-  tag: Tag,
-  readOnly: Type.Boolean({ default: false }),
-});
+export const MountRequest = Type.Object(
+  {
+    source: Source,
+    tag: Tag,
+    readOnly: Type.Boolean({ default: false }),
+  },
+  STRICT,
+);
 export type MountRequest = Static<typeof MountRequest>;
 
 /** Mounts that are plugged in together: several share one slot as a multi-function card. */
-export const AttachRequest = Type.Object({
-  mounts: Type.Array(MountRequest, { minItems: 1, maxItems: 8 }),
-  /** 1-based slot number; chosen when absent. */
-  slot: Type.Optional(Type.Integer({ minimum: 1, maximum: 64 })),
-  /**
-   * Number of the first mount's function. One other than 0 in an empty slot waits, parked, until function 0 is attached:
-   * a guest looks at a slot only once function 0 is there.
-   */
-  function: Type.Optional(Type.Integer({ minimum: 0, maximum: 7 })),
-  /** Promises that the mounts stay until the VM stops, which allows MSI-X where the VMM could not unplug it. */
-  permanent: Type.Boolean({ default: false }),
-  /** How long the VMM may take before the attach is undone. */
-  timeoutMs: Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 }),
-});
+export const AttachRequest = Type.Object(
+  {
+    mounts: Type.Array(MountRequest, { minItems: 1, maxItems: 8 }),
+    /** 1-based slot number; chosen when absent. */
+    slot: Type.Optional(Type.Integer({ minimum: 1, maximum: 64 })),
+    /**
+     * Number of the first mount's function. One other than 0 in an empty slot waits, parked, until function 0 is attached:
+     * a guest looks at a slot only once function 0 is there.
+     */
+    function: Type.Optional(Type.Integer({ minimum: 0, maximum: 7 })),
+    /** Promises that the mounts stay until the VM stops, which allows MSI-X where the VMM could not unplug it. */
+    permanent: Type.Boolean({ default: false }),
+    /** How long the VMM may take before the attach is undone. */
+    timeoutMs: Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 }),
+  },
+  STRICT,
+);
 export type AttachRequest = Static<typeof AttachRequest>;
 
 export const MountState = Type.Union([
@@ -54,6 +72,8 @@ export const MountState = Type.Union([
   Type.Literal('plugging'),
   Type.Literal('plugged'),
   Type.Literal('unplugging'),
+  /** The VM has it, but the device process behind it died: nothing answers the guest until the VM is started anew. */
+  Type.Literal('lost'),
 ]);
 export type MountState = Static<typeof MountState>;
 
@@ -82,6 +102,8 @@ export const Mount = Type.Object({
   state: MountState,
   /** How interrupts reach the guest; undefined until the VMM is known. */
   interrupts: Type.Optional(Type.Union([Type.Literal('msix'), Type.Literal('intx')])),
+  /** Why it is not plugged although it could be: what the VMM said, or what died. */
+  reason: Type.Optional(Type.String()),
   /** The command that mounts it in a Linux guest. */
   mountCommand: Type.String(),
   counters: Type.Optional(FunctionCounters),
@@ -107,18 +129,49 @@ export const Chassis = Type.Object({
     reason: Type.Optional(Type.String()),
   }),
   vmm: Type.Optional(Vmm),
+  /** Why the VM that answers at the QMP socket cannot be used. */
+  vmmProblem: Type.Optional(Type.String()),
   qmpSocket: Type.String(),
   mounts: Type.Array(Mount),
 });
 export type Chassis = Static<typeof Chassis>;
 
 /** The VM that `args` is asked for. Paths are the caller's; QEMU opens them, not the daemon. */
-export const QemuArgsRequest = Type.Object({
-  memoryMiB: Type.Integer({ minimum: 64, maximum: 1_048_576, default: 1024 }),
-});
+export const QemuArgsRequest = Type.Object(
+  { memoryMiB: Type.Integer({ minimum: 64, maximum: 1_048_576, default: 1024 }) },
+  STRICT,
+);
 export type QemuArgsRequest = Static<typeof QemuArgsRequest>;
 export const QemuArgs = Type.Object({ args: Type.Array(Type.String()) });
 export type QemuArgs = Static<typeof QemuArgs>;
+
+/** Query of a detach. */
+export const DetachQuery = Type.Object(
+  {
+    /** Detaches although the guest holds files open, which can hang its unplug. */
+    force: Type.Boolean({ default: false }),
+    /** Lets the other mounts of the slot go as well: a VM ejects whole slots only. */
+    slot: Type.Boolean({ default: false }),
+    /** How long the guest may take to let go. */
+    timeoutMs: Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 }),
+  },
+  STRICT,
+);
+export type DetachQuery = Static<typeof DetachQuery>;
+
+/** Query of deleting a chassis. */
+export const DeleteChassisQuery = Type.Object(
+  {
+    /** Detaches all mounts first. */
+    force: Type.Boolean({ default: false }),
+    timeoutMs: Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 }),
+  },
+  STRICT,
+);
+export type DeleteChassisQuery = Static<typeof DeleteChassisQuery>;
+
+export const Health = Type.Object({ version: Type.String(), pid: Type.Integer() });
+export type Health = Static<typeof Health>;
 
 /**
  * Error codes, each with one HTTP status and one exit code of the CLI (`exitCodes` in cli/). Scripts rely on them.
@@ -175,11 +228,11 @@ export class ChassisError extends Error {
 
 /**
  * Routes (all under `/v1`):
- * - GET `/chassis`, POST `/chassis` (CreateChassisRequest), GET and DELETE `/chassis/:name` (`?force=true` detaches first)
+ * - GET `/chassis`, POST `/chassis` (CreateChassisRequest), GET and DELETE `/chassis/:name` (DeleteChassisQuery)
  * - POST `/chassis/:name/attach` (AttachRequest) answers the mounts; GET `/chassis/:name/mounts`; GET `/mounts`
- * - DELETE `/chassis/:name/mounts/:tag?force=&slot=&timeoutMs=`: `slot=true` lets the whole slot go
- * - POST `/chassis/:name/restart` starts a lost device process over
- * - POST `/chassis/:name/qemu-args` (QemuArgsRequest)
- * - GET `/health`, POST `/shutdown`
+ * - DELETE `/chassis/:name/mounts/:tag` (DetachQuery) answers the tags that went, as `{ "tags": […] }`
+ * - POST `/chassis/:name/restart` starts a lost device process over, answers the chassis
+ * - POST `/chassis/:name/qemu-args` (QemuArgsRequest) answers QemuArgs
+ * - GET `/health` answers Health, POST `/shutdown`
  */
 export const API_PREFIX = '/v1';

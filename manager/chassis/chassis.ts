@@ -1,0 +1,107 @@
+/**
+ * One VM's hardware as a model: slots 1 to N of functions 0 to 7, and the mounts in them by tag. It does no I/O and knows no
+ * VMM: the manager asks the planner, changes the model, and makes the world follow.
+ */
+import type { Source } from '../control/api.js';
+import { EMPTY_SLOT, functionBit, step, type SlotEvent, type SlotStatus } from './hotplug.js';
+
+/** Functions of one PCI slot (PCI 3.0, section 3.2.2.3.2). */
+export const FUNCTIONS_PER_SLOT = 8;
+/** Slots of one chassis: q35 has room for eight device numbers of eight root ports each. */
+export const MAX_SLOTS = 64;
+
+/** Where a mount's function sits. */
+export interface Placement {
+  /** 1-based. */
+  readonly slot: number;
+  /** 0–7. */
+  readonly function: number;
+}
+
+export interface MountRecord<S = Source> extends Placement {
+  readonly tag: string;
+  readonly source: S;
+  readonly readOnly: boolean;
+  /** The operator promised that it stays until the VM stops. */
+  readonly permanent: boolean;
+}
+
+/** `S` is what a mount shows: the daemon's sources are data, an embedding program's are file systems. */
+export class ChassisModel<S = Source> {
+  readonly slotCount: number;
+  private readonly slots: SlotStatus[];
+  private readonly byTag = new Map<string, MountRecord<S>>();
+
+  constructor(slotCount: number) {
+    if (!Number.isInteger(slotCount) || slotCount < 1 || slotCount > MAX_SLOTS) {
+      throw new RangeError(`a chassis has 1 to ${MAX_SLOTS} slots, not ${slotCount}`);
+    }
+    this.slotCount = slotCount;
+    this.slots = Array.from({ length: slotCount }, () => EMPTY_SLOT);
+  }
+
+  /** All slot numbers, ascending. */
+  get slotNumbers(): number[] {
+    return this.slots.map((_, i) => i + 1);
+  }
+
+  slot(number: number): SlotStatus {
+    return this.slots[number - 1];
+  }
+
+  mount(tag: string): MountRecord<S> | undefined {
+    return this.byTag.get(tag);
+  }
+
+  /** All mounts, by slot and function. */
+  mounts(): MountRecord<S>[] {
+    return [...this.byTag.values()].sort((a, b) => a.slot - b.slot || a.function - b.function);
+  }
+
+  mountsIn(slot: number): MountRecord<S>[] {
+    return this.mounts().filter((mount) => mount.slot === slot);
+  }
+
+  mountAt(slot: number, fn: number): MountRecord<S> | undefined {
+    return this.mountsIn(slot).find((mount) => mount.function === fn);
+  }
+
+  get slotsFree(): number {
+    return this.slots.filter((slot) => slot.state === 'empty').length;
+  }
+
+  /** True where the VM has the mount's function. */
+  isPresent(mount: Placement): boolean {
+    return (this.slot(mount.slot).present & functionBit(mount.function)) !== 0;
+  }
+
+  /** Adds mounts that the planner placed; they share one slot. */
+  attach(mounts: readonly MountRecord<S>[]): void {
+    const functions = mounts.reduce((mask, mount) => mask | functionBit(mount.function), 0);
+    this.apply(mounts[0].slot, { type: 'attached', functions });
+    for (const mount of mounts) this.byTag.set(mount.tag, mount);
+  }
+
+  /** Takes away a mount that no VM has. */
+  remove(tag: string): void {
+    const mount = this.byTag.get(tag);
+    if (!mount) return;
+    this.apply(mount.slot, { type: 'removed', functions: functionBit(mount.function) });
+  }
+
+  /**
+   * Feeds an event to a slot; answers the mounts that left the chassis with it. An event that is illegal in the slot's
+   * state is a bug: it throws and changes nothing.
+   */
+  apply(slot: number, event: SlotEvent): MountRecord<S>[] {
+    const before = this.slot(slot);
+    const after = step(before, event);
+    if (!after) throw new Error(`slot ${slot} is ${before.state}: ${event.type} is illegal`);
+    this.slots[slot - 1] = after;
+    const left = this.mountsIn(slot).filter(
+      (mount) => (before.functions & ~after.functions & functionBit(mount.function)) !== 0,
+    );
+    for (const mount of left) this.byTag.delete(mount.tag);
+    return left;
+  }
+}

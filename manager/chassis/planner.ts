@@ -1,0 +1,182 @@
+/**
+ * Decides where an attach goes, or says why it cannot and what would help. Pure: it reads the model and changes nothing.
+ */
+import { ChassisError } from '../control/api.js';
+import { FUNCTIONS_PER_SLOT, type ChassisModel, type Placement } from './chassis.js';
+import { functionsIn } from './hotplug.js';
+
+/** An attach, as far as placing it goes. */
+export interface PlacementRequest {
+  /** Tags of the mounts, 1 to 8. */
+  readonly tags: readonly string[];
+  readonly slot?: number;
+  readonly function?: number;
+}
+
+/** What stands in the way, by slot number. */
+export type UnusableSlots = ReadonlyMap<number, string>;
+
+/** Virtio's limit is 65,535 bytes; Linux keeps tags in a page and sysfs shows the first 255. */
+const TAG_MAX_BYTES = 255;
+
+/**
+ * Places mounts side by side in one slot, in order. `unusable` says of slots that the VM cannot take a mount there, and why.
+ * @throws ChassisError TAG_INVALID, TAG_IN_USE, SLOT_UNKNOWN, SLOT_TAKEN, NO_SLOT_FREE or BAD_REQUEST
+ */
+export function plan<S>(
+  model: ChassisModel<S>,
+  request: PlacementRequest,
+  unusable: UnusableSlots = new Map(),
+): Placement[] {
+  checkTags(model, request.tags);
+  checkFunctions(request);
+  const placement =
+    request.slot === undefined
+      ? placeAnywhere(model, request, unusable)
+      : placeInSlot(model, request, request.slot, unusable);
+  return request.tags.map((_, i) => ({ slot: placement.slot, function: placement.function + i }));
+}
+
+function checkTags<S>(model: ChassisModel<S>, tags: readonly string[]): void {
+  const seen = new Set<string>();
+  for (const tag of tags) {
+    checkTag(tag);
+    if (seen.has(tag)) {
+      throw new ChassisError(
+        'TAG_IN_USE',
+        `tag ${quoted(tag)} is given twice`,
+        'give each mount a tag of its own',
+      );
+    }
+    seen.add(tag);
+    const other = model.mount(tag);
+    if (other) {
+      throw new ChassisError(
+        'TAG_IN_USE',
+        `tag ${quoted(tag)} is in use: slot ${other.slot}, function ${other.function}`,
+        'choose another tag, or detach that mount first',
+      );
+    }
+  }
+}
+
+function checkTag(tag: string): void {
+  if (tag === '')
+    throw new ChassisError('TAG_INVALID', 'the tag is empty', 'name the mount, for example: src');
+  const lengthBytes = new TextEncoder().encode(tag).length;
+  if (lengthBytes > TAG_MAX_BYTES) {
+    throw new ChassisError(
+      'TAG_INVALID',
+      `the tag has ${lengthBytes} bytes in UTF-8; ${TAG_MAX_BYTES} are possible`,
+      'choose a shorter tag',
+    );
+  }
+  // Lone surrogates have no UTF-8, and control characters cannot be typed into the guest's mount command.
+  if (/[\p{Cc}\p{Cs}]/u.test(tag)) {
+    throw new ChassisError(
+      'TAG_INVALID',
+      `tag ${quoted(tag)} holds a control character or is no valid Unicode`,
+      'use letters, digits and punctuation',
+    );
+  }
+}
+
+function checkFunctions(request: PlacementRequest): void {
+  const count = request.tags.length;
+  const first = request.function ?? 0;
+  if (count < 1 || first < 0 || first + count > FUNCTIONS_PER_SLOT) {
+    throw new ChassisError(
+      'BAD_REQUEST',
+      `${count} mounts from function ${first} on do not fit functions 0 to ${FUNCTIONS_PER_SLOT - 1}`,
+      `attach at most ${FUNCTIONS_PER_SLOT} mounts at once, or start at a lower function`,
+    );
+  }
+}
+
+function placeAnywhere<S>(
+  model: ChassisModel<S>,
+  request: PlacementRequest,
+  unusable: UnusableSlots,
+): Placement {
+  const slot = emptySlots(model, unusable)[0];
+  if (slot !== undefined) return { slot, function: request.function ?? 0 };
+  throw new ChassisError(
+    'NO_SLOT_FREE',
+    `all ${model.slotCount} slots are taken`,
+    noSlotSuggestion(model, request),
+  );
+}
+
+function noSlotSuggestion<S>(model: ChassisModel<S>, request: PlacementRequest): string {
+  const roomy = model.slotNumbers.find(
+    (slot) => model.slot(slot).state === 'parked' && freeRun(model, slot, request.tags.length) !== undefined,
+  );
+  if (roomy !== undefined) return `share a slot that no VM has yet: slot ${roomy} has functions free`;
+  return 'detach a mount, attach several mounts at once (they share a slot), or create the chassis with more slots';
+}
+
+function placeInSlot<S>(
+  model: ChassisModel<S>,
+  request: PlacementRequest,
+  slot: number,
+  unusable: UnusableSlots,
+): Placement {
+  if (!Number.isInteger(slot) || slot < 1 || slot > model.slotCount) {
+    throw new ChassisError(
+      'SLOT_UNKNOWN',
+      `there is no slot ${slot}`,
+      `slots are numbered 1 to ${model.slotCount}`,
+    );
+  }
+  const obstacle = unusable.get(slot);
+  if (obstacle !== undefined) throw taken(model, unusable, obstacle);
+  checkJoinable(model, slot, unusable);
+  const fn = request.function ?? freeRun(model, slot, request.tags.length);
+  if (fn === undefined) {
+    throw taken(model, unusable, `slot ${slot} has no ${request.tags.length} functions free side by side`);
+  }
+  for (let i = fn; i < fn + request.tags.length; i++) {
+    const other = model.mountAt(slot, i);
+    if (other) {
+      throw taken(model, unusable, `function ${i} of slot ${slot} is taken by tag ${quoted(other.tag)}`);
+    }
+  }
+  return { slot, function: fn };
+}
+
+/** A guest looks at a slot once, when function 0 arrives: what comes later it would never see, and the VMM refuses it. */
+function checkJoinable<S>(model: ChassisModel<S>, slot: number, unusable: UnusableSlots): void {
+  const { state } = model.slot(slot);
+  if (state === 'empty' || state === 'parked') return;
+  const tags = model.mountsIn(slot).map((mount) => quoted(mount.tag));
+  throw taken(
+    model,
+    unusable,
+    `slot ${slot} is ${state} with ${tags.join(', ')}: nothing can be added to a slot that the VM has`,
+  );
+}
+
+function taken<S>(model: ChassisModel<S>, unusable: UnusableSlots, message: string): ChassisError {
+  const free = emptySlots(model, unusable);
+  const elsewhere =
+    free.length > 0 ? `use another slot (free: ${free.slice(0, 8).join(', ')})` : 'no other slot is free';
+  return new ChassisError(
+    'SLOT_TAKEN',
+    message,
+    `${elsewhere}, or detach what is there and attach all together`,
+  );
+}
+
+function emptySlots<S>(model: ChassisModel<S>, unusable: UnusableSlots): number[] {
+  return model.slotNumbers.filter((slot) => model.slot(slot).state === 'empty' && !unusable.has(slot));
+}
+
+/** The first function of the lowest `count` free ones side by side. */
+function freeRun<S>(model: ChassisModel<S>, slot: number, count: number): number | undefined {
+  const free = functionsIn(~model.slot(slot).functions);
+  return free.find((fn) => free.filter((other) => other >= fn && other < fn + count).length === count);
+}
+
+function quoted(tag: string): string {
+  return JSON.stringify(tag);
+}

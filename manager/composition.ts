@@ -1,0 +1,159 @@
+/**
+ * The composition root: the only file that names concrete devices and file systems. The device process serves what it makes over
+ * vfio-user; the library plugs it into a guest in the same process.
+ */
+import { createFsFromVolume, Volume } from 'memfs';
+import type { FileSystem } from '../devices/9p/fs/file-system.js';
+import { HostDirectory, HostDirectoryError } from '../devices/9p/fs/host-directory/host-directory.js';
+import { NodeFs, type NodeFsLike } from '../devices/9p/fs/node-fs/node-fs.js';
+import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
+import type { GuestMemory } from '../devices/virtio/memory/guest-memory.js';
+import { VirtioPciFunction } from '../devices/virtio/transport/virtio-pci.js';
+import type { Reactor } from '../host/index.js';
+import { ChassisError, type FunctionCounters, type Source } from './control/api.js';
+import type { FunctionFactory, FunctionHooks, ServedFunction } from './device-process/device-process.js';
+import type { FunctionSpec } from './device-process/protocol.js';
+import { VfioUserServer } from './ports/vfio-user/server.js';
+import { sourceError } from './source-check.js';
+
+/** Linux keeps a fid for each name it has cached: this bounds what a guest makes us remember, about 32 MB. */
+const MAX_FIDS = 1 << 16;
+/** Descriptors run out before, and the file systems bound those themselves. */
+const MAX_OPEN_FILES = 1 << 16;
+const MAX_MEMORY_FILE_BYTES = 2 ** 30;
+
+export interface NinePOptions {
+  readonly tag: string;
+  readonly readOnly: boolean;
+  readonly log: (message: string) => void;
+}
+
+/** Opens what a mount shows. @throws ChassisError SOURCE_MISSING, SOURCE_NOT_DIRECTORY or SOURCE_UNREADABLE */
+export async function openSource(source: Source): Promise<FileSystem> {
+  if (source.type === 'memory') return memoryFileSystem(createFsFromVolume(new Volume()));
+  try {
+    return await HostDirectory.open(source.path);
+  } catch (error) {
+    throw error instanceof HostDirectoryError ? sourceError(source.path, error) : error;
+  }
+}
+
+/** memfs would apply the guest's permissions to us, so they are kept beside it; and one write far out would take all memory. */
+function memoryFileSystem(fs: NodeFsLike): FileSystem {
+  return new NodeFs(fs, { ownership: 'kept', maxFileSizeBytes: MAX_MEMORY_FILE_BYTES });
+}
+
+/** What an embedding program may show to a guest. */
+export type FileSystemLike = string | FileSystem | NodeFsLike | Volume;
+
+/**
+ * Makes a file system of what a program gave: a host directory's path, an object with the functions of `node:fs`, or
+ * a file system already. @throws ChassisError BAD_REQUEST, or as `openSource`
+ */
+export async function openFileSystem(given: FileSystemLike): Promise<FileSystem> {
+  if (typeof given === 'string') return openSource({ type: 'directory', path: given });
+  if (given instanceof Volume) return memoryFileSystem(createFsFromVolume(given));
+  if ('attach' in given && typeof given.attach === 'function') return given;
+  if ('lstat' in given && typeof given.lstat === 'function') return new NodeFs(given);
+  throw new ChassisError(
+    'BAD_REQUEST',
+    'this is no file system',
+    'give a path, a FileSystem, or an object like node:fs',
+  );
+}
+
+/** A 9p device with one mount. It owns the file system. */
+function createNineP(fs: FileSystem, options: NinePOptions): Virtio9p {
+  const { tag, readOnly, log } = options;
+  return new Virtio9p(fs, tag, {
+    maxMsizeBytes: LINUX_VIRTIO_MSIZE_MAX_BYTES,
+    readOnly,
+    maxFids: MAX_FIDS,
+    maxOpenFiles: MAX_OPEN_FILES,
+    log: (text, error) => log(`${tag}: ${text}${error === undefined ? '' : `: ${describe(error)}`}`),
+  });
+}
+
+/** What a device process makes its functions with. */
+export function vfioUserFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
+  return async (spec, hooks) => {
+    const fs = await openSource(spec.device.source);
+    const device = createNineP(fs, { ...spec.device, log });
+    try {
+      return new VfioUserNineP(device, spec, hooks, reactor, log);
+    } catch (error) {
+      await device.close();
+      throw error;
+    }
+  };
+}
+
+/** A 9p function on a bus of this process. */
+export class InProcessNineP {
+  readonly pci: VirtioPciFunction;
+  private readonly device: Virtio9p;
+
+  constructor(fs: FileSystem, memory: GuestMemory, options: NinePOptions) {
+    this.device = createNineP(fs, options);
+    this.pci = new VirtioPciFunction(this.device, memory, { msix: true, log: options.log });
+  }
+
+  counters(): FunctionCounters {
+    return countersOf(this.device, this.pci);
+  }
+
+  /** Closes the file system too. */
+  close(): Promise<void> {
+    return this.device.close();
+  }
+}
+
+class VfioUserNineP implements ServedFunction {
+  private readonly device: Virtio9p;
+  private readonly server: VfioUserServer;
+  private pci: VirtioPciFunction | undefined;
+
+  constructor(
+    device: Virtio9p,
+    spec: FunctionSpec,
+    hooks: FunctionHooks,
+    reactor: Reactor,
+    log: (message: string) => void,
+  ) {
+    this.device = device;
+    this.server = new VfioUserServer({
+      path: spec.socketPath,
+      reactor,
+      createFunction: (memory: GuestMemory) =>
+        (this.pci = new VirtioPciFunction(device, memory, { msix: spec.device.msix, log })),
+      onConnect: () => hooks.onConnect(),
+      onDisconnect: () => hooks.onDisconnect(),
+      log,
+    });
+    this.server.listen();
+  }
+
+  get connected(): boolean {
+    return this.server.connected;
+  }
+
+  counters(): FunctionCounters {
+    return countersOf(this.device, this.pci);
+  }
+
+  async close(): Promise<void> {
+    this.server.close();
+    await this.device.close();
+  }
+}
+
+/** What crossed a function: its one queue's counters, and the 9p server's. */
+function countersOf(device: Virtio9p, pci: VirtioPciFunction | undefined): FunctionCounters {
+  const { kicks = 0, interrupts = 0, spuriousWakes = 0, polls = 0, requests = 0 } = pci?.counters(0) ?? {};
+  const { bytesRead, bytesWritten, fids } = device.statistics;
+  return { kicks, interrupts, spuriousWakes, polls, requests, bytesRead, bytesWritten, fids };
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,167 @@
+/** A typed client of the daemon's API: JSON over HTTP on its unix socket. */
+import { request } from 'node:http';
+import {
+  API_PREFIX,
+  ChassisError,
+  ErrorCode,
+  type AttachRequest,
+  type Chassis,
+  type DeleteChassisQuery,
+  type DetachQuery,
+  type Health,
+  type Mount,
+  type MountRequest,
+  type QemuArgs,
+  type QemuArgsRequest,
+} from './api.js';
+import { apiSocketPath, defaultStateDirectory } from './state-directory.js';
+
+/** Nobody answers at the socket. */
+export class DaemonNotRunningError extends ChassisError {
+  constructor(socketPath: string) {
+    super('NO_DAEMON', `no daemon answers at ${socketPath}`, 'start one with: chassis serve');
+  }
+}
+
+/** What of a request has a default may be left out. */
+export type AttachOptions = Partial<Omit<AttachRequest, 'mounts'>> & {
+  mounts: (Omit<MountRequest, 'readOnly'> & Partial<Pick<MountRequest, 'readOnly'>>)[];
+};
+
+export interface ChassisClientOptions {
+  /** The daemon's state directory; its default (`defaultStateDirectory`) when absent. */
+  readonly directory?: string;
+}
+
+/** Each method rejects with ChassisError: the daemon's own, or DaemonNotRunningError where there is none. */
+export class ChassisClient {
+  private readonly socketPath: string;
+
+  constructor(options: ChassisClientOptions = {}) {
+    this.socketPath = apiSocketPath(options.directory ?? defaultStateDirectory());
+  }
+
+  health(): Promise<Health> {
+    return this.call('GET', '/health');
+  }
+
+  list(): Promise<Chassis[]> {
+    return this.call('GET', '/chassis');
+  }
+
+  create(name: string, options: { slots?: number } = {}): Promise<Chassis> {
+    return this.call('POST', '/chassis', { name, ...options });
+  }
+
+  get(name: string): Promise<Chassis> {
+    return this.call('GET', `/chassis/${encodeURIComponent(name)}`);
+  }
+
+  async delete(name: string, options: Partial<DeleteChassisQuery> = {}): Promise<void> {
+    await this.call('DELETE', `/chassis/${encodeURIComponent(name)}${query(options)}`);
+  }
+
+  /** Resolves once the VM has the mounts, or at once, parked, where no VM is connected. */
+  attach(name: string, options: AttachOptions): Promise<Mount[]> {
+    return this.call('POST', `/chassis/${encodeURIComponent(name)}/attach`, options);
+  }
+
+  /** Resolves once the VM let go; answers the tags that went, more than one where `slot` was given. */
+  async detach(name: string, tag: string, options: Partial<DetachQuery> = {}): Promise<string[]> {
+    const path = `/chassis/${encodeURIComponent(name)}/mounts/${encodeURIComponent(tag)}${query(options)}`;
+    return (await this.call<{ tags: string[] }>('DELETE', path)).tags;
+  }
+
+  /** The mounts of one chassis, or of all. */
+  mounts(name?: string): Promise<Mount[]> {
+    return this.call('GET', name === undefined ? '/mounts' : `/chassis/${encodeURIComponent(name)}/mounts`);
+  }
+
+  /** Starts a lost device process over. */
+  restart(name: string): Promise<Chassis> {
+    return this.call('POST', `/chassis/${encodeURIComponent(name)}/restart`, {});
+  }
+
+  qemuArgs(name: string, options: Partial<QemuArgsRequest> = {}): Promise<QemuArgs> {
+    return this.call('POST', `/chassis/${encodeURIComponent(name)}/qemu-args`, options);
+  }
+
+  /** Asks the daemon to stop; it answers before it does. */
+  async shutdown(): Promise<void> {
+    await this.call('POST', '/shutdown', {});
+  }
+
+  private async call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const { status, text } = await this.exchange(method, API_PREFIX + path, body);
+    const value = parse(text);
+    if (status >= 400) throw refusal(status, value);
+    return value as T;
+  }
+
+  private exchange(method: string, path: string, body: unknown): Promise<{ status: number; text: string }> {
+    const payload = body === undefined ? undefined : JSON.stringify(body);
+    return new Promise((resolve, reject) => {
+      const headers = payload === undefined ? {} : { 'content-type': 'application/json' };
+      // No agent: a connection kept alive would keep a command from ending.
+      const outgoing = request(
+        { socketPath: this.socketPath, method, path, headers, agent: false },
+        (answer) => {
+          const pieces: Buffer[] = [];
+          answer.on('data', (piece: Buffer) => pieces.push(piece));
+          answer.on('error', reject);
+          answer.on('end', () => {
+            resolve({ status: answer.statusCode ?? 500, text: Buffer.concat(pieces).toString('utf8') });
+          });
+        },
+      );
+      outgoing.on('error', (error: NodeJS.ErrnoException) => reject(this.connectionError(error)));
+      outgoing.end(payload);
+    });
+  }
+
+  private connectionError(error: NodeJS.ErrnoException): Error {
+    if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED')
+      return new DaemonNotRunningError(this.socketPath);
+    if (error.code === 'EACCES') {
+      return new ChassisError(
+        'STATE_UNWRITABLE',
+        `may not open ${this.socketPath}`,
+        'run as the user who started the daemon',
+      );
+    }
+    if (error.code === 'ECONNRESET') {
+      return new ChassisError(
+        'INTERNAL',
+        'the daemon went away before it answered',
+        'start it again: chassis serve',
+      );
+    }
+    return error;
+  }
+}
+
+function query(options: Partial<DetachQuery>): string {
+  const parameters = new URLSearchParams();
+  for (const [key, value] of Object.entries(options)) {
+    if (value !== undefined) parameters.set(key, String(value));
+  }
+  return parameters.size > 0 ? `?${parameters.toString()}` : '';
+}
+
+function parse(text: string): unknown {
+  try {
+    return text === '' ? undefined : JSON.parse(text);
+  } catch {
+    throw new ChassisError('INTERNAL', 'the daemon did not answer with JSON');
+  }
+}
+
+function refusal(status: number, value: unknown): ChassisError {
+  const { code, message, suggestion } = (value ?? {}) as Record<string, unknown>;
+  const known = typeof code === 'string' && Object.hasOwn(ErrorCode, code);
+  return new ChassisError(
+    known ? (code as ErrorCode) : 'INTERNAL',
+    typeof message === 'string' ? message : `the daemon answered with status ${status}`,
+    typeof suggestion === 'string' ? suggestion : undefined,
+  );
+}

@@ -1,0 +1,145 @@
+/** The daemon's API as an HTTP server on a unix socket that only its owner may open. */
+import { chmodSync, rmSync } from 'node:fs';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Static, TSchema } from '@sinclair/typebox';
+import { Value } from '@sinclair/typebox/value';
+import {
+  API_PREFIX,
+  AttachRequest,
+  ChassisError,
+  CreateChassisRequest,
+  DeleteChassisQuery,
+  DetachQuery,
+  ErrorCode,
+  QemuArgsRequest,
+  type ErrorBody,
+} from './api.js';
+import type { ChassisService } from './service.js';
+
+export interface ControlServerOptions {
+  readonly socketPath: string;
+  readonly service: ChassisService;
+  /** Takes what went wrong on our side, with its stack: the client hears only that it did. */
+  readonly log: (message: string) => void;
+}
+
+interface NameParams {
+  name: string;
+}
+
+/** Far above any request: eight mounts of 4 KiB paths. */
+const BODY_LIMIT_BYTES = 256 * 1024;
+
+export class ControlServer {
+  private readonly app: FastifyInstance;
+  private readonly options: ControlServerOptions;
+
+  constructor(options: ControlServerOptions) {
+    this.options = options;
+    this.app = fastify({
+      bodyLimit: BODY_LIMIT_BYTES,
+      forceCloseConnections: 'idle',
+      routerOptions: { maxParamLength: 65_536 },
+    });
+    this.app.setErrorHandler((error, _request, reply) => this.answerError(error, reply));
+    this.app.setNotFoundHandler((request, reply) => {
+      this.answerError(
+        new ChassisError('BAD_REQUEST', `no such route: ${request.method} ${request.url}`),
+        reply,
+      );
+    });
+    this.addRoutes(options.service);
+  }
+
+  /** Listens. The caller holds the directory's lock, so a socket that is there already is a leftover. */
+  async start(): Promise<void> {
+    const { socketPath } = this.options;
+    rmSync(socketPath, { force: true });
+    // The directory is private (0700), so nobody else comes in between the two.
+    await this.app.listen({ path: socketPath });
+    chmodSync(socketPath, 0o600);
+  }
+
+  /** Lets requests under way be answered, then closes and removes the socket. */
+  async stop(): Promise<void> {
+    await this.app.close();
+    rmSync(this.options.socketPath, { force: true });
+  }
+
+  private addRoutes(service: ChassisService): void {
+    const { app } = this;
+    const at = (path: string) => API_PREFIX + path;
+    app.get(at('/health'), () => service.health());
+    app.get(at('/chassis'), () => service.list());
+    app.post(at('/chassis'), (request) => service.create(parseBody(CreateChassisRequest, request)));
+    app.get(at('/mounts'), () => service.mounts());
+    app.get<{ Params: NameParams }>(at('/chassis/:name'), ({ params }) => service.get(params.name));
+    app.delete<{ Params: NameParams }>(at('/chassis/:name'), async (request) => {
+      await service.delete(request.params.name, parseQuery(DeleteChassisQuery, request));
+      return {};
+    });
+    app.get<{ Params: NameParams }>(at('/chassis/:name/mounts'), ({ params }) => service.mounts(params.name));
+    app.post<{ Params: NameParams }>(at('/chassis/:name/attach'), (request) =>
+      service.attach(request.params.name, parseBody(AttachRequest, request)),
+    );
+    app.delete<{ Params: NameParams & { tag: string } }>(
+      at('/chassis/:name/mounts/:tag'),
+      async (request) => {
+        const { name, tag } = request.params;
+        return { tags: await service.detach(name, tag, parseQuery(DetachQuery, request)) };
+      },
+    );
+    app.post<{ Params: NameParams }>(at('/chassis/:name/restart'), ({ params }) =>
+      service.restart(params.name),
+    );
+    app.post<{ Params: NameParams }>(at('/chassis/:name/qemu-args'), (request) =>
+      service.qemuArgs(request.params.name, parseBody(QemuArgsRequest, request)),
+    );
+    app.post(at('/shutdown'), () => {
+      service.shutdown();
+      return {};
+    });
+  }
+
+  private answerError(error: unknown, reply: FastifyReply): void {
+    const known = error instanceof ChassisError ? error : httpError(error);
+    if (!known) this.options.log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    const { code, message, suggestion } =
+      known ??
+      new ChassisError(
+        'INTERNAL',
+        'an internal error; the daemon logged it',
+        'see the log of `chassis serve`',
+      );
+    const body: ErrorBody = { code, message, ...(suggestion !== undefined && { suggestion }) };
+    void reply.status(ErrorCode[code]).send(body);
+  }
+}
+
+/** Faults of the request that fastify itself finds: malformed JSON, a body too large, another content type. */
+function httpError(error: unknown): ChassisError | undefined {
+  if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number')
+    return undefined;
+  return error.statusCode < 500 ? new ChassisError('BAD_REQUEST', error.message) : undefined;
+}
+
+function parseBody<T extends TSchema>(schema: T, request: FastifyRequest): Static<T> {
+  return parse(schema, request.body ?? {});
+}
+
+/** Query values are text: they are converted to what the schema asks for where that loses nothing. */
+function parseQuery<T extends TSchema>(schema: T, request: FastifyRequest): Static<T> {
+  return parse(schema, Value.Convert(schema, request.query ?? {}));
+}
+
+function parse<T extends TSchema>(schema: T, input: unknown): Static<T> {
+  const value: unknown = Value.Default(schema, input);
+  const problem = Value.Errors(schema, value).First();
+  if (!problem) return value;
+  const where = problem.path === '' ? 'the request' : problem.path.slice(1).replaceAll('/', '.');
+  const { description } = problem.schema;
+  throw new ChassisError(
+    'BAD_REQUEST',
+    `${where}: ${description ? `expected ${description}` : problem.message}`,
+  );
+}

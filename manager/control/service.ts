@@ -1,0 +1,27 @@
+/** What the control server serves: the daemon, or a stand-in in tests. Every method may reject with ChassisError. */
+import type {
+  AttachRequest,
+  Chassis,
+  CreateChassisRequest,
+  DeleteChassisQuery,
+  DetachQuery,
+  Health,
+  Mount,
+  QemuArgs,
+  QemuArgsRequest,
+} from './api.js';
+
+export interface ChassisService {
+  health(): Health;
+  list(): Promise<Chassis[]>;
+  create(request: CreateChassisRequest): Promise<Chassis>;
+  get(name: string): Promise<Chassis>;
+  delete(name: string, query: DeleteChassisQuery): Promise<void>;
+  attach(name: string, request: AttachRequest): Promise<Mount[]>;
+  detach(name: string, tag: string, query: DetachQuery): Promise<string[]>;
+  mounts(name?: string): Promise<Mount[]>;
+  restart(name: string): Promise<Chassis>;
+  qemuArgs(name: string, request: QemuArgsRequest): Promise<QemuArgs>;
+  /** Begins to stop; the answer to the request may still go out. */
+  shutdown(): void;
+}

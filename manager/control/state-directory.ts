@@ -1,0 +1,177 @@
+/**
+ * Where a daemon keeps its sockets: one private directory, held by one daemon at a time, swept of what a killed
+ * predecessor left.
+ */
+import {
+  accessSync,
+  constants,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { ChassisError } from './api.js';
+import { isRunning, readStamp, stampOf } from '../process-stamp.js';
+
+/** `sun_path` of sockaddr_un (Linux, unix(7)) has 108 bytes, the last of which is NUL. */
+export const SOCKET_PATH_MAX_BYTES = 107;
+/** The longest path below the directory: a name of 32 characters, `/device.sock`. */
+const LONGEST_NAME_BYTES = 1 + 32 + '/device.sock'.length;
+
+/**
+ * Where the daemon's directory is, unless told otherwise: $CHASSIS_DIR, $XDG_RUNTIME_DIR/chassis, /run/chassis for root,
+ * $TMPDIR/chassis-UID.
+ */
+export function defaultStateDirectory(
+  env: NodeJS.ProcessEnv = process.env,
+  uid = process.getuid?.() ?? 0,
+): string {
+  if (env.CHASSIS_DIR) return resolve(env.CHASSIS_DIR);
+  if (env.XDG_RUNTIME_DIR) return join(env.XDG_RUNTIME_DIR, 'chassis');
+  if (uid === 0) return '/run/chassis';
+  return join(env.TMPDIR ?? tmpdir(), `chassis-${uid}`);
+}
+
+export function apiSocketPath(directory: string): string {
+  return join(directory, 'api.sock');
+}
+
+/** The files of one chassis. QEMU makes the QMP socket; the device process the others. */
+export class ChassisPaths {
+  readonly directory: string;
+
+  constructor(stateDirectory: string, name: string) {
+    this.directory = join(stateDirectory, name);
+  }
+
+  get qmpSocket(): string {
+    return join(this.directory, 'qmp.sock');
+  }
+  /** The device process's control socket. */
+  get deviceSocket(): string {
+    return join(this.directory, 'device.sock');
+  }
+  get deviceLog(): string {
+    return join(this.directory, 'device.log');
+  }
+  /** Which process serves the devices, for the sweep after a crash. */
+  get deviceStamp(): string {
+    return join(this.directory, 'device.pid');
+  }
+  functionSocket(slot: number, fn: number): string {
+    return join(this.directory, `s${slot}f${fn}.sock`);
+  }
+}
+
+/** A directory that this process holds; `release` lets the next daemon have it. */
+export interface StateDirectory {
+  readonly path: string;
+  release(): void;
+}
+
+/**
+ * Makes the directory (mode 0700) if need be, checks that it is ours alone, and takes its lock.
+ * @throws ChassisError STATE_UNWRITABLE, or CHASSIS_IN_USE with the other daemon's pid
+ */
+export function openStateDirectory(path: string): StateDirectory {
+  checkLength(path);
+  makePrivate(path);
+  const lock = join(path, 'daemon.lock');
+  takeLock(path, lock);
+  return { path, release: () => rmSync(lock, { force: true }) };
+}
+
+function checkLength(path: string): void {
+  const spare = SOCKET_PATH_MAX_BYTES - LONGEST_NAME_BYTES;
+  const lengthBytes = Buffer.byteLength(path);
+  if (lengthBytes <= spare) return;
+  throw new ChassisError(
+    'STATE_UNWRITABLE',
+    `${path} has ${lengthBytes} bytes: the path of a socket below it could pass the ${SOCKET_PATH_MAX_BYTES} bytes that Linux allows`,
+    `choose a directory of at most ${spare} bytes with $CHASSIS_DIR or --dir`,
+  );
+}
+
+function makePrivate(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    const stat = lstatSync(path);
+    if (!stat.isDirectory()) throw unwritable(path, 'it is not a directory');
+    const uid = process.getuid?.();
+    if (uid !== undefined && stat.uid !== uid) throw unwritable(path, `it belongs to user ${stat.uid}`);
+    if ((stat.mode & 0o077) !== 0) {
+      throw unwritable(
+        path,
+        `others may enter it (mode ${(stat.mode & 0o777).toString(8)})`,
+        `run: chmod 700 ${path}`,
+      );
+    }
+    accessSync(path, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw error instanceof ChassisError ? error : unwritable(path, (error as Error).message);
+  }
+}
+
+function unwritable(path: string, reason: string, suggestion?: string): ChassisError {
+  return new ChassisError(
+    'STATE_UNWRITABLE',
+    `cannot use the directory ${path}: ${reason}`,
+    suggestion ?? 'choose another with $CHASSIS_DIR or --dir',
+  );
+}
+
+/**
+ * The lock is a file with its holder's stamp (pid and start time), written whole before it is linked to its name, so that
+ * no reader finds half of one. A killed daemon's lock names a process that is no more, and is taken over.
+ */
+function takeLock(path: string, lock: string): void {
+  const mine = `${lock}.${process.pid}`;
+  try {
+    writeFileSync(mine, JSON.stringify(stampOf(process.pid)), { mode: 0o600 });
+    while (!tryLink(mine, lock)) {
+      const holder = readStamp(lock);
+      if (holder && isRunning(holder)) {
+        throw new ChassisError(
+          'CHASSIS_IN_USE',
+          `a daemon already runs on ${path} (pid ${holder.pid})`,
+          'use that one, end it, or choose another directory with $CHASSIS_DIR or --dir',
+        );
+      }
+      discardStale(lock, `${mine}.stale`);
+    }
+  } catch (error) {
+    throw error instanceof ChassisError ? error : unwritable(path, (error as Error).message);
+  } finally {
+    rmSync(mine, { force: true });
+  }
+}
+
+function tryLink(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/**
+ * Two daemons that start at once may both find the same stale lock, and the second would remove the first's new one:
+ * so it is moved aside, looked at again, and put back if it is not stale after all.
+ */
+function discardStale(lock: string, aside: string): void {
+  try {
+    renameSync(lock, aside);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  const holder = readStamp(aside);
+  if (holder && isRunning(holder)) tryLink(aside, lock);
+  rmSync(aside, { force: true });
+}

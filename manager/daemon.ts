@@ -1,0 +1,222 @@
+/** The daemon: keeps chassis by name and serves the API, in a state directory of its own. */
+import { mkdirSync, readFileSync } from 'node:fs';
+import {
+  ChassisError,
+  type AttachRequest,
+  type Chassis,
+  type CreateChassisRequest,
+  type DeleteChassisQuery,
+  type DetachQuery,
+  type Health,
+  type Mount,
+  type QemuArgs,
+  type QemuArgsRequest,
+} from './control/api.js';
+import { ControlServer } from './control/server.js';
+import type { ChassisService } from './control/service.js';
+import {
+  apiSocketPath,
+  ChassisPaths,
+  openStateDirectory,
+  type StateDirectory,
+} from './control/state-directory.js';
+import { ChassisController } from './controller.js';
+import { spawnDeviceProcess } from './device-process/supervisor.js';
+import { removeChassisFiles, sweepStateDirectory } from './leftovers.js';
+import { SerialQueue } from './serial-queue.js';
+import { VmmLink } from './vmm-link.js';
+
+export interface DaemonOptions {
+  /** The state directory; made if need be, held until `stop`. */
+  readonly directory: string;
+  readonly log: (message: string) => void;
+  /** Somebody asked over the API that the daemon stop: the owner calls `stop`. */
+  readonly onShutdown: () => void;
+  /** The device process's script, where it is not beside the daemon's own (tests run from sources). */
+  readonly deviceEntry?: string;
+}
+
+interface Running {
+  readonly controller: ChassisController;
+  readonly link: VmmLink;
+  readonly paths: ChassisPaths;
+}
+
+export class Daemon implements ChassisService {
+  private readonly options: DaemonOptions;
+  private readonly chassis = new Map<string, Running>();
+  /** Making and deleting chassis, one at a time. */
+  private readonly queue = new SerialQueue();
+  private server: ControlServer | undefined;
+  private state: StateDirectory | undefined;
+  private starting: Promise<void> | undefined;
+  private stopping: Promise<void> | undefined;
+
+  constructor(options: DaemonOptions) {
+    this.options = options;
+  }
+
+  /** @throws ChassisError STATE_UNWRITABLE, or CHASSIS_IN_USE where another daemon has the directory */
+  start(): Promise<void> {
+    this.starting = this.startAll();
+    return this.starting;
+  }
+
+  /** Ends device processes, removes sockets and files, lets the directory go. VMs go on, without their mounts. */
+  stop(): Promise<void> {
+    this.stopping ??= this.stopAll();
+    return this.stopping;
+  }
+
+  health(): Health {
+    return { version: packageVersion(), pid: process.pid };
+  }
+
+  list(): Promise<Chassis[]> {
+    return Promise.all(this.sorted().map(({ controller }) => controller.describe()));
+  }
+
+  create(request: CreateChassisRequest): Promise<Chassis> {
+    return this.queue.run(async () => {
+      const { name, slots } = request;
+      if (this.stopping) throw new ChassisError('INTERNAL', 'the daemon is stopping');
+      if (this.chassis.has(name)) {
+        throw new ChassisError('CHASSIS_EXISTS', `there is a chassis ${name} already`, 'choose another name');
+      }
+      const running = await this.startChassis(name, slots);
+      this.chassis.set(name, running);
+      return running.controller.describe();
+    });
+  }
+
+  async get(name: string): Promise<Chassis> {
+    return this.find(name).controller.describe();
+  }
+
+  delete(name: string, query: DeleteChassisQuery): Promise<void> {
+    return this.queue.run(async () => {
+      const running = this.find(name);
+      const { controller } = running;
+      if (controller.tags.length > 0 && !query.force) {
+        throw new ChassisError(
+          'CHASSIS_IN_USE',
+          `chassis ${name} has mounts: ${controller.tags.join(', ')}`,
+          'detach them first, or use --force',
+        );
+      }
+      await controller.detachAll(query.timeoutMs);
+      this.chassis.delete(name);
+      await this.endChassis(running);
+    });
+  }
+
+  async attach(name: string, request: AttachRequest): Promise<Mount[]> {
+    return this.find(name).controller.attach(request);
+  }
+
+  async detach(name: string, tag: string, query: DetachQuery): Promise<string[]> {
+    return this.find(name).controller.detach(tag, query);
+  }
+
+  async mounts(name?: string): Promise<Mount[]> {
+    const chassis = name === undefined ? this.sorted() : [this.find(name)];
+    return (await Promise.all(chassis.map(({ controller }) => controller.mounts()))).flat();
+  }
+
+  async restart(name: string): Promise<Chassis> {
+    return this.find(name).controller.restart();
+  }
+
+  async qemuArgs(name: string, request: QemuArgsRequest): Promise<QemuArgs> {
+    return this.find(name).controller.qemuArgs(request);
+  }
+
+  shutdown(): void {
+    this.options.onShutdown();
+  }
+
+  private find(name: string): Running {
+    const running = this.chassis.get(name);
+    if (running) return running;
+    const names = [...this.chassis.keys()].sort();
+    const suggestion =
+      names.length > 0 ? `there are: ${names.join(', ')}` : `make one with: chassis create ${name}`;
+    throw new ChassisError('NO_CHASSIS', `there is no chassis ${JSON.stringify(name)}`, suggestion);
+  }
+
+  private sorted(): Running[] {
+    return [...this.chassis.values()].sort((a, b) => (a.controller.name < b.controller.name ? -1 : 1));
+  }
+
+  private async startAll(): Promise<void> {
+    const { directory, log } = this.options;
+    this.state = openStateDirectory(directory);
+    try {
+      const killed = await sweepStateDirectory(directory);
+      if (killed.length > 0) log(`ended device processes of an earlier daemon: ${killed.join(', ')}`);
+      this.server = new ControlServer({ socketPath: apiSocketPath(directory), service: this, log });
+      await this.server.start();
+    } catch (error) {
+      this.state.release();
+      throw error;
+    }
+  }
+
+  private async startChassis(name: string, slotCount: number): Promise<Running> {
+    const { directory, log, deviceEntry } = this.options;
+    const paths = new ChassisPaths(directory, name);
+    mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
+    const controller = new ChassisController({
+      name,
+      slotCount,
+      paths,
+      startDevices: (hooks) => spawnDeviceProcess({ ...hooks, paths, entry: deviceEntry }),
+      log: (message) => log(`${name}: ${message}`),
+    });
+    try {
+      await controller.start();
+    } catch (error) {
+      await removeChassisFiles(paths);
+      throw error;
+    }
+    const link = new VmmLink(controller, slotCount, paths.qmpSocket);
+    link.start();
+    return { controller, link, paths };
+  }
+
+  private async endChassis({ controller, link, paths }: Running): Promise<void> {
+    await link.stop();
+    await controller.close();
+    await removeChassisFiles(paths);
+  }
+
+  private async stopAll(): Promise<void> {
+    await this.starting?.catch(() => undefined);
+    const { server, state } = this;
+    // What waits for a VM ends at once, with VMM_GONE, so that its requests are answered before the server goes.
+    await Promise.all([...this.chassis.values()].map(({ link }) => link.stop()));
+    await this.queue.drained();
+    const results = await Promise.allSettled(
+      [...this.chassis.values()].map((running) => this.endChassis(running)),
+    );
+    for (const result of results) {
+      if (result.status === 'rejected') this.options.log(`while stopping: ${String(result.reason)}`);
+    }
+    await server?.stop();
+    state?.release();
+  }
+}
+
+function packageVersion(): string {
+  for (const up of ['../package.json', '../../package.json']) {
+    try {
+      const { version } = JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8')) as {
+        version: string;
+      };
+      return version;
+    } catch {
+      continue;
+    }
+  }
+  return 'unknown';
+}

@@ -1,0 +1,192 @@
+/** The functions that a chassis's device process serves, through its deaths and restarts. */
+import { ChassisError, type Chassis, type FunctionCounters } from './control/api.js';
+import type { ChassisPaths } from './control/state-directory.js';
+import type { MountRecord, Placement } from './chassis/chassis.js';
+import type { FunctionStatus } from './device-process/protocol.js';
+import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
+
+export interface DeviceFunctionsOptions {
+  readonly paths: ChassisPaths;
+  readonly startDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost>;
+  readonly onLost: (reason: string) => void;
+  readonly log: (message: string) => void;
+}
+
+/** A VMM closes its sockets a moment after it reported a function gone, or after its QMP socket. */
+const LEAVE_TIMEOUT_MS = 2000;
+
+export class DeviceFunctions {
+  private readonly options: DeviceFunctionsOptions;
+  private host: DeviceHost | undefined;
+  private lostReason = 'it was not started yet';
+  /** Whether each function has MSI-X, by name. */
+  private readonly msix = new Map<string, boolean>();
+  private readonly connected = new Set<string>();
+  private latest: ReadonlyMap<string, FunctionStatus> = new Map();
+  /** Who waits for a function to be left. */
+  private readonly leaving = new Map<string, (() => void)[]>();
+  private readonly removals = new Map<string, Promise<void>>();
+
+  constructor(options: DeviceFunctionsOptions) {
+    this.options = options;
+  }
+
+  get running(): boolean {
+    return this.host !== undefined;
+  }
+
+  get state(): Chassis['deviceProcess'] {
+    return this.host ? { state: 'running', pid: this.host.pid } : { state: 'lost', reason: this.lostReason };
+  }
+
+  /** Starts the process. It has no functions yet. */
+  async start(): Promise<void> {
+    const host: DeviceHost = await this.options.startDevices({
+      onLost: (reason) => this.lost(reason),
+      onConnected: (name) => this.connected.add(name),
+      onDisconnected: (name) => this.disconnected(name),
+    });
+    this.host = host;
+  }
+
+  /** Sees to it that a mount's function is served, with MSI-X or without. */
+  async provide(mount: MountRecord, msix: boolean): Promise<void> {
+    const name = functionName(mount);
+    await this.removals.get(name);
+    if (this.msix.get(name) === msix) return;
+    if (this.msix.has(name)) await this.drop(name);
+    const { tag, source, readOnly } = mount;
+    await this.requireRunning().addFunction({
+      function: name,
+      socketPath: this.options.paths.functionSocket(mount.slot, mount.function),
+      device: { type: '9p', tag, source, readOnly, msix },
+    });
+    this.msix.set(name, msix);
+  }
+
+  /** Ends a function once the VMM has left it, or a little later. Does not reject; `removed` awaits it. */
+  remove(mount: Placement): void {
+    const name = functionName(mount);
+    if (!this.msix.has(name) || this.removals.has(name)) return;
+    const removal = this.removeOnceLeft(name)
+      .catch((error: unknown) => this.options.log(`cannot remove ${name}: ${String(error)}`))
+      .finally(() => this.removals.delete(name));
+    this.removals.set(name, removal);
+  }
+
+  /** Resolves once every removal so far is done. */
+  async removed(): Promise<void> {
+    await Promise.all(this.removals.values());
+  }
+
+  /** Ends a function now, whoever has it open. Where the process is lost, it is gone already. */
+  async cut(mount: Placement): Promise<void> {
+    try {
+      await this.drop(functionName(mount));
+    } catch (error) {
+      this.options.log(`cannot remove ${functionName(mount)}: ${String(error)}`);
+    }
+  }
+
+  usesMsix(mount: Placement): boolean {
+    return this.msix.get(functionName(mount)) ?? false;
+  }
+
+  /** True while a VMM has the function open. */
+  isConnected(mount: Placement): boolean {
+    return this.connected.has(functionName(mount));
+  }
+
+  /** What the function counted, as of the last `refresh`. */
+  counters(mount: Placement): FunctionCounters | undefined {
+    return this.latest.get(functionName(mount))?.counters;
+  }
+
+  /** Asks the process for its counters and connections. Where it is lost, there are none. */
+  async refresh(): Promise<void> {
+    let functions: FunctionStatus[] = [];
+    try {
+      functions = (await this.host?.status()) ?? [];
+    } catch (error) {
+      this.options.log(error instanceof Error ? error.message : String(error));
+    }
+    this.latest = new Map(functions.map((status) => [status.function, status]));
+    for (const status of functions) {
+      if (status.connected) this.connected.add(status.function);
+      else this.disconnected(status.function);
+    }
+  }
+
+  /** @throws ChassisError DEVICE_PROCESS_LOST */
+  requireRunning(): DeviceHost {
+    if (this.host) return this.host;
+    throw new ChassisError(
+      'DEVICE_PROCESS_LOST',
+      `the device process is lost: ${this.lostReason}`,
+      'start it over with `chassis restart`',
+    );
+  }
+
+  async stop(): Promise<void> {
+    const host = this.host;
+    this.host = undefined;
+    this.lostReason = 'it was stopped';
+    this.forget();
+    await host?.stop();
+  }
+
+  /** Waits a moment for a VMM that is on its way out; true once none has the function open. */
+  async isFree(mount: Placement): Promise<boolean> {
+    await this.left(functionName(mount));
+    return !this.isConnected(mount);
+  }
+
+  private async removeOnceLeft(name: string): Promise<void> {
+    await this.left(name);
+    await this.drop(name);
+  }
+
+  private async left(name: string): Promise<void> {
+    if (!this.connected.has(name)) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, LEAVE_TIMEOUT_MS);
+      const leave = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.leaving.set(name, [...(this.leaving.get(name) ?? []), leave]);
+    });
+  }
+
+  private async drop(name: string): Promise<void> {
+    this.msix.delete(name);
+    await this.host?.removeFunction(name);
+    this.connected.delete(name);
+  }
+
+  private disconnected(name: string): void {
+    this.connected.delete(name);
+    const waiting = this.leaving.get(name) ?? [];
+    this.leaving.delete(name);
+    for (const leave of waiting) leave();
+  }
+
+  private lost(reason: string): void {
+    this.host = undefined;
+    this.lostReason = reason;
+    this.forget();
+    this.options.onLost(reason);
+  }
+
+  private forget(): void {
+    this.msix.clear();
+    this.connected.clear();
+    this.latest = new Map();
+    for (const name of [...this.leaving.keys()]) this.disconnected(name);
+  }
+}
+
+/** What the two processes call a function. */
+export function functionName(mount: Placement): string {
+  return `slot${mount.slot}-fn${mount.function}`;
+}

@@ -1,0 +1,112 @@
+/** The functions that one device process serves, and the requests of its daemon. How a function is made is the factory's. */
+import { Value } from '@sinclair/typebox/value';
+import { ChassisError, type FunctionCounters } from '../control/api.js';
+import { SerialQueue } from '../serial-queue.js';
+import { Request, type FunctionSpec, type Report, type Status } from './protocol.js';
+
+/** One PCI function behind its socket. */
+export interface ServedFunction {
+  readonly connected: boolean;
+  counters(): FunctionCounters;
+  /** Ends the VMM's connection, removes the socket, and lets the device's files go. */
+  close(): Promise<void>;
+}
+
+export interface FunctionHooks {
+  onConnect(): void;
+  onDisconnect(): void;
+}
+
+/** Makes a function that listens at `spec.socketPath`. Rejects with ChassisError for what the operator can mend. */
+export type FunctionFactory = (spec: FunctionSpec, hooks: FunctionHooks) => Promise<ServedFunction>;
+
+export interface DeviceProcessOptions {
+  readonly createFunction: FunctionFactory;
+  /** Sends to the daemon. */
+  readonly report: (report: Report) => void;
+  readonly log: (message: string) => void;
+}
+
+export class DeviceProcess {
+  private readonly options: DeviceProcessOptions;
+  private readonly functions = new Map<string, ServedFunction>();
+  private readonly queue = new SerialQueue();
+
+  constructor(options: DeviceProcessOptions) {
+    this.options = options;
+  }
+
+  /** Takes one line of the daemon, parsed. @throws TypeError where it is no request: then the daemon is not ours */
+  receive(message: unknown): void {
+    if (!Value.Check(Request, message)) throw new TypeError('not a request of the device protocol');
+    // One at a time, so that a function is not removed while it is being made.
+    void this.queue.run(() => this.answer(message));
+  }
+
+  /** Ends all functions, once the requests so far are done. */
+  async close(): Promise<void> {
+    await this.queue.run(async () => {
+      const closing = [...this.functions.values()].map((served) => served.close());
+      this.functions.clear();
+      for (const result of await Promise.allSettled(closing)) {
+        if (result.status === 'rejected') this.options.log(`while closing: ${String(result.reason)}`);
+      }
+    });
+  }
+
+  private async answer(request: Request): Promise<void> {
+    try {
+      this.options.report({ id: request.id, result: await this.perform(request) });
+    } catch (error) {
+      this.options.report({ id: request.id, error: this.describe(error) });
+    }
+  }
+
+  private async perform(request: Request): Promise<unknown> {
+    switch (request.method) {
+      case 'addFunction':
+        return this.addFunction(request.params);
+      case 'removeFunction':
+        return this.removeFunction(request.params.function);
+      case 'status':
+        return this.status();
+    }
+  }
+
+  private async addFunction(spec: FunctionSpec): Promise<Record<string, never>> {
+    const { function: name } = spec;
+    if (this.functions.has(name)) throw new Error(`function ${name} is there already`);
+    const served = await this.options.createFunction(spec, {
+      onConnect: () => this.options.report({ event: 'connected', function: name }),
+      onDisconnect: () => this.options.report({ event: 'disconnected', function: name }),
+    });
+    this.functions.set(name, served);
+    return {};
+  }
+
+  /** One that is not there is gone already. */
+  private async removeFunction(name: string): Promise<Record<string, never>> {
+    const served = this.functions.get(name);
+    this.functions.delete(name);
+    await served?.close();
+    return {};
+  }
+
+  private status(): Status {
+    const functions = [...this.functions].map(([name, served]) => ({
+      function: name,
+      connected: served.connected,
+      counters: served.counters(),
+    }));
+    return { functions };
+  }
+
+  private describe(error: unknown) {
+    if (error instanceof ChassisError) {
+      const { code, message, suggestion } = error;
+      return { code, message, ...(suggestion !== undefined && { suggestion }) };
+    }
+    this.options.log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    return { code: 'INTERNAL', message: 'the device process failed; see its log' };
+  }
+}

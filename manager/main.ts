@@ -1,0 +1,41 @@
+/** The daemon's executable: `node main.js [--dir DIRECTORY]`. Runs until it is interrupted. */
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { ChassisError } from './control/api.js';
+import { apiSocketPath, defaultStateDirectory } from './control/state-directory.js';
+import { Daemon } from './daemon.js';
+
+function log(message: string): void {
+  process.stderr.write(`chassis: ${message}\n`);
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { dir: { type: 'string' } } });
+  const directory = resolve(values.dir ?? defaultStateDirectory());
+  const daemon = new Daemon({ directory, log, onShutdown: () => stop() });
+  const stop = () => {
+    daemon.stop().then(
+      () => process.exit(0),
+      (error: unknown) => fail(error),
+    );
+  };
+  // Before it starts, or an early signal would leave the lock and a half-started device process behind.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  // Whoever read our output may be gone; that ends nothing.
+  process.stdout.on('error', () => undefined);
+  process.stderr.on('error', () => undefined);
+  await daemon.start();
+  process.stdout.write(`chassis: serving at ${apiSocketPath(directory)} (pid ${process.pid})\n`);
+}
+
+function fail(error: unknown): never {
+  if (error instanceof ChassisError) {
+    log(error.message);
+    if (error.suggestion !== undefined) log(error.suggestion);
+  } else {
+    log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  }
+  process.exit(1);
+}
+
+main().catch(fail);

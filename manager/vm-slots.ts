@@ -1,0 +1,261 @@
+/**
+ * The slots of one chassis in the VM: plugs what is parked, unplugs, and follows what happens by itself (a VM that comes or
+ * goes, a guest that lets go, a process that dies). Those events change the model at once, in the middle of operations,
+ * so every operation looks at the model again after it has waited. The caller runs operations one at a time.
+ */
+import { ChassisError } from './control/api.js';
+import type { ChassisPaths } from './control/state-directory.js';
+import type { ChassisModel, MountRecord } from './chassis/chassis.js';
+import { functionBit, functionsIn, type FunctionMask } from './chassis/hotplug.js';
+import type { UnusableSlots } from './chassis/planner.js';
+import type { DeviceFunctions } from './device-functions.js';
+import type { PluggableFunction, VmmDriver } from './vmm/driver.js';
+
+export interface VmSlotsOptions {
+  readonly model: ChassisModel;
+  readonly devices: DeviceFunctions;
+  readonly paths: ChassisPaths;
+  readonly log: (message: string) => void;
+}
+
+/** How long a VM that came up may take to add one slot's functions. */
+const SYNC_TIMEOUT_MS = 15_000;
+/** For taking back what a failed attach left in the VM. */
+const TAKE_BACK_TIMEOUT_MS = 5000;
+
+/**
+ * QEMU's client does not connect again, and reads of a function that is cut off give all ones. A Linux guest that is asked to
+ * let it go waits for ever until its status register reads 0, and with it waits all ACPI hot-plug of that guest. So a
+ * cut-off function is left in its slot: tried with QEMU 11.1.3 and Linux 6.1.
+ */
+export const CUT_OFF =
+  'cut off from the VM when the device process died; it comes back when the VM is started anew';
+
+export class VmSlots {
+  /** Why a mount is not plugged although it could be, by tag. */
+  readonly reasons = new Map<string, string>();
+  private readonly model: ChassisModel;
+  private readonly devices: DeviceFunctions;
+  private readonly paths: ChassisPaths;
+  private readonly log: (message: string) => void;
+  private current: VmmDriver | undefined;
+  /** Slots that the VM would not survive losing. */
+  private readonly stuck = new Set<number>();
+  /** Functions with our names in the VM that no mount stands for: left by an earlier daemon. */
+  private readonly strangers = new Map<number, FunctionMask>();
+
+  constructor(options: VmSlotsOptions) {
+    this.model = options.model;
+    this.devices = options.devices;
+    this.paths = options.paths;
+    this.log = options.log;
+  }
+
+  /** The VM, if one is connected. */
+  get driver(): VmmDriver | undefined {
+    return this.current;
+  }
+
+  /** Slots that can take no mount in this VM, and why. */
+  get unusable(): UnusableSlots {
+    const strangers = [...this.strangers.keys()].map((slot): [number, string] => [
+      slot,
+      `slot ${slot} of the VM holds functions of an earlier daemon, which nothing serves any more`,
+    ]);
+    return new Map([...strangers, ...(this.current?.unusable ?? [])]);
+  }
+
+  /** Whether a mount's function should have MSI-X. Before the VMM is known, only INTx is sure to come out again. */
+  wantsMsix(mount: MountRecord): boolean {
+    return mount.permanent || (this.current !== undefined && !this.current.msixPreventsUnplug);
+  }
+
+  /** True where unplugging the slot would crash the VM. */
+  isStuck(slot: number): boolean {
+    return this.stuck.has(slot);
+  }
+
+  pluggable(slot: number): PluggableFunction[] {
+    return this.model.mountsIn(slot).map(({ function: fn }) => ({
+      function: fn,
+      socketPath: this.paths.functionSocket(slot, fn),
+    }));
+  }
+
+  /** Makes a VM the chassis's own: recognises what it has of ours, and plugs in what it lacks. */
+  async connect(driver: VmmDriver): Promise<void> {
+    this.current = driver;
+    await this.devices.refresh();
+    const present = await driver.present();
+    if (this.current !== driver) return;
+    for (const [slot, functions] of present) {
+      const ours = slot <= this.model.slotCount ? this.model.slot(slot).functions & functions : 0;
+      if (ours !== 0 && this.model.slot(slot).state === 'parked') this.recognise(slot, ours);
+      if ((functions & ~ours) !== 0) this.strangers.set(slot, functions & ~ours);
+    }
+    for (const slot of this.model.slotNumbers) await this.plugOrNote(slot);
+  }
+
+  /** The VM is gone, and its functions are free for the next one. With `driver`: unless another has come already. */
+  lost(driver?: VmmDriver): void {
+    if (driver && driver !== this.current) return;
+    this.current = undefined;
+    this.strangers.clear();
+    this.stuck.clear();
+    this.reasons.clear();
+    for (const slot of this.model.slotNumbers) {
+      for (const mount of this.model.apply(slot, { type: 'vmLost' })) this.devices.remove(mount);
+    }
+  }
+
+  /**
+   * The VM let a function go, asked or not. True where the slot lost the last function that was cut off: it can be
+   * plugged anew.
+   */
+  deleted(slot: number, fn: number): boolean {
+    const functions = functionBit(fn);
+    const strangers = (this.strangers.get(slot) ?? 0) & ~functions;
+    if (strangers === 0) this.strangers.delete(slot);
+    else this.strangers.set(slot, strangers);
+    if (slot > this.model.slotCount) return false;
+    const wasLost = this.model.slot(slot).state === 'lost';
+    for (const mount of this.model.apply(slot, { type: 'deleted', functions })) this.devices.remove(mount);
+    if (this.model.slot(slot).present === 0) this.stuck.delete(slot);
+    return wasLost && this.model.slot(slot).state === 'parked';
+  }
+
+  /** The device process died, and all that the VM has of it is cut off. */
+  deviceProcessLost(): void {
+    for (const slot of this.model.slotNumbers) this.model.apply(slot, { type: 'deviceProcessLost' });
+  }
+
+  /**
+   * Plugs a parked slot whose function 0 is there, if there is a VM; leaves it parked otherwise.
+   * @throws ChassisError; the slot is then parked as before, unless the guest saw it: then it may hold the functions
+   */
+  async plug(slot: number, timeoutMs: number): Promise<void> {
+    const driver = this.current;
+    const { state, functions } = this.model.slot(slot);
+    if (!driver || state !== 'parked' || (functions & 1) === 0) return;
+    for (const mount of this.model.mountsIn(slot)) {
+      await this.refuseIfHeld(mount);
+      await this.devices.provide(mount, this.wantsMsix(mount));
+    }
+    this.model.apply(slot, { type: 'plug' });
+    try {
+      await driver.plug(slot, this.pluggable(slot), timeoutMs);
+    } catch (error) {
+      if (error instanceof ChassisError && error.code === 'VMM_GONE') this.lost(driver);
+      if (this.model.slot(slot).state === 'plugging') this.model.apply(slot, { type: 'plugFailed' });
+      throw error;
+    }
+    await this.confirmPlugged(slot);
+  }
+
+  /** Plugs where nobody waits for the outcome: a failure is kept for whoever lists the mounts. */
+  async plugOrNote(slot: number): Promise<void> {
+    try {
+      await this.plug(slot, SYNC_TIMEOUT_MS);
+    } catch (error) {
+      this.note(slot, error);
+    }
+  }
+
+  /**
+   * Unplugs all that the VM has in a slot; the mounts leave the chassis as the guest lets go.
+   * @throws ChassisError VMM_REFUSED, or GUEST_TIMEOUT, after which the slot still goes once the guest complies
+   */
+  async unplug(slot: number, timeoutMs: number): Promise<void> {
+    const driver = this.current;
+    if (!driver) throw new ChassisError('VMM_GONE', 'the VM went away meanwhile', 'try again');
+    const functions = functionsIn(this.model.slot(slot).present);
+    this.model.apply(slot, { type: 'unplug' });
+    try {
+      await driver.unplug(slot, functions, timeoutMs);
+    } catch (error) {
+      const code = error instanceof ChassisError ? error.code : 'INTERNAL';
+      // The functions went with the VM, which is what was asked for.
+      if (code === 'VMM_GONE') return this.lost(driver);
+      if (code !== 'GUEST_TIMEOUT' && this.model.slot(slot).state === 'unplugging') {
+        this.model.apply(slot, { type: 'unplugRejected' });
+        this.noticeDeadDevices(slot);
+      }
+      throw error;
+    } finally {
+      await this.devices.removed();
+    }
+  }
+
+  /** After a failed attach. The guest has seen these functions, so it must agree: if it takes longer, they go later. */
+  async takeOut(slot: number): Promise<void> {
+    if (this.model.slot(slot).present === 0 || this.isStuck(slot)) return;
+    await this.unplug(slot, TAKE_BACK_TIMEOUT_MS).catch((error: unknown) => this.note(slot, error));
+  }
+
+  /** Once a device process is there again: plugs what is parked. What was cut off stays so (see CUT_OFF). */
+  async revive(): Promise<void> {
+    for (const slot of this.model.slotNumbers) {
+      if (this.model.slot(slot).state === 'lost') this.note(slot, new Error(CUT_OFF));
+      await this.plugOrNote(slot);
+    }
+  }
+
+  /** Forgets what the VM has of a lost slot. */
+  abandon(slot: number): void {
+    if (this.model.slot(slot).state === 'lost') this.model.apply(slot, { type: 'vmLost' });
+  }
+
+  note(slot: number, error: unknown): void {
+    const text = error instanceof Error ? error.message : String(error);
+    this.log(`slot ${slot}: ${text}`);
+    for (const { tag } of this.model.mountsIn(slot)) this.reasons.set(tag, text);
+  }
+
+  private recognise(slot: number, functions: FunctionMask): void {
+    const mounts = this.model
+      .mountsIn(slot)
+      .filter((mount) => (functions & functionBit(mount.function)) !== 0);
+    const alive = mounts.every((mount) => this.devices.isConnected(mount));
+    this.model.apply(slot, { type: alive ? 'found' : 'foundDead', functions });
+    this.noticeStuck(slot);
+  }
+
+  /** A function has one owner: a second VMM that opens it would wait for the first to leave, and its guest with it. */
+  private async refuseIfHeld(mount: MountRecord): Promise<void> {
+    if (await this.devices.isFree(mount)) return;
+    throw new ChassisError(
+      'VMM_REFUSED',
+      `${JSON.stringify(mount.tag)} is in use by a VMM other than the one at ${this.paths.qmpSocket}`,
+      'stop that one, or detach the mount with --force',
+    );
+  }
+
+  private async confirmPlugged(slot: number): Promise<void> {
+    if (this.model.slot(slot).state !== 'plugging')
+      throw new ChassisError('VMM_GONE', 'the VM went away meanwhile');
+    this.model.apply(slot, { type: 'plugged' });
+    this.noticeStuck(slot);
+    this.noticeDeadDevices(slot);
+    for (const { tag } of this.model.mountsIn(slot)) this.reasons.delete(tag);
+    await this.devices.refresh();
+    const cutOff = this.model
+      .mountsIn(slot)
+      .find((mount) => this.model.isPresent(mount) && !this.devices.isConnected(mount));
+    if (!cutOff) return;
+    this.devices.requireRunning();
+    throw new ChassisError(
+      'VMM_REFUSED',
+      `the VMM added ${JSON.stringify(cutOff.tag)}, but did not stay connected to it`,
+    );
+  }
+
+  private noticeStuck(slot: number): void {
+    const msix = this.model.mountsIn(slot).some((mount) => mount.permanent || this.devices.usesMsix(mount));
+    if (msix && this.current?.msixPreventsUnplug) this.stuck.add(slot);
+  }
+
+  /** The process may have died while the slot was in a state that did not show it. */
+  private noticeDeadDevices(slot: number): void {
+    if (!this.devices.running) this.model.apply(slot, { type: 'deviceProcessLost' });
+  }
+}

@@ -1,0 +1,31 @@
+/** What the manager needs of a virtual machine monitor that it can plug functions into. */
+import type { Vmm } from '../control/api.js';
+import type { FunctionMask } from '../chassis/hotplug.js';
+
+export interface PluggableFunction {
+  /** 0–7. */
+  readonly function: number;
+  /** Where the device process serves it over vfio-user. */
+  readonly socketPath: string;
+}
+
+export interface VmmDriver {
+  readonly vmm: Vmm;
+  /** True where unplugging a function that has MSI-X crashes the VM: such functions must stay, or do with INTx. */
+  readonly msixPreventsUnplug: boolean;
+  /** Slots that cannot take our functions, and what stands in the way. */
+  readonly unusable: ReadonlyMap<number, string>;
+  /** Our functions that the VM has now, by slot. */
+  present(): Promise<ReadonlyMap<number, FunctionMask>>;
+  /**
+   * Adds functions to an empty slot, function 0 last. All of them are in the VM when it resolves, none when it rejects.
+   * @throws ChassisError VMM_REFUSED, VMM_GONE or GUEST_TIMEOUT
+   */
+  plug(slot: number, functions: readonly PluggableFunction[], timeoutMs: number): Promise<void>;
+  /**
+   * Asks the guest to let a slot go, and resolves once the VM has none of the functions any more. After GUEST_TIMEOUT
+   * the request stands: `onDeleted` tells when the guest complies.
+   * @throws ChassisError VMM_REFUSED (the guest will not), VMM_GONE or GUEST_TIMEOUT
+   */
+  unplug(slot: number, functions: readonly number[], timeoutMs: number): Promise<void>;
+}

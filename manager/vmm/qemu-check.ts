@@ -1,0 +1,115 @@
+/** Whether a running QEMU can take our functions, and what else must be known about its version. */
+import { ChassisError } from '../control/api.js';
+import { portId } from './qemu-names.js';
+import { isRecord, QmpCommandError, type QemuVersion, type QmpClient } from './qmp.js';
+
+const OLDEST: QemuVersion = { major: 10, minor: 1, micro: 0 };
+
+/** Faults of QEMU releases that the manager works around. */
+export interface QemuQuirk {
+  readonly from: QemuVersion;
+  /** The first release without the fault; undefined while none is known. */
+  readonly fixedIn: QemuVersion | undefined;
+  readonly note: string;
+}
+
+/**
+ * Unplugging a vfio-user function that has an MSI-X capability aborts QEMU: `memory_region_del_subregion` asserts in the
+ * teardown of the PBA. Seen up to 11.1.3. The fix ("vfio-user: Do not delete the subregion") is in no release that was
+ * tried, and a wrong guess here kills a guest, so newer releases count as affected until one was seen to work.
+ */
+export const MSIX_UNPLUG_ABORTS: QemuQuirk = {
+  from: { major: 10, minor: 2, micro: 0 },
+  fixedIn: undefined,
+  note: 'this QEMU aborts when a function with MSI-X is unplugged: mounts use INTx, except permanent ones',
+};
+
+export function hasQuirk(version: QemuVersion, quirk: QemuQuirk): boolean {
+  return (
+    compareVersions(version, quirk.from) >= 0 &&
+    (quirk.fixedIn === undefined || compareVersions(version, quirk.fixedIn) < 0)
+  );
+}
+
+export function compareVersions(a: QemuVersion, b: QemuVersion): number {
+  return a.major - b.major || a.minor - b.minor || a.micro - b.micro;
+}
+
+export function formatVersion(version: QemuVersion): string {
+  return `${version.major}.${version.minor}.${version.micro}`;
+}
+
+/** @throws ChassisError VMM_UNSUITABLE, saying what is missing and how to start QEMU with it */
+export async function checkQemu(qmp: QmpClient, slotCount: number): Promise<void> {
+  if (compareVersions(qmp.version, OLDEST) < 0) {
+    throw unsuitable(
+      `this is QEMU ${formatVersion(qmp.version)}; vfio-user-pci needs ${formatVersion(OLDEST)} or newer`,
+      'start the VM with a newer QEMU',
+    );
+  }
+  if (!(await hasDevice(qmp, 'vfio-user-pci'))) {
+    throw unsuitable(
+      'this QEMU was built without vfio-user-pci',
+      'use a build that has it (x86_64 or aarch64 on Linux)',
+    );
+  }
+  await checkMemoryIsShared(qmp);
+  const ports = await peripherals(qmp);
+  if (!portNumbers(slotCount).some((slot) => ports.has(portId(slot)))) {
+    throw unsuitable(
+      `this VM has no root port "${portId(1)}" to plug mounts into`,
+      'start QEMU with the arguments that `chassis args` prints',
+    );
+  }
+}
+
+async function hasDevice(qmp: QmpClient, typename: string): Promise<boolean> {
+  try {
+    await qmp.execute('device-list-properties', { typename });
+    return true;
+  } catch (error) {
+    if (error instanceof QmpCommandError) return false;
+    throw error;
+  }
+}
+
+/** A device process sees guest memory only through the file behind it, and a private mapping hides the guest's writes. */
+async function checkMemoryIsShared(qmp: QmpClient): Promise<void> {
+  const backends = records(await qmp.execute('query-memdev'));
+  const unshared = backends.find((backend) => backend.share !== true);
+  if (backends.length > 0 && !unshared) return;
+  const which = unshared
+    ? `memory "${String(unshared.id)}" of this VM is not shared`
+    : 'the memory of this VM is not shared';
+  throw unsuitable(
+    which,
+    'start QEMU with -object memory-backend-memfd,id=chassis-mem,size=…,share=on -machine memory-backend=chassis-mem ' +
+      '(`chassis args` prints it)',
+  );
+}
+
+/** The devices that have an id, with their types (`child<pcie-root-port>`). */
+export async function peripherals(qmp: QmpClient): Promise<Map<string, string>> {
+  return children(qmp, '/machine/peripheral');
+}
+
+export async function children(qmp: QmpClient, path: string): Promise<Map<string, string>> {
+  const entries = records(await qmp.execute('qom-list', { path }));
+  return new Map(
+    entries
+      .map((entry): [string, string] => [String(entry.name), String(entry.type)])
+      .filter(([, type]) => type.startsWith('child<')),
+  );
+}
+
+export function portNumbers(slotCount: number): number[] {
+  return Array.from({ length: slotCount }, (_, i) => i + 1);
+}
+
+function records(value: unknown): Record<string, unknown>[] {
+  return Array.isArray(value) ? value.filter(isRecord) : [];
+}
+
+function unsuitable(message: string, suggestion: string): ChassisError {
+  return new ChassisError('VMM_UNSUITABLE', message, suggestion);
+}

@@ -1,0 +1,138 @@
+import { ChassisError, type FunctionCounters, type Vmm } from '../../manager/control/api.js';
+import type { FunctionMask } from '../../manager/chassis/hotplug.js';
+import type { FunctionSpec, FunctionStatus } from '../../manager/device-process/protocol.js';
+import type { DeviceHost, DeviceHostHooks } from '../../manager/device-process/supervisor.js';
+import type { PluggableFunction, VmmDriver } from '../../manager/vmm/driver.js';
+
+export const NO_COUNTERS: FunctionCounters = {
+  kicks: 0,
+  interrupts: 0,
+  spuriousWakes: 0,
+  polls: 0,
+  requests: 0,
+  bytesRead: 0,
+  bytesWritten: 0,
+  fids: 0,
+};
+
+/** A device process that is only a table. */
+export class FakeDevices implements DeviceHost {
+  readonly pid: number;
+  readonly functions = new Map<string, FunctionSpec>();
+  readonly connected = new Set<string>();
+  /** Fids that the guest holds, by function. */
+  readonly fids = new Map<string, number>();
+  refuse: ((spec: FunctionSpec) => ChassisError | undefined) | undefined;
+  stopped = false;
+  private readonly hooks: DeviceHostHooks;
+
+  constructor(pid: number, hooks: DeviceHostHooks) {
+    this.pid = pid;
+    this.hooks = hooks;
+  }
+
+  async addFunction(spec: FunctionSpec): Promise<void> {
+    const refusal = this.refuse?.(spec);
+    if (refusal) throw refusal;
+    if (this.functions.has(spec.function)) throw new Error(`${spec.function} is there already`);
+    this.functions.set(spec.function, spec);
+  }
+
+  async removeFunction(name: string): Promise<void> {
+    this.functions.delete(name);
+    this.connected.delete(name);
+  }
+
+  async status(): Promise<FunctionStatus[]> {
+    return [...this.functions.keys()].map((name) => ({
+      function: name,
+      connected: this.connected.has(name),
+      counters: { ...NO_COUNTERS, fids: this.fids.get(name) ?? 0 },
+    }));
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+  }
+
+  connect(name: string): void {
+    if (!this.functions.has(name)) throw new Error(`nothing listens for ${name}`);
+    this.connected.add(name);
+    this.hooks.onConnected(name);
+  }
+
+  disconnect(name: string): void {
+    this.connected.delete(name);
+    this.hooks.onDisconnected(name);
+  }
+
+  die(reason: string): void {
+    this.hooks.onLost(reason);
+  }
+}
+
+/** A VMM with a guest that lets go at once, later, or not at all. */
+export class FakeVmm implements VmmDriver {
+  readonly vmm: Vmm = { type: 'qemu', version: '11.1.3', notes: [] };
+  readonly unusable = new Map<number, string>();
+  readonly has = new Map<number, FunctionMask>();
+  readonly calls: string[] = [];
+  msixPreventsUnplug = true;
+  guest: 'agrees' | 'ignores' | 'refuses' = 'agrees';
+  /** Makes a plug fail. */
+  refusePlug: ((slot: number) => ChassisError | undefined) | undefined;
+  /** Where the functions connect to: the device process of the moment. */
+  private readonly devices: () => FakeDevices;
+  private readonly onDeleted: (slot: number, fn: number) => void;
+  private gone: ((error: ChassisError) => void)[] = [];
+
+  constructor(devices: () => FakeDevices, onDeleted: (slot: number, fn: number) => void) {
+    this.devices = devices;
+    this.onDeleted = onDeleted;
+  }
+
+  async present(): Promise<ReadonlyMap<number, FunctionMask>> {
+    return this.has;
+  }
+
+  async plug(slot: number, functions: readonly PluggableFunction[]): Promise<void> {
+    this.calls.push(`plug ${slot}: ${functions.map((each) => each.function).join(' ')}`);
+    const refusal = this.refusePlug?.(slot);
+    if (refusal) throw refusal;
+    for (const { function: fn } of functions) this.insert(slot, fn);
+  }
+
+  /** What QEMU has from its command line. */
+  insert(slot: number, fn: number): void {
+    this.devices().connect(`slot${slot}-fn${fn}`);
+    this.has.set(slot, (this.has.get(slot) ?? 0) | (1 << fn));
+  }
+
+  async unplug(slot: number, functions: readonly number[]): Promise<void> {
+    this.calls.push(`unplug ${slot}: ${functions.join(' ')}`);
+    if (this.guest === 'refuses') throw new ChassisError('VMM_REFUSED', 'the guest will not');
+    if (this.guest === 'ignores') throw new ChassisError('GUEST_TIMEOUT', 'the guest did not');
+    this.eject(slot);
+  }
+
+  /** An unplug that lasts until the VM dies. */
+  stall(): void {
+    this.unplug = () => new Promise((_, reject) => this.gone.push(reject));
+  }
+
+  die(): void {
+    for (const name of [...this.devices().connected]) this.devices().disconnect(name);
+    for (const reject of this.gone.splice(0)) reject(new ChassisError('VMM_GONE', 'the VM went away'));
+  }
+
+  /** The guest lets a slot go: QEMU reports each function, then closes its socket. */
+  eject(slot: number): void {
+    const mask = this.has.get(slot) ?? 0;
+    this.has.delete(slot);
+    for (let fn = 0; fn < 8; fn++) {
+      if ((mask & (1 << fn)) === 0) continue;
+      this.onDeleted(slot, fn);
+      this.devices().disconnect(`slot${slot}-fn${fn}`);
+    }
+  }
+}
