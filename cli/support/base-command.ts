@@ -48,6 +48,8 @@ export abstract class BaseCommand extends Command {
       const shown = Object.assign(new Error(message), {
         code,
         suggestions: suggestion === undefined ? undefined : [suggestion],
+        // Where oclif looks with --json, and where it looks without.
+        exitCode: exit,
         oclif: { exit },
       });
       shown.name = 'Error';

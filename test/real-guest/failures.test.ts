@@ -1,0 +1,60 @@
+import { access, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { describeRealGuest, Lab, tagSeen } from './lab.js';
+
+describeRealGuest('when something dies', () => {
+  let lab: Lab;
+  let root: string;
+
+  beforeAll(async () => {
+    lab = await Lab.start();
+    root = await lab.directory('work');
+    await writeFile(join(root, 'file'), 'content');
+  });
+  afterAll(() => lab.stop());
+
+  it('a QEMU killed in the middle of I/O leaves a chassis that the next guest boots with, mounts included', async () => {
+    await lab.boot('6.1');
+    await lab.mount(root, 'work');
+    const writing = lab.guest.sh('dd if=/dev/zero of=/mnt/work/big bs=1M count=4096', { timeoutMs: 60_000 });
+    const died = expect(writing).rejects.toMatchObject({ code: 'GUEST_STOPPED' });
+    await expect
+      .poll(() =>
+        access(join(root, 'big')).then(
+          () => true,
+          () => false,
+        ),
+      )
+      .toBe(true);
+    process.kill(lab.guest.pid, 'SIGKILL');
+    await died;
+    await expect.poll(async () => (await lab.show()).vmm).toBeUndefined();
+    expect((await lab.show()).mounts).toMatchObject([{ tag: 'work', state: 'parked' }]);
+
+    await lab.boot('6.1');
+    await expect.poll(async () => (await lab.show()).mounts[0].state).toBe('plugged');
+    await lab.mountInGuest((await lab.show()).mounts[0]);
+    expect(await lab.sh('cat /mnt/work/file')).toBe('content');
+    await lab.mount(await lab.directory('second'), 'second');
+    await lab.sh('umount /mnt/second');
+    await lab.detach('second');
+  });
+
+  it('a device process that was killed is reported, started over, and its mounts come back', async () => {
+    await lab.sh('umount /mnt/work');
+    const { deviceProcess } = await lab.show();
+    process.kill(deviceProcess.pid ?? 0, 'SIGKILL');
+    await expect.poll(async () => (await lab.show()).deviceProcess.state).toBe('lost');
+    expect((await lab.show()).deviceProcess.reason).toMatch(/SIGKILL/);
+
+    await lab.daemon.json('restart');
+    expect((await lab.show()).deviceProcess.state).toBe('running');
+    await lab.guest.shutdown();
+    await expect.poll(async () => (await lab.show()).vmm).toBeUndefined();
+    await lab.boot('6.12');
+    await lab.guest.waitFor(tagSeen('work'));
+    await lab.mountInGuest((await lab.show()).mounts[0]);
+    expect(await lab.sh('cat /mnt/work/file; umount /mnt/work')).toBe('content');
+  });
+});
