@@ -94,7 +94,10 @@ export class IoVector {
   }
 }
 
-/** Up to this, a loop is no slower than TypedArray.set, and does without the subarray (some 100 bytes) that set needs. */
+/**
+ * Up to this, a byte loop: at most 0.1 µs slower than TypedArray.set, it does without the subarray that set needs, which is 96
+ * bytes of garbage for each reply. The longest reply that matters, Rgetattr, has 160 bytes.
+ */
 const LOOP_COPY_BYTES = 192;
 
 function copyBytes(

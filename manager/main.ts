@@ -21,6 +21,10 @@ async function main(): Promise<void> {
   };
   // Before it starts, or an early signal would leave the lock and a half-started device process behind.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  // The device processes end with the daemon, and VMs do not get their devices back: a bug in one request must not end it.
+  process.on('uncaughtException', (error: unknown) => {
+    log(`a bug: ${error instanceof Error ? error.stack : String(error)}`);
+  });
   // Whoever read our output may be gone; that ends nothing.
   process.stdout.on('error', () => undefined);
   process.stderr.on('error', () => undefined);

@@ -39,6 +39,10 @@ async function main(): Promise<void> {
     control.close();
     end('SIGTERM');
   });
+  // A bug that one mount runs into must not cut off all others: a VM does not get a device back whose process died.
+  process.on('uncaughtException', (error: unknown) => {
+    log(`a bug: ${error instanceof Error ? error.stack : String(error)}`);
+  });
   // The daemon may be gone, and with it the other end of both pipes.
   process.stdout.on('error', () => undefined);
   process.stderr.on('error', () => undefined);

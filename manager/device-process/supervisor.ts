@@ -215,8 +215,14 @@ function decode<T extends TSchema>(schema: T, message: unknown): Static<T> {
 
 function exitReason(code: number | null, signal: NodeJS.Signals | null, tail: string): string {
   const how = signal === null ? `it exited with status ${code}` : `it was killed by ${signal}`;
-  const last = tail.split('\n').slice(-5).join('\n');
-  return last === '' ? how : `${how}: ${last}`;
+  const last = lastWords(tail);
+  return last === undefined ? how : `${how}: ${last}`;
+}
+
+/** The last line that says something: not a stack's, nor the version that Node ends its own with. */
+function lastWords(tail: string): string | undefined {
+  const lines = tail.split('\n').filter((line) => line.trim() !== '' && !/^\s+at |^Node\.js v/.test(line));
+  return lines.at(-1)?.trim();
 }
 
 function lostError(reason: string): ChassisError {

@@ -54,9 +54,10 @@ export class Lab {
     return this.running;
   }
 
-  async boot(kernel: KernelVersion): Promise<LinuxGuest> {
+  /** Boots with the flags of `chassis args`, after `change` had its way with them. */
+  async boot(kernel: KernelVersion, change = (args: string[]): string[] => args): Promise<LinuxGuest> {
     const { args } = await this.daemon.json<QemuArgs>('args', '--memory', '512');
-    this.running = await LinuxGuest.boot({ qemu: qemu as QemuBinary, kernel, machineArgs: args });
+    this.running = await LinuxGuest.boot({ qemu: qemu as QemuBinary, kernel, machineArgs: change(args) });
     return this.running;
   }
 

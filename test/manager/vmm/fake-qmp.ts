@@ -32,10 +32,11 @@ export class FakeQmp {
   private server: Server | undefined;
   private readonly sockets = new Set<Socket>();
 
-  async listen(): Promise<void> {
+  /** Listens at `path`, or at its own. */
+  async listen(path = this.path): Promise<void> {
     const server = createServer((socket) => this.serve(socket));
     this.server = server;
-    await new Promise<void>((resolve) => server.listen(this.path, resolve));
+    await new Promise<void>((resolve) => server.listen(path, resolve));
   }
 
   /** Sends raw bytes to every client. */

@@ -1,5 +1,6 @@
 /** THREATS row 7, exhaustion of descriptors by a guest: CVE-2020-10717. And that none leaks. */
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { OpenFlag, type FsNode, type OpenFile } from '../../../../../devices/9p/fs/file-system.js';
 import {
@@ -128,6 +129,31 @@ describe('open files', () => {
     files.push(await ok<OpenFile>(exported.root.open(OpenFlag.O_RDONLY)));
     for (const file of files) await file.close();
     node.release();
+  });
+});
+
+describe('a process out of descriptors', () => {
+  /** Sets the soft limit of this process. */
+  function limitDescriptors(soft: number): void {
+    execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${soft}:`], { stdio: 'ignore' });
+  }
+
+  it('closes those of nodes to go on', async () => {
+    exported = await Exported.make({ maxHandles: 4096 });
+    const held: FsNode[] = [];
+    for (let i = 0; i < 300; i++) writeFileSync(exported.at(`f${i}`), `content ${i}`);
+    const highest = Math.max(...readdirSync('/proc/self/fd').map(Number));
+    const before = Number(
+      execFileSync('prlimit', ['--pid', String(process.pid), '--nofile', '-o', 'SOFT', '--noheadings']),
+    );
+    limitDescriptors(highest + 60);
+    try {
+      for (let i = 0; i < 300; i++) held.push(await ok<FsNode>(exported.root.walk(`f${i}`)));
+      for (let i = 0; i < 300; i += 7) expect(await contentOf(held[i])).toBe(`content ${i}`);
+    } finally {
+      for (const node of held) node.release();
+      limitDescriptors(before);
+    }
   });
 });
 

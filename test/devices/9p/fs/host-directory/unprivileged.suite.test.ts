@@ -1,6 +1,6 @@
 /** The acceptance suite as an unprivileged daemon runs it: new files are its own, and the kernel's permissions hold. */
 import { execFileSync } from 'node:child_process';
-import { chownSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -59,6 +59,7 @@ describe.runIf(isRoot)('an unprivileged daemon', () => {
     mkdirSync(exported.at('closed'), { mode: 0o700 });
     writeFileSync(exported.at('theirs'), 'x', { mode: 0o600 });
     chownSync(exported.path, NOBODY, NOBODY);
+    chmodSync(join(exported.path, '..'), 0o755);
     asNobody();
     const mine = await HostDirectory.open(exported.path);
     const root = await ok<FsNode>(mine.attach());

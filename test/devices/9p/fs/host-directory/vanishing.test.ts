@@ -166,6 +166,7 @@ describe('an export that the host changes', () => {
   });
 
   it('survives directories that change places under the guest', async () => {
+    const before = openDescriptors();
     mkdirSync(exported.at('a'));
     mkdirSync(exported.at('a', 'b'));
     writeFileSync(exported.at('a', 'b', 'f'), 'x');
@@ -179,5 +180,6 @@ describe('an export that the host changes', () => {
     expect(await contentOf(f)).toBe('x');
     expect(await names(b)).toEqual(['a', 'f']);
     for (const node of [f, b, a]) node.release();
+    expect(openDescriptors()).toBe(before);
   });
 });

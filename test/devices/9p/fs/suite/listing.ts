@@ -18,9 +18,11 @@ import {
 const DirentType = { DT_DIR: 4, DT_REG: 8, DT_LNK: 10 } as const;
 const MANY = 10_000;
 
+/** Makes so many names of one file, which is the fastest way to fill a directory. */
 async function fill(directory: FsNode, howMany: number, prefix: string): Promise<void> {
-  for (let i = 0; i < howMany; i++)
-    (await ok<FsNode>(directory.symlink(`${prefix}${i}`, 'x', self))).release();
+  const node = await put(directory, `${prefix}0`, '');
+  for (let i = 1; i < howMany; i++) await count(directory.link(`${prefix}${i}`, node));
+  node.release();
 }
 
 function nameCounts(entries: readonly Entry[]): Map<string, number> {

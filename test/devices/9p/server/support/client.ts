@@ -59,6 +59,8 @@ export class Client {
   readonly log: string[] = [];
   /** Requests sent and not done. */
   pending = 0;
+  /** Called from within each `done`. */
+  onDone: ((tag: number) => void) | undefined;
   /** Tags in the order in which their requests were done, with the reply's type, or 0 for none. */
   readonly order: { tag: number; type: number }[] = [];
 
@@ -107,6 +109,7 @@ export class Client {
             expect(replyBytes).toBeLessThanOrEqual(room);
             this.order.push({ tag, type: replyBytes === 0 ? 0 : all[4] });
             resolve(all.slice(0, replyBytes));
+            this.onDone?.(tag);
           } catch (error) {
             reject(error instanceof Error ? error : new Error(String(error)));
           }
@@ -146,4 +149,14 @@ export class Client {
       log: this.log,
     }).toEqual({ pending: 0, nodes: 0, files: 0, fids: 0, openFiles: 0, log: [] });
   }
+}
+
+/** A client of which fid 1 is the file `file` ("hello"), unopened, and fid 2 is open on it to read and write. */
+export async function clientWithFile(): Promise<Client> {
+  const client = await Client.attached();
+  client.fs.file('file', 'hello');
+  await client.ok(T.walk(1, 0, 1, 'file'));
+  await client.ok(T.walk(1, 0, 2, 'file'));
+  await client.ok(T.lopen(1, 2, 2));
+  return client;
 }

@@ -1,0 +1,7 @@
+import { fileURLToPath } from 'node:url';
+
+/** Executables as they are shipped: `npm test` builds them before. */
+export const BUILT_MAIN = fileURLToPath(new URL('../../dist/manager/main.js', import.meta.url));
+export const BUILT_DEVICE_ENTRY = fileURLToPath(
+  new URL('../../dist/manager/device-process/entry.js', import.meta.url),
+);

@@ -1,0 +1,296 @@
+import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { createServer, type RequestListener } from 'node:http';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ChassisError, type Chassis, type Mount } from '../../../manager/control/api.js';
+import { ChassisClient, DaemonNotRunningError } from '../../../manager/control/client.js';
+import { ControlServer } from '../../../manager/control/server.js';
+import type { ChassisService } from '../../../manager/control/service.js';
+import { apiSocketPath } from '../../../manager/control/state-directory.js';
+import { refusal } from '../refusal.js';
+import { temporaryFolders } from '../temporary-folder.js';
+
+const MOUNT: Mount = {
+  chassis: 'dev',
+  tag: 'a/b ü',
+  source: { type: 'memory' },
+  readOnly: false,
+  permanent: false,
+  slot: 1,
+  function: 0,
+  state: 'parked',
+  mountCommand: 'mount',
+};
+const CHASSIS: Chassis = {
+  name: 'dev',
+  slots: 8,
+  slotsFree: 7,
+  deviceProcess: { state: 'running', pid: 7 },
+  qmpSocket: '/q',
+  mounts: [MOUNT],
+};
+
+/** Notes what it is asked; answers from above. */
+class NotingService implements ChassisService {
+  readonly calls: unknown[][] = [];
+  failure: unknown;
+
+  health() {
+    return { version: '1.2.3', pid: 7 };
+  }
+  list = () => this.answer([CHASSIS], 'list');
+  create = (...args: unknown[]) => this.answer(CHASSIS, 'create', ...args);
+  get = (...args: unknown[]) => this.answer(CHASSIS, 'get', ...args);
+  delete = (...args: unknown[]) => this.answer(undefined, 'delete', ...args);
+  attach = (...args: unknown[]) => this.answer([MOUNT], 'attach', ...args);
+  detach = (...args: unknown[]) => this.answer(['a', 'b'], 'detach', ...args);
+  mounts = (...args: unknown[]) => this.answer([MOUNT], 'mounts', ...args);
+  restart = (...args: unknown[]) => this.answer(CHASSIS, 'restart', ...args);
+  qemuArgs = (...args: unknown[]) => this.answer({ args: ['-m', '1'] }, 'qemuArgs', ...args);
+  shutdown(): void {
+    this.calls.push(['shutdown']);
+  }
+
+  private async answer<T>(value: T, ...call: unknown[]): Promise<T> {
+    this.calls.push(call);
+    if (this.failure !== undefined) throw this.failure as Error;
+    return value;
+  }
+}
+
+describe('the control server and its client', () => {
+  const folder = temporaryFolders();
+  let directory: string;
+  let service: NotingService;
+  let server: ControlServer;
+  let client: ChassisClient;
+  let log: string[];
+
+  beforeEach(async () => {
+    directory = folder();
+    service = new NotingService();
+    log = [];
+    server = new ControlServer({
+      socketPath: apiSocketPath(directory),
+      service,
+      log: (message) => log.push(message),
+    });
+    await server.start();
+    client = new ChassisClient({ directory });
+  });
+  afterEach(() => server.stop());
+
+  /** Raw bytes to the server; what it answered until it closed. */
+  function exchange(bytes: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(apiSocketPath(directory));
+      let answer = '';
+      socket.setEncoding('utf8').on('data', (piece: string) => (answer += piece));
+      socket.on('close', () => resolve(answer));
+      socket.on('error', reject);
+      socket.end(bytes);
+    });
+  }
+
+  function post(path: string, body: string, type = 'application/json'): Promise<string> {
+    return exchange(
+      `POST ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: ${type}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    );
+  }
+
+  describe('hostile requests', () => {
+    it.each([
+      ['malformed JSON', '{"name":', /400/],
+      ['a list', '[]', /400.*BAD_REQUEST/s],
+      ['null', 'null', /400.*name/s],
+      ['a name that leads elsewhere', '{"name":"../x"}', /400.*lower-case letters/s],
+      ['a name of 33 characters', `{"name":"${'x'.repeat(33)}"}`, /400/],
+      ['a text for a number', '{"name":"x","slots":"8"}', /400.*slots/s],
+      ['too many slots', '{"name":"x","slots":65}', /400.*slots/s],
+      ['half a slot', '{"name":"x","slots":1.5}', /400.*slots/s],
+      ['an option that does not exist', '{"name":"x","slotz":8}', /400.*slotz: Unexpected property/s],
+      ['a prototype', '{"name":"x","__proto__":{"slots":1}}', /400/],
+    ])('are refused: %s', async (_, body, expected) => {
+      expect(await post('/v1/chassis', body)).toMatch(expected);
+      expect(service.calls).toEqual([]);
+    });
+
+    it.each([
+      ['no mounts', { mounts: [] }],
+      [
+        'nine mounts',
+        { mounts: Array.from({ length: 9 }, () => ({ tag: 'a', source: { type: 'memory' } })) },
+      ],
+      ['a source of no known kind', { mounts: [{ tag: 'a', source: { type: 'disk' } }] }],
+      ['a directory without a path', { mounts: [{ tag: 'a', source: { type: 'directory' } }] }],
+      ['a misspelt readOnly', { mounts: [{ tag: 'a', source: { type: 'memory' }, readonly: true }] }],
+      ['function 8', { mounts: [{ tag: 'a', source: { type: 'memory' } }], function: 8 }],
+      ['slot 0', { mounts: [{ tag: 'a', source: { type: 'memory' } }], slot: 0 }],
+    ])('are refused: an attach with %s', async (_, body) => {
+      expect(await post('/v1/chassis/dev/attach', JSON.stringify(body))).toMatch(/400.*BAD_REQUEST/s);
+      expect(service.calls).toEqual([]);
+    });
+
+    it('are refused: a body that is too large, or no JSON', async () => {
+      const large =
+        'POST /v1/chassis HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 300000\r\n\r\n"';
+      expect(await exchange(large)).toMatch(/400.*BAD_REQUEST/s);
+      expect(await post('/v1/chassis', 'name=x', 'text/plain')).toMatch(/400.*BAD_REQUEST/s);
+    });
+
+    it('are refused: a query that does not fit', async () => {
+      for (const query of ['force=perhaps', 'timeoutMs=-1', 'timeoutMs=soon', 'farce=true']) {
+        const answer = await exchange(
+          `DELETE /v1/chassis/dev/mounts/a?${query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
+        );
+        expect(answer).toMatch(/400.*BAD_REQUEST/s);
+      }
+      expect(service.calls).toEqual([]);
+    });
+
+    it('get an answer: a route that does not exist, and bytes that are no HTTP', async () => {
+      const answer = await exchange('GET /v2/chassis HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+      expect(answer).toMatch(/BAD_REQUEST.*no such route/s);
+      expect(await exchange('\0\0\0\0\r\n\r\n')).toMatch(/^HTTP\/1.1 400/);
+      expect(await client.health()).toEqual({ version: '1.2.3', pid: 7 });
+    });
+  });
+
+  it('listens on a socket for its owner alone', () => {
+    expect(statSync(apiSocketPath(directory)).mode & 0o777).toBe(0o600);
+  });
+
+  it('carries each call and its answer', async () => {
+    expect(await client.list()).toEqual([CHASSIS]);
+    expect(await client.create('dev')).toEqual(CHASSIS);
+    expect(await client.create('dev', { slots: 2 })).toEqual(CHASSIS);
+    expect(await client.get('dev')).toEqual(CHASSIS);
+    await client.delete('dev', { force: true });
+    expect(await client.mounts('dev')).toEqual([MOUNT]);
+    expect(await client.mounts()).toEqual([MOUNT]);
+    expect(await client.restart('dev')).toEqual(CHASSIS);
+    expect(await client.qemuArgs('dev')).toEqual({ args: ['-m', '1'] });
+    await client.shutdown();
+    expect(service.calls).toEqual([
+      ['list'],
+      ['create', { name: 'dev', slots: 8 }],
+      ['create', { name: 'dev', slots: 2 }],
+      ['get', 'dev'],
+      ['delete', 'dev', { force: true, timeoutMs: 30_000 }],
+      ['mounts', 'dev'],
+      ['mounts'],
+      ['restart', 'dev'],
+      ['qemuArgs', 'dev', { memoryMiB: 1024 }],
+      ['shutdown'],
+    ]);
+  });
+
+  it('fills in the defaults of an attach', async () => {
+    expect(
+      await client.attach('dev', { mounts: [{ tag: 'a', source: { type: 'memory' } }], slot: 3 }),
+    ).toEqual([MOUNT]);
+    expect(service.calls[0]).toEqual([
+      'attach',
+      'dev',
+      {
+        mounts: [{ tag: 'a', source: { type: 'memory' }, readOnly: false }],
+        slot: 3,
+        permanent: false,
+        timeoutMs: 30_000,
+      },
+    ]);
+  });
+
+  it.each(['a/b', '..', '?x=1', 'ü#', '%2e', ' ', "it's", 'x'.repeat(255)])(
+    'carries the tag %j',
+    async (tag) => {
+      expect(await client.detach('dev', tag, { force: true, timeoutMs: 5, slot: undefined })).toEqual([
+        'a',
+        'b',
+      ]);
+      expect(service.calls[0]).toEqual(['detach', 'dev', tag, { force: true, slot: false, timeoutMs: 5 }]);
+    },
+  );
+
+  it('carries errors with code, message and suggestion', async () => {
+    service.failure = new ChassisError('SLOT_TAKEN', 'slot 1 is taken', 'use slot 2');
+    await expect(client.get('dev')).rejects.toMatchObject({
+      name: 'ChassisError',
+      code: 'SLOT_TAKEN',
+      message: 'slot 1 is taken',
+      suggestion: 'use slot 2',
+    });
+    expect(log).toEqual([]);
+  });
+
+  it.each([
+    ['an exception', new TypeError('secret detail')],
+    ['an errno', Object.assign(new Error('secret detail'), { code: 'EIO', statusCode: 'x' })],
+    ['something that is no error', 'secret detail'],
+  ])('logs %s, and tells the client nothing of it', async (_, failure) => {
+    service.failure = failure;
+    const error: unknown = await client.get('dev').catch((e: unknown) => e);
+    expect(error).toMatchObject(refusal('INTERNAL'));
+    expect(JSON.stringify(error) + String(error)).not.toMatch(/secret/);
+    expect(log.join()).toMatch(/secret detail/);
+  });
+
+  it('removes its socket when stopped', async () => {
+    await server.stop();
+    expect(existsSync(apiSocketPath(directory))).toBe(false);
+    await expect(client.health()).rejects.toThrow(DaemonNotRunningError);
+  });
+
+  it('replaces a socket that was left', async () => {
+    await server.stop();
+    writeFileSync(apiSocketPath(directory), '');
+    server = new ControlServer({ socketPath: apiSocketPath(directory), service, log: () => undefined });
+    await server.start();
+    expect(await client.health()).toEqual({ version: '1.2.3', pid: 7 });
+  });
+});
+
+describe('ChassisClient', () => {
+  const folder = temporaryFolders();
+
+  async function answering(
+    listener: RequestListener,
+    use: (client: ChassisClient) => Promise<void>,
+  ): Promise<void> {
+    const directory = folder();
+    const server = createServer(listener);
+    await new Promise<void>((resolve) => server.listen(apiSocketPath(directory), resolve));
+    await use(new ChassisClient({ directory }));
+    server.close();
+  }
+
+  it('says how to start a daemon where none is', async () => {
+    const client = new ChassisClient({ directory: join(folder(), 'nothing') });
+    await expect(client.list()).rejects.toMatchObject(refusal('NO_DAEMON', /api\.sock/, /chassis serve/));
+  });
+
+  it('says so where a socket was left by a daemon that died', async () => {
+    const directory = folder();
+    writeFileSync(apiSocketPath(directory), '');
+    await expect(new ChassisClient({ directory }).list()).rejects.toMatchObject(refusal('NO_DAEMON'));
+  });
+
+  it('turns an answer that is no JSON into an error', () =>
+    answering(
+      (_, response) => response.end('<html>'),
+      (client) => expect(client.list()).rejects.toMatchObject(refusal('INTERNAL', /JSON/)),
+    ));
+
+  it('turns an error without a known code into INTERNAL', () =>
+    answering(
+      (_, response) => response.writeHead(500).end('{"code": "toString", "message": 7}'),
+      (client) => expect(client.list()).rejects.toMatchObject(refusal('INTERNAL', /status 500/)),
+    ));
+
+  it('says that the daemon went away in the middle of a request', () =>
+    answering(
+      (request) => request.socket.destroy(),
+      (client) => expect(client.list()).rejects.toMatchObject(refusal('INTERNAL', /went away/)),
+    ));
+});

@@ -1,0 +1,208 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ChassisClient } from '../../manager/control/client.js';
+import { ChassisPaths } from '../../manager/control/state-directory.js';
+import { isRunning, stampOf } from '../../manager/process-stamp.js';
+import { BUILT_MAIN } from './built.js';
+import { refusal } from './refusal.js';
+import { PATIENTLY } from './patiently.js';
+import { temporaryFolders } from './temporary-folder.js';
+import { FakeQemu } from './vmm/fake-qemu.js';
+
+/** A daemon as users run it. */
+interface RunningDaemon {
+  readonly process: ChildProcess;
+  readonly exited: Promise<unknown[]>;
+  readonly readyLine: string;
+}
+
+describe('the daemon', () => {
+  const folder = temporaryFolders();
+  let directory: string;
+  let client: ChassisClient;
+  const daemons: RunningDaemon[] = [];
+
+  beforeEach(() => {
+    directory = join(folder(), 'state');
+    client = new ChassisClient({ directory });
+  });
+  afterEach(async () => {
+    for (const daemon of daemons.splice(0)) {
+      daemon.process.kill('SIGTERM');
+      await daemon.exited;
+    }
+  });
+
+  async function start(): Promise<RunningDaemon> {
+    const process_ = spawn(process.execPath, [BUILT_MAIN, '--dir', directory], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const exited = once(process_, 'exit');
+    const [line] = (await Promise.race([once(process_.stdout, 'data'), exited])) as [unknown];
+    const daemon = { process: process_, exited, readyLine: String(line) };
+    daemons.push(daemon);
+    return daemon;
+  }
+
+  async function devicePid(name: string): Promise<number> {
+    return (await client.get(name)).deviceProcess.pid ?? 0;
+  }
+
+  it('says once when it is ready, and serves', async () => {
+    const { readyLine } = await start();
+    expect(readyLine).toMatch(/^chassis: serving at .*api\.sock \(pid \d+\)\n$/);
+    expect(await client.health()).toMatchObject({
+      version: expect.stringMatching(/^\d+\.\d+\.\d+/) as string,
+    });
+  });
+
+  it('makes chassis, attaches, detaches and removes', async () => {
+    await start();
+    await client.create('dev', { slots: 2 });
+    await expect(client.create('dev')).rejects.toMatchObject(refusal('CHASSIS_EXISTS'));
+    await expect(client.get('nope')).rejects.toMatchObject(refusal('NO_CHASSIS', /"nope"/, /dev/));
+    await client.attach('dev', { mounts: [{ tag: 'a', source: { type: 'directory', path: directory } }] });
+    expect(await client.mounts()).toMatchObject([{ chassis: 'dev', tag: 'a', state: 'parked' }]);
+    await expect(client.delete('dev')).rejects.toMatchObject(refusal('CHASSIS_IN_USE', /: a$/));
+    await client.delete('dev', { force: true });
+    expect(await client.list()).toEqual([]);
+    expect(readdirSync(directory).sort()).toEqual(['api.sock', 'daemon.lock']);
+  });
+
+  it.each(['SIGTERM', 'SIGINT'] as const)(
+    'ends at %s, with its device processes, sockets and files',
+    async (signal) => {
+      const daemon = await start();
+      await client.create('one');
+      await client.create('two');
+      const stamps = [await devicePid('one'), await devicePid('two')].map(stampOf);
+      daemon.process.kill(signal);
+      expect(await daemon.exited).toEqual([0, null]);
+      for (const stamp of stamps) expect(stamp && isRunning(stamp)).toBe(false);
+      expect(readdirSync(directory)).toEqual([]);
+    },
+  );
+
+  it('ends when asked over its API', async () => {
+    const daemon = await start();
+    await client.shutdown();
+    expect(await daemon.exited).toEqual([0, null]);
+    await expect(client.health()).rejects.toMatchObject(refusal('NO_DAEMON'));
+  });
+
+  it('refuses to run beside another on one directory, and leaves that one alone', async () => {
+    const first = await start();
+    await client.create('dev');
+    const second = spawn(process.execPath, [BUILT_MAIN, '--dir', directory], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let text = '';
+    second.stderr.setEncoding('utf8').on('data', (piece: string) => (text += piece));
+    expect(await once(second, 'close')).toEqual([1, null]);
+    expect(text).toMatch(new RegExp(`already runs.*pid ${first.process.pid}\\b`));
+    expect(text).not.toMatch(/\n +at /);
+    expect(await client.list()).toMatchObject([{ name: 'dev', deviceProcess: { state: 'running' } }]);
+  });
+
+  it('that was killed leaves nothing behind that the next one cannot clear', async () => {
+    const first = await start();
+    await client.create('dev');
+    await client.attach('dev', { mounts: [{ tag: 'a', source: { type: 'memory' } }] });
+    const stamp = stampOf(await devicePid('dev'));
+    first.process.kill('SIGKILL');
+    await first.exited;
+    await expect.poll(() => stamp && isRunning(stamp), PATIENTLY).toBe(false);
+    await start();
+    expect(readdirSync(directory).sort()).toEqual(['api.sock', 'daemon.lock']);
+    await client.create('dev');
+    expect(await client.attach('dev', { mounts: [{ tag: 'a', source: { type: 'memory' } }] })).toMatchObject([
+      { slot: 1, state: 'parked' },
+    ]);
+  });
+
+  it('ends a device process that hung when its daemon was killed', async () => {
+    const first = await start();
+    await client.create('dev');
+    const stamp = stampOf(await devicePid('dev'));
+    process.kill(stamp?.pid ?? 0, 'SIGSTOP');
+    first.process.kill('SIGKILL');
+    await first.exited;
+    expect(stamp && isRunning(stamp)).toBe(true);
+    await start();
+    await expect.poll(() => stamp && isRunning(stamp), PATIENTLY).toBe(false);
+  });
+
+  it('reports a device process that was killed, and starts it over', async () => {
+    await start();
+    await client.create('dev');
+    await client.attach('dev', { mounts: [{ tag: 'a', source: { type: 'memory' } }] });
+    const pid = await devicePid('dev');
+    process.kill(pid, 'SIGKILL');
+    await expect
+      .poll(async () => (await client.get('dev')).deviceProcess, PATIENTLY)
+      .toEqual({
+        state: 'lost',
+        reason: 'it was killed by SIGKILL',
+      });
+    const { deviceProcess } = await client.restart('dev');
+    expect(deviceProcess.state).toBe('running');
+    expect(deviceProcess.pid).not.toBe(pid);
+    expect(existsSync(new ChassisPaths(directory, 'dev').functionSocket(1, 0))).toBe(true);
+    expect(await client.detach('dev', 'a')).toEqual(['a']);
+  });
+
+  it('finds a VM at the QMP socket, refuses what it cannot use, and loses it again', async () => {
+    await start();
+    await client.create('dev', { slots: 2 });
+    const qemu = new FakeQemu(2);
+    qemu.memory = [{ id: 'pc.ram', share: false }];
+    await qemu.listen((await client.get('dev')).qmpSocket);
+    await expect
+      .poll(async () => (await client.get('dev')).vmmProblem, PATIENTLY)
+      .toMatch(/"pc.ram" of this VM is not shared/);
+    const attach = () => client.attach('dev', { mounts: [{ tag: 'a', source: { type: 'memory' } }] });
+    await expect(attach()).rejects.toMatchObject(refusal('VMM_UNSUITABLE', /not shared/, /share=on/));
+    await qemu.stop();
+    await expect.poll(async () => (await client.get('dev')).vmmProblem, PATIENTLY).toBeUndefined();
+    qemu.memory = [{ id: 'chassis-mem', share: true }];
+    await qemu.listen((await client.get('dev')).qmpSocket);
+    await expect.poll(async () => (await client.get('dev')).vmm?.version, PATIENTLY).toBe('11.1.3');
+    qemu.refuseAdd = () => ({ error: { class: 'GenericError', desc: 'no room' } });
+    await expect(attach()).rejects.toMatchObject(refusal('VMM_REFUSED', /no room/));
+    expect(await client.mounts('dev')).toEqual([]);
+    await qemu.close();
+  });
+
+  it('ends while an attach waits for the VM, which is answered', async () => {
+    const daemon = await start();
+    await client.create('dev');
+    const qemu = new FakeQemu(8);
+    const answer = qemu.answer;
+    qemu.answer = (command) => (command.execute === 'device_add' ? undefined : answer(command));
+    await qemu.listen((await client.get('dev')).qmpSocket);
+    await expect.poll(async () => (await client.get('dev')).vmm, PATIENTLY).toBeDefined();
+    const attaching = expect(
+      client.attach('dev', { mounts: [{ tag: 'a', source: { type: 'memory' } }] }),
+    ).rejects.toMatchObject(refusal('VMM_GONE'));
+    await expect.poll(() => qemu.changes, PATIENTLY).toEqual(['device_add chassis-slot1-fn0']);
+    daemon.process.kill('SIGTERM');
+    await attaching;
+    expect(await daemon.exited).toEqual([0, null]);
+    await qemu.close();
+  });
+
+  it('says what is wrong with its directory, without a stack', async () => {
+    mkdirSync(directory, { mode: 0o755 });
+    const daemon = spawn(process.execPath, [BUILT_MAIN, '--dir', directory], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let text = '';
+    daemon.stderr.setEncoding('utf8').on('data', (piece: string) => (text += piece));
+    expect(await once(daemon, 'close')).toEqual([1, null]);
+    expect(text).toMatch(/others may enter it.*\n.*chmod 700/);
+    expect(text).not.toMatch(/\n +at /);
+  });
+});

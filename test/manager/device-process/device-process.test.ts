@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest';
+import { ChassisError } from '../../../manager/control/api.js';
+import { DeviceProcess, type FunctionFactory } from '../../../manager/device-process/device-process.js';
+import type { Report } from '../../../manager/device-process/protocol.js';
+import { PATIENTLY } from '../patiently.js';
+import { NO_COUNTERS } from '../fakes.js';
+
+const device = { type: '9p', tag: 'a', source: { type: 'memory' }, readOnly: false, msix: true };
+const add = (id: number, name = 'f') => ({
+  id,
+  method: 'addFunction',
+  params: { function: name, socketPath: '/s', device },
+});
+
+function setUp(create: FunctionFactory) {
+  const reports: Report[] = [];
+  const log: string[] = [];
+  const process = new DeviceProcess({
+    createFunction: create,
+    report: (report) => reports.push(report),
+    log: (message) => log.push(message),
+  });
+  return { process, reports, log };
+}
+
+/** Makes functions that note when they are closed. */
+function noting(closed: string[]): FunctionFactory {
+  return async (spec, hooks) => {
+    hooks.onConnect();
+    return {
+      connected: true,
+      counters: () => NO_COUNTERS,
+      close: async () => {
+        closed.push(spec.function);
+        hooks.onDisconnect();
+      },
+    };
+  };
+}
+
+describe('DeviceProcess', () => {
+  it.each([
+    null,
+    [],
+    'status',
+    {},
+    { id: 0, method: 'status', params: {} },
+    { id: 1, method: 'toString', params: {} },
+    { id: 1, method: 'addFunction', params: { function: 'f', socketPath: '/s' } },
+    {
+      id: 1,
+      method: 'addFunction',
+      params: { function: 'f', socketPath: '/s', device: { ...device, type: 'disk' } },
+    },
+    { id: '1', method: 'status', params: {} },
+  ])('refuses %j as a request', (message) => {
+    const { process } = setUp(noting([]));
+    expect(() => process.receive(message)).toThrow(TypeError);
+  });
+
+  it('makes functions, reports on them and removes them', async () => {
+    const closed: string[] = [];
+    const { process, reports } = setUp(noting(closed));
+    process.receive(add(1));
+    process.receive({ id: 2, method: 'status', params: {} });
+    process.receive({ id: 3, method: 'removeFunction', params: { function: 'f' } });
+    process.receive({ id: 4, method: 'removeFunction', params: { function: 'f' } });
+    await process.close();
+    expect(reports).toEqual([
+      { event: 'connected', function: 'f' },
+      { id: 1, result: {} },
+      { id: 2, result: { functions: [{ function: 'f', connected: true, counters: NO_COUNTERS }] } },
+      { event: 'disconnected', function: 'f' },
+      { id: 3, result: {} },
+      { id: 4, result: {} },
+    ]);
+    expect(closed).toEqual(['f']);
+  });
+
+  it('passes on what the operator can mend, and logs the rest', async () => {
+    const failures: Error[] = [
+      new ChassisError('SOURCE_MISSING', 'there is no x', 'create it'),
+      new Error('secret detail'),
+    ];
+    const { process, reports, log } = setUp(async () => {
+      throw failures.shift() as Error;
+    });
+    process.receive(add(1));
+    process.receive(add(2));
+    await process.close();
+    expect(reports[0]).toEqual({
+      id: 1,
+      error: { code: 'SOURCE_MISSING', message: 'there is no x', suggestion: 'create it' },
+    });
+    expect(reports[1]).toMatchObject({ id: 2, error: { code: 'INTERNAL' } });
+    expect(JSON.stringify(reports)).not.toMatch(/secret/);
+    expect(log.join()).toMatch(/secret detail/);
+  });
+
+  it('refuses a second function of a name, and keeps the first', async () => {
+    const closed: string[] = [];
+    const { process, reports } = setUp(noting(closed));
+    process.receive(add(1));
+    process.receive(add(2));
+    process.receive({ id: 3, method: 'status', params: {} });
+    await expect.poll(() => reports.length, PATIENTLY).toBe(4);
+    expect(reports[2]).toMatchObject({ id: 2, error: {} });
+    expect(closed).toEqual([]);
+  });
+
+  it('closes all functions when it ends, though closing one fails', async () => {
+    const closed: string[] = [];
+    const { process, log } = setUp(async (spec, hooks) => {
+      const served = await noting(closed)(spec, hooks);
+      return spec.function === 'bad'
+        ? { ...served, close: () => Promise.reject(new Error('stuck')) }
+        : served;
+    });
+    process.receive(add(1, 'bad'));
+    process.receive(add(2, 'good'));
+    await process.close();
+    expect(closed).toEqual(['good']);
+    expect(log.join()).toMatch(/stuck/);
+  });
+});
