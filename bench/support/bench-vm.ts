@@ -25,7 +25,7 @@ export class Bench {
       forceKillAfterDelay: 10_000,
     });
     await daemon.stdout[Symbol.asyncIterator]().next();
-    const bench = new Bench(folder, daemon as unknown as ResultPromise);
+    const bench = new Bench(folder, daemon);
     await bench.chassis('create', 'bench', '--slots', '4');
     return bench;
   }

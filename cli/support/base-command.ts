@@ -25,7 +25,7 @@ export abstract class BaseCommand extends Command {
   }
 
   protected async stateDirectory(): Promise<string> {
-    const { flags } = await this.parse(this.ctor as typeof BaseCommand);
+    const { flags } = await this.parse(this.ctor);
     return resolve((flags as { dir?: string }).dir ?? defaultStateDirectory());
   }
 
@@ -53,9 +53,9 @@ export abstract class BaseCommand extends Command {
         oclif: { exit },
       });
       shown.name = 'Error';
-      return super.catch(shown as never);
+      return super.catch(shown);
     }
-    return super.catch(error as never);
+    return super.catch(error);
   }
 
   /** With `--json`, an error is `{"error": {"code", "message", "suggestion"}}` on standard output. */

@@ -31,7 +31,7 @@ export class TestDaemon {
     });
     const ready = await Promise.race([daemon.stdout[Symbol.asyncIterator]().next(), daemon]);
     if ('exitCode' in ready) throw new Error(`the daemon did not start: ${String(ready.stderr)}`);
-    return new TestDaemon(directory, daemon as unknown as ResultPromise);
+    return new TestDaemon(directory, daemon);
   }
 
   /** Runs `chassis ARGUMENTS --dir …`. */
