@@ -8,7 +8,8 @@ import { printComparisons, type Comparison } from './support/results.js';
 
 const USAGE = `npm run bench -- vm-9p [options]
 
-One host directory, mounted twice in one guest: through Chassis and through QEMU's own virtio-9p. The sides take turns.
+One host directory, mounted three times in one guest: through Chassis over each of its ports, and through QEMU's own
+virtio-9p. The sides take turns.
 
   --kernel 6.1|6.12   the guest's Linux (default 6.1; 6.12 sends direct I/O in 4 KiB requests)
   --cache MODE        the mounts' cache= option (default none)
@@ -26,7 +27,8 @@ interface Test {
   readonly command: string;
 }
 
-const SIDES = ['chassis', 'qemu'] as const;
+const PORTS = ['vhost-user', 'vfio-user'] as const;
+const SIDES = [...PORTS, 'qemu'] as const;
 const FILES = 2000;
 const RANDOM_OPERATIONS = 1000;
 
@@ -103,6 +105,7 @@ export async function vm9p(options: readonly string[]): Promise<void> {
       if (!values.json)
         process.stdout.write(`Linux ${guest.release}, cache=${values.cache}, msize=512000\n\n`);
       printComparisons(comparisons, values.json);
+      if (!values.json) process.stdout.write('\n');
       await printCounters(bench, values.json);
     } finally {
       await guest.shutdown();
@@ -112,10 +115,12 @@ export async function vm9p(options: readonly string[]): Promise<void> {
   }
 }
 
-/** Boots with both devices in place, so that both have MSI-X, and mounts them. */
+/** Boots with all devices in place, so that all have MSI-X, and mounts them. */
 async function boot(bench: Bench, kernel: KernelVersion, cache: string): Promise<LinuxGuest> {
   const shared = await bench.directory('shared');
-  await bench.chassis<{ mounts: Mount[] }>('attach', shared, '--tag', 'chassis', '--permanent');
+  for (const port of PORTS) {
+    await bench.chassis('attach', shared, '--tag', port, '--port', port, '--permanent');
+  }
   const { args } = await bench.chassis<QemuArgs>('args', '--memory', '768');
   const native = [
     ...[
@@ -174,13 +179,12 @@ async function runOnce(guest: LinuxGuest, test: Test, folder: string, size: numb
 
 async function printCounters(bench: Bench, json: boolean): Promise<void> {
   const { mounts } = await bench.chassis<{ mounts: Mount[] }>('mounts');
-  const counters = mounts[0].counters;
-  if (counters === undefined) return;
-  const perThousand = (count: number): string => ((count * 1000) / counters.requests).toFixed(0);
-  if (json) process.stdout.write(`${JSON.stringify({ name: 'counters', counters })}\n`);
-  else
-    process.stdout.write(
-      `\n${counters.requests} requests; for a thousand of them ${perThousand(counters.kicks)} kicks, ` +
-        `${perThousand(counters.interrupts)} interrupts, ${perThousand(counters.spuriousWakes)} wakes for nothing\n`,
-    );
+  for (const { tag, counters } of mounts) {
+    if (counters === undefined) continue;
+    const perThousand = (count: number): string => ((count * 1000) / counters.requests).toFixed(0);
+    const text =
+      `${tag}: ${counters.requests} requests; for a thousand of them ${perThousand(counters.kicks)} kicks, ` +
+      `${perThousand(counters.interrupts)} interrupts, ${perThousand(counters.spuriousWakes)} wakes for nothing`;
+    process.stdout.write(json ? `${JSON.stringify({ name: 'counters', tag, counters })}\n` : `${text}\n`);
+  }
 }

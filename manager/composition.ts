@@ -2,11 +2,13 @@
  * The composition root: the only file that names concrete devices and file systems. The device process serves what it makes over
  * vfio-user; the library plugs it into a guest in the same process.
  */
-import { createFsFromVolume, Volume } from 'memfs';
+import { Volume } from 'memfs';
 import type { FileSystem } from '../devices/9p/fs/file-system.js';
 import { HostDirectory, HostDirectoryError } from '../devices/9p/fs/host-directory/host-directory.js';
+import { memoryVolume } from '../devices/9p/fs/node-fs/memory-volume.js';
 import { NodeFs, type NodeFsLike } from '../devices/9p/fs/node-fs/node-fs.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
+import type { QueueCounters } from '../devices/virtio/device.js';
 import type { GuestMemory } from '../devices/virtio/memory/guest-memory.js';
 import { VirtioPciFunction } from '../devices/virtio/transport/virtio-pci.js';
 import type { Reactor } from '../host/index.js';
@@ -14,13 +16,17 @@ import { ChassisError, type FunctionCounters, type Source } from './control/api.
 import type { FunctionFactory, FunctionHooks, ServedFunction } from './device-process/device-process.js';
 import type { FunctionSpec } from './device-process/protocol.js';
 import { VfioUserServer } from './ports/vfio-user/server.js';
+import { VhostUserServer } from './ports/vhost-user/server.js';
 import { sourceError } from './source-check.js';
 
 /** Linux keeps a fid for each name it has cached: this bounds what a guest makes us remember, about 32 MB. */
 const MAX_FIDS = 1 << 16;
 /** Descriptors run out before, and the file systems bound those themselves. */
 const MAX_OPEN_FILES = 1 << 16;
-const MAX_MEMORY_FILE_BYTES = 2 ** 30;
+/** memfs takes up to twice that. */
+const MAX_MEMORY_BYTES = 2 ** 30;
+/** Each takes 1.6 KB of the heap, which ends at 2 GB on small machines; with the longest names, 256 deep, 4 KB. */
+const MAX_MEMORY_FILES = 250_000;
 
 export interface NinePOptions {
   readonly tag: string;
@@ -30,7 +36,7 @@ export interface NinePOptions {
 
 /** Opens what a mount shows. @throws ChassisError SOURCE_MISSING, SOURCE_NOT_DIRECTORY or SOURCE_UNREADABLE */
 export async function openSource(source: Source): Promise<FileSystem> {
-  if (source.type === 'memory') return memoryFileSystem(createFsFromVolume(new Volume()));
+  if (source.type === 'memory') return memoryFileSystem(new Volume());
   try {
     return await HostDirectory.open(source.path);
   } catch (error) {
@@ -38,9 +44,13 @@ export async function openSource(source: Source): Promise<FileSystem> {
   }
 }
 
-/** memfs would apply the guest's permissions to us, so they are kept beside it; and one write far out would take all memory. */
-function memoryFileSystem(fs: NodeFsLike): FileSystem {
-  return new NodeFs(fs, { ownership: 'kept', maxFileSizeBytes: MAX_MEMORY_FILE_BYTES });
+/** memfs would apply the guest's permissions to us, so they are kept beside it; and a guest could fill all memory. */
+function memoryFileSystem(volume: Volume): FileSystem {
+  return new NodeFs(memoryVolume(volume), {
+    ownership: 'kept',
+    maxTotalBytes: MAX_MEMORY_BYTES,
+    maxFiles: MAX_MEMORY_FILES,
+  });
 }
 
 /** What an embedding program may show to a guest. */
@@ -52,7 +62,7 @@ export type FileSystemLike = string | FileSystem | NodeFsLike | Volume;
  */
 export async function openFileSystem(given: FileSystemLike): Promise<FileSystem> {
   if (typeof given === 'string') return openSource({ type: 'directory', path: given });
-  if (given instanceof Volume) return memoryFileSystem(createFsFromVolume(given));
+  if (given instanceof Volume) return memoryFileSystem(given);
   if ('attach' in given && typeof given.attach === 'function') return given;
   if ('lstat' in given && typeof given.lstat === 'function') return new NodeFs(given);
   throw new ChassisError(
@@ -75,12 +85,13 @@ function createNineP(fs: FileSystem, options: NinePOptions): Virtio9p {
 }
 
 /** What a device process makes its functions with. */
-export function vfioUserFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
+export function servedFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
   return async (spec, hooks) => {
     const fs = await openSource(spec.device.source);
     const device = createNineP(fs, { ...spec.device, log });
     try {
-      return new VfioUserNineP(device, spec, hooks, reactor, log);
+      const Served = spec.port === 'vfio-user' ? VfioUserNineP : VhostUserNineP;
+      return new Served(device, spec, hooks, reactor, log);
     } catch (error) {
       await device.close();
       throw error;
@@ -99,7 +110,7 @@ export class InProcessNineP {
   }
 
   counters(): FunctionCounters {
-    return countersOf(this.device, this.pci);
+    return countersOf(this.device, this.pci.counters(0));
   }
 
   /** Closes the file system too. */
@@ -125,7 +136,7 @@ class VfioUserNineP implements ServedFunction {
       path: spec.socketPath,
       reactor,
       createFunction: (memory: GuestMemory) =>
-        (this.pci = new VirtioPciFunction(device, memory, { msix: spec.device.msix, log })),
+        (this.pci = new VirtioPciFunction(device, memory, { msix: spec.msix, log })),
       onConnect: () => hooks.onConnect(),
       onDisconnect: () => hooks.onDisconnect(),
       log,
@@ -138,7 +149,7 @@ class VfioUserNineP implements ServedFunction {
   }
 
   counters(): FunctionCounters {
-    return countersOf(this.device, this.pci);
+    return countersOf(this.device, this.pci?.counters(0));
   }
 
   async close(): Promise<void> {
@@ -147,9 +158,46 @@ class VfioUserNineP implements ServedFunction {
   }
 }
 
+class VhostUserNineP implements ServedFunction {
+  private readonly device: Virtio9p;
+  private readonly server: VhostUserServer;
+
+  constructor(
+    device: Virtio9p,
+    spec: FunctionSpec,
+    hooks: FunctionHooks,
+    reactor: Reactor,
+    log: (message: string) => void,
+  ) {
+    this.device = device;
+    this.server = new VhostUserServer({
+      path: spec.socketPath,
+      reactor,
+      device,
+      onConnect: () => hooks.onConnect(),
+      onDisconnect: () => hooks.onDisconnect(),
+      log,
+    });
+    this.server.listen();
+  }
+
+  get connected(): boolean {
+    return this.server.connected;
+  }
+
+  counters(): FunctionCounters {
+    return countersOf(this.device, this.server.counters(0));
+  }
+
+  async close(): Promise<void> {
+    await this.server.close();
+    await this.device.close();
+  }
+}
+
 /** What crossed a function: its one queue's counters, and the 9p server's. */
-function countersOf(device: Virtio9p, pci: VirtioPciFunction | undefined): FunctionCounters {
-  const { kicks = 0, interrupts = 0, spuriousWakes = 0, polls = 0, requests = 0 } = pci?.counters(0) ?? {};
+function countersOf(device: Virtio9p, queue: Readonly<QueueCounters> | undefined): FunctionCounters {
+  const { kicks = 0, interrupts = 0, spuriousWakes = 0, polls = 0, requests = 0 } = queue ?? {};
   const { bytesRead, bytesWritten, fids } = device.statistics;
   return { kicks, interrupts, spuriousWakes, polls, requests, bytesRead, bytesWritten, fids };
 }

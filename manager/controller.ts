@@ -18,6 +18,7 @@ import { checkSource } from './source-check.js';
 import { describeMount } from './views.js';
 import { CUT_OFF, VmSlots } from './vm-slots.js';
 import { qemuArgs } from './vmm/args.js';
+import { qemuAbilities } from './vmm/qemu-check.js';
 import type { VmmDriver } from './vmm/driver.js';
 
 export interface ControllerOptions {
@@ -116,7 +117,7 @@ export class ChassisController {
       await this.reviveDevices();
       const mounts = this.place(request);
       try {
-        for (const mount of mounts) await this.devices.provide(mount, this.slots.wantsMsix(mount));
+        for (const mount of mounts) await this.devices.provide(mount, this.slots.choose(mount));
         this.model.attach(mounts);
         await this.slots.plug(mounts[0].slot, request.timeoutMs);
       } catch (error) {
@@ -155,6 +156,12 @@ export class ChassisController {
     return this.exclusively(async () => {
       await this.reviveDevices();
       const slots = this.model.slotNumbers.filter((slot) => (this.model.slot(slot).functions & 1) !== 0);
+      const abilities = request.qemu && qemuAbilities(request.qemu);
+      for (const mount of slots.flatMap((slot) => this.model.mountsIn(slot))) {
+        // What a VM has open stays as it is: these arguments are for the next one.
+        if (this.model.isPresent(mount) || this.devices.isConnected(mount)) continue;
+        await this.devices.provide(mount, this.slots.choose(mount, abilities));
+      }
       const args = qemuArgs({
         memoryMiB: request.memoryMiB,
         slotCount: this.model.slotCount,
@@ -207,7 +214,7 @@ export class ChassisController {
     await this.devices.start();
     for (const mount of this.model.mounts()) {
       try {
-        await this.devices.provide(mount, this.slots.wantsMsix(mount));
+        await this.devices.provide(mount, this.slots.choose(mount));
       } catch (error) {
         this.slots.note(mount.slot, error);
       }
@@ -216,10 +223,17 @@ export class ChassisController {
   }
 
   private place(request: AttachRequest): MountRecord[] {
-    const { mounts, permanent, slot, function: fn } = request;
+    const { mounts, permanent, port, slot, function: fn } = request;
     const tags = mounts.map((mount) => mount.tag);
     const places = plan(this.model, { tags, slot, function: fn }, this.slots.unusable);
-    return mounts.map(({ tag, source, readOnly }, i) => ({ tag, source, readOnly, permanent, ...places[i] }));
+    return mounts.map(({ tag, source, readOnly }, i) => ({
+      tag,
+      source,
+      readOnly,
+      permanent,
+      port,
+      ...places[i],
+    }));
   }
 
   /** Undoes an attach, as far as it went. */
@@ -294,7 +308,7 @@ export class ChassisController {
     return describeMount(this.model, mount, {
       chassis: this.name,
       connected: this.devices.isConnected(mount),
-      msix: this.devices.usesMsix(mount),
+      use: this.devices.use(mount),
       reason: this.slots.reasons.get(mount.tag),
       counters: this.devices.counters(mount),
     });

@@ -4,6 +4,7 @@ import type { ChassisPaths } from './control/state-directory.js';
 import type { MountRecord, Placement } from './chassis/chassis.js';
 import type { FunctionStatus } from './device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
+import type { PortUse } from './vmm/port-choice.js';
 
 export interface DeviceFunctionsOptions {
   readonly paths: ChassisPaths;
@@ -19,8 +20,8 @@ export class DeviceFunctions {
   private readonly options: DeviceFunctionsOptions;
   private host: DeviceHost | undefined;
   private lostReason = 'it was not started yet';
-  /** Whether each function has MSI-X, by name. */
-  private readonly msix = new Map<string, boolean>();
+  /** How each function is served, by name. */
+  private readonly uses = new Map<string, PortUse>();
   private readonly connected = new Set<string>();
   private latest: ReadonlyMap<string, FunctionStatus> = new Map();
   /** Who waits for a function to be left. */
@@ -49,25 +50,31 @@ export class DeviceFunctions {
     this.host = host;
   }
 
-  /** Sees to it that a mount's function is served, with MSI-X or without. */
-  async provide(mount: MountRecord, msix: boolean): Promise<void> {
+  /** Sees to it that a mount's function is served in this way. */
+  async provide(mount: MountRecord, use: PortUse): Promise<void> {
     const name = functionName(mount);
     await this.removals.get(name);
-    if (this.msix.get(name) === msix) return;
-    if (this.msix.has(name)) await this.drop(name);
+    const now = this.uses.get(name);
+    if (now?.port === use.port && now.msix === use.msix) {
+      this.uses.set(name, use);
+      return;
+    }
+    if (now) await this.drop(name);
     const { tag, source, readOnly } = mount;
     await this.requireRunning().addFunction({
       function: name,
       socketPath: this.options.paths.functionSocket(mount.slot, mount.function),
-      device: { type: '9p', tag, source, readOnly, msix },
+      port: use.port,
+      msix: use.msix,
+      device: { type: '9p', tag, source, readOnly },
     });
-    this.msix.set(name, msix);
+    this.uses.set(name, use);
   }
 
   /** Ends a function once the VMM has left it, or a little later. Does not reject; `removed` awaits it. */
   remove(mount: Placement): void {
     const name = functionName(mount);
-    if (!this.msix.has(name) || this.removals.has(name)) return;
+    if (!this.uses.has(name) || this.removals.has(name)) return;
     const removal = this.removeOnceLeft(name)
       .catch((error: unknown) => this.options.log(`cannot remove ${name}: ${String(error)}`))
       .finally(() => this.removals.delete(name));
@@ -88,8 +95,9 @@ export class DeviceFunctions {
     }
   }
 
-  usesMsix(mount: Placement): boolean {
-    return this.msix.get(functionName(mount)) ?? false;
+  /** How a mount's function is served now; undefined where it is not. */
+  use(mount: Placement): PortUse | undefined {
+    return this.uses.get(functionName(mount));
   }
 
   /** True while a VMM has the function open. */
@@ -159,7 +167,7 @@ export class DeviceFunctions {
   }
 
   private async drop(name: string): Promise<void> {
-    this.msix.delete(name);
+    this.uses.delete(name);
     await this.host?.removeFunction(name);
     this.connected.delete(name);
   }
@@ -179,7 +187,7 @@ export class DeviceFunctions {
   }
 
   private forget(): void {
-    this.msix.clear();
+    this.uses.clear();
     this.connected.clear();
     this.latest = new Map();
     for (const name of [...this.leaving.keys()]) this.disconnected(name);

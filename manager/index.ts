@@ -97,7 +97,7 @@ export class Chassis {
       const [place] = plan(this.model, { tags: [tag], slot: options.slot, function: options.function });
       const fs = await openFileSystem(given);
       const source = new InProcessNineP(fs, this.machine.memory, { tag, readOnly, log: this.log });
-      const mount: Mounted = { tag, readOnly, source, permanent: false, ...place };
+      const mount: Mounted = { tag, readOnly, source, permanent: false, port: 'auto', ...place };
       this.model.attach([mount]);
       this.plugIfComplete(mount.slot);
       return this.info(mount);

@@ -2,12 +2,13 @@
 import type { FunctionCounters, Mount, MountState } from './control/api.js';
 import type { ChassisModel, MountRecord } from './chassis/chassis.js';
 import { mountCommand } from './mount-command.js';
+import type { PortUse } from './vmm/port-choice.js';
 
 export interface MountFacts {
   readonly chassis: string;
   /** A VMM has the function open. */
   readonly connected: boolean;
-  readonly msix: boolean;
+  readonly use: PortUse | undefined;
   readonly reason: string | undefined;
   readonly counters: FunctionCounters | undefined;
 }
@@ -15,12 +16,12 @@ export interface MountFacts {
 export function describeMount(model: ChassisModel, mount: MountRecord, facts: MountFacts): Mount {
   const { tag, source, readOnly, permanent, slot, function: fn } = mount;
   const state = mountState(model, mount, facts.connected);
-  const { reason, counters } = facts;
+  const { reason, counters, use } = facts;
   return {
     chassis: facts.chassis,
     ...{ tag, source, readOnly, permanent, slot, function: fn, state },
-    ...(state !== 'parked' &&
-      state !== 'lost' && { interrupts: facts.msix ? ('msix' as const) : ('intx' as const) }),
+    ...(use && { port: use.port, portReason: use.reason }),
+    ...(use && state !== 'parked' && { interrupts: use.msix ? ('msix' as const) : ('intx' as const) }),
     ...(reason !== undefined && (state === 'parked' || state === 'lost') && { reason }),
     mountCommand: mountCommand(tag, readOnly),
     ...(counters && { counters }),

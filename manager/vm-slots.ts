@@ -10,6 +10,7 @@ import { functionBit, functionsIn, type FunctionMask } from './chassis/hotplug.j
 import type { UnusableSlots } from './chassis/planner.js';
 import type { DeviceFunctions } from './device-functions.js';
 import type { PluggableFunction, VmmDriver } from './vmm/driver.js';
+import { choosePort, type PortUse } from './vmm/port-choice.js';
 
 export interface VmSlotsOptions {
   readonly model: ChassisModel;
@@ -65,9 +66,9 @@ export class VmSlots {
     return new Map([...strangers, ...(this.current?.unusable ?? [])]);
   }
 
-  /** Whether a mount's function should have MSI-X. Before the VMM is known, only INTx is sure to come out again. */
-  wantsMsix(mount: MountRecord): boolean {
-    return mount.permanent || (this.current !== undefined && !this.current.msixPreventsUnplug);
+  /** How a mount should be served in this VM, or in the one to come. @throws ChassisError VMM_UNSUITABLE */
+  choose(mount: MountRecord, abilities = this.current?.abilities): PortUse {
+    return choosePort(mount, abilities);
   }
 
   /** True where unplugging the slot would crash the VM. */
@@ -76,9 +77,11 @@ export class VmSlots {
   }
 
   pluggable(slot: number): PluggableFunction[] {
-    return this.model.mountsIn(slot).map(({ function: fn }) => ({
-      function: fn,
-      socketPath: this.paths.functionSocket(slot, fn),
+    return this.model.mountsIn(slot).map((mount) => ({
+      function: mount.function,
+      tag: mount.tag,
+      port: this.devices.use(mount)?.port ?? this.choose(mount).port,
+      socketPath: this.paths.functionSocket(slot, mount.function),
     }));
   }
 
@@ -139,7 +142,7 @@ export class VmSlots {
     if (!driver || state !== 'parked' || (functions & 1) === 0) return;
     for (const mount of this.model.mountsIn(slot)) {
       await this.refuseIfHeld(mount);
-      await this.devices.provide(mount, this.wantsMsix(mount));
+      await this.devices.provide(mount, this.choose(mount));
     }
     this.model.apply(slot, { type: 'plug' });
     try {
@@ -250,8 +253,9 @@ export class VmSlots {
   }
 
   private noticeStuck(slot: number): void {
-    const msix = this.model.mountsIn(slot).some((mount) => mount.permanent || this.devices.usesMsix(mount));
-    if (msix && this.current?.msixPreventsUnplug) this.stuck.add(slot);
+    if (!this.current?.abilities.msixPreventsUnplug) return;
+    const uses = this.model.mountsIn(slot).map((mount) => this.devices.use(mount) ?? this.choose(mount));
+    if (uses.some(({ port, msix }) => port === 'vfio-user' && msix)) this.stuck.add(slot);
   }
 
   /** The process may have died while the slot was in a state that did not show it. */

@@ -24,13 +24,15 @@ export function ratio(comparison: Comparison, side: string, peer: string): numbe
   );
 }
 
-/** A table with a column a side and a ratio to each peer, or the same as lines of JSON. */
+/** A table with a column a side, and the ratio of each other side to the last, the peer; or the same as lines of JSON. */
 export function printComparisons(comparisons: readonly Comparison[], json: boolean): void {
-  const [own, ...peers] = Object.keys(comparisons[0].sides);
+  const names = Object.keys(comparisons[0].sides);
+  const own = names.slice(0, -1);
+  const peer = names[names.length - 1];
   if (json) {
     for (const comparison of comparisons) {
-      const ratios = Object.fromEntries(peers.map((peer) => [peer, ratio(comparison, own, peer)]));
-      process.stdout.write(`${JSON.stringify({ ...comparison, ratios })}\n`);
+      const ratios = Object.fromEntries(own.map((side) => [side, ratio(comparison, side, peer)]));
+      process.stdout.write(`${JSON.stringify({ ...comparison, peer, ratios })}\n`);
     }
     return;
   }
@@ -38,8 +40,8 @@ export function printComparisons(comparisons: readonly Comparison[], json: boole
     comparison.name,
     ...Object.values(comparison.sides).map((values) => median(values).toPrecision(4)),
     comparison.unit,
-    ...peers.map((peer) => ratio(comparison, own, peer).toFixed(2)),
+    ...own.map((side) => ratio(comparison, side, peer).toFixed(2)),
   ]);
-  const headings = ['MEDIAN OF', own, ...peers, 'UNIT', ...peers.map((peer) => `to ${peer}`)];
+  const headings = ['MEDIAN OF', ...names, 'UNIT', ...own.map((side) => `${side}:${peer}`)];
   process.stdout.write(`${table(headings, rows)}\n`);
 }

@@ -45,6 +45,11 @@ export default class Attach extends BaseCommand {
       description:
         'Promise not to detach while the VM runs: faster interrupts where the VMM could not unplug them',
     }),
+    port: Flags.option({
+      description: 'How it reaches the VMM: what works there and performs best, or one of the two',
+      options: ['auto', 'vfio-user', 'vhost-user'] as const,
+      default: 'auto',
+    })(),
     timeout: Flags.integer({ description: 'Seconds to wait for the VMM', default: 30, min: 1 }),
   };
 
@@ -61,6 +66,7 @@ export default class Attach extends BaseCommand {
       slot: flags.slot,
       function: flags.function,
       permanent: flags.permanent,
+      port: flags.port,
       timeoutMs: flags.timeout * 1000,
     });
     const durationMs = performance.now() - started;

@@ -39,9 +39,9 @@ export default class Run extends BaseCommand {
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(Run);
-    await requireQemu(flags.qemu);
+    const qemuFacts = await requireQemu(flags.qemu);
     const name = await this.chassisName(flags.chassis);
-    const { args } = await (await this.client()).qemuArgs(name, { memoryMiB: flags.memory });
+    const { args } = await (await this.client()).qemuArgs(name, { memoryMiB: flags.memory, qemu: qemuFacts });
     const boot = [
       ...['-accel', flags.accel ?? (kvmUsable() ? 'kvm' : 'tcg'), '-smp', String(flags.cpus)],
       ...(flags.kernel === undefined ? [] : ['-kernel', flags.kernel]),

@@ -23,7 +23,13 @@ export default class Show extends BaseCommand {
     for (const note of vmm?.notes ?? []) this.log(`          ${note}`);
     this.log(`devices   ${devices}`);
     this.log(`qmp       ${chassis.qmpSocket}`);
-    if (chassis.mounts.length > 0) this.log(`\n${mountsTable(chassis.mounts)}`);
+    if (chassis.vmmProblem !== undefined) this.log(`problem   ${chassis.vmmProblem}`);
+    if (chassis.mounts.length === 0) return chassis;
+    this.log(`\n${mountsTable(chassis.mounts)}\n`);
+    for (const { tag, port, portReason, reason } of chassis.mounts) {
+      if (port !== undefined) this.log(`${tag} over ${port}: ${portReason}`);
+      if (reason !== undefined) this.log(`${tag} is not plugged in: ${reason}`);
+    }
     return chassis;
   }
 }

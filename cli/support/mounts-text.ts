@@ -18,7 +18,7 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
 
 export function mountsTable(mounts: readonly Mount[]): string {
   return table(
-    ['TAG', 'SOURCE', 'ACCESS', 'SLOT', 'FUNCTION', 'STATE', 'KICKS', 'INTERRUPTS', 'REQUESTS'],
+    ['TAG', 'SOURCE', 'ACCESS', 'SLOT', 'FUNCTION', 'STATE', 'PORT', 'KICKS', 'INTERRUPTS', 'REQUESTS'],
     mounts.map((mount) => [
       mount.tag,
       sourceText(mount.source),
@@ -26,6 +26,7 @@ export function mountsTable(mounts: readonly Mount[]): string {
       String(mount.slot),
       String(mount.function),
       mount.state,
+      mount.port ?? '-',
       String(mount.counters?.kicks ?? '-'),
       String(mount.counters?.interrupts ?? '-'),
       String(mount.counters?.requests ?? '-'),

@@ -1,15 +1,19 @@
 import { execa } from 'execa';
-import { ChassisError } from '../../manager/control/api.js';
+import { ChassisError, type QemuArgsRequest } from '../../manager/control/api.js';
+
+type QemuFacts = NonNullable<QemuArgsRequest['qemu']>;
 
 /** The first QEMU with a vfio-user client. */
 const MINIMUM = [10, 1] as const;
+/** Those over which mounts are served. */
+const DEVICES = ['vfio-user-pci', 'vhost-user-test-device-pci'];
 const WAY_OUT =
   'install QEMU 10.1 or later (Debian 13: qemu-system-x86 from backports) or name one with --qemu or $CHASSIS_QEMU';
 
-/** Throws where `command` is not a QEMU that is new enough. */
-export async function requireQemu(command: string): Promise<void> {
+/** What the daemon wants to know of a QEMU. Throws where `command` is none, or not new enough. */
+export async function requireQemu(command: string): Promise<QemuFacts> {
   const { stdout, failed } = await execa(command, ['--version'], { reject: false });
-  const version = /version (\d+)\.(\d+)/.exec(stdout ?? '');
+  const version = /version (\d+)\.(\d+)\.(\d+)/.exec(stdout ?? '');
   if (failed || version === null) {
     throw new ChassisError('VMM_UNSUITABLE', `${command} is not a QEMU that runs here`, WAY_OUT);
   }
@@ -21,4 +25,11 @@ export async function requireQemu(command: string): Promise<void> {
       WAY_OUT,
     );
   }
+  return { version: version.slice(1, 4).join('.'), devices: await devicesOf(command) };
+}
+
+async function devicesOf(command: string): Promise<string[]> {
+  const { stdout } = await execa(command, ['-device', 'help'], { reject: false });
+  const names = [...(stdout ?? '').matchAll(/^name "([\w-]+-user-[\w-]+)"/gm)].map(([, name]) => name);
+  return names.filter((name) => DEVICES.includes(name));
 }

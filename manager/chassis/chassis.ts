@@ -2,7 +2,7 @@
  * One VM's hardware as a model: slots 1 to N of functions 0 to 7, and the mounts in them by tag. It does no I/O and knows no
  * VMM: the manager asks the planner, changes the model, and makes the world follow.
  */
-import type { Source } from '../control/api.js';
+import type { PortChoice, Source } from '../control/api.js';
 import { EMPTY_SLOT, functionBit, step, type SlotEvent, type SlotStatus } from './hotplug.js';
 
 /** Functions of one PCI slot (PCI 3.0, section 3.2.2.3.2). */
@@ -24,6 +24,7 @@ export interface MountRecord<S = Source> extends Placement {
   readonly readOnly: boolean;
   /** The operator promised that it stays until the VM stops. */
   readonly permanent: boolean;
+  readonly port: PortChoice;
 }
 
 /** `S` is what a mount shows: the daemon's sources are data, an embedding program's are file systems. */

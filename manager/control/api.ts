@@ -46,6 +46,13 @@ export const MountRequest = Type.Object(
 );
 export type MountRequest = Static<typeof MountRequest>;
 
+/** How a function reaches the VMM: a whole PCI function over a socket, or its virtqueues alone. */
+export const Port = Type.Union([Type.Literal('vfio-user'), Type.Literal('vhost-user')]);
+export type Port = Static<typeof Port>;
+/** 'auto': what works in the VMM and performs best. */
+export const PortChoice = Type.Union([Type.Literal('auto'), Port]);
+export type PortChoice = Static<typeof PortChoice>;
+
 /** Mounts that are plugged in together: several share one slot as a multi-function card. */
 export const AttachRequest = Type.Object(
   {
@@ -59,6 +66,7 @@ export const AttachRequest = Type.Object(
     function: Type.Optional(Type.Integer({ minimum: 0, maximum: 7 })),
     /** Promises that the mounts stay until the VM stops, which allows MSI-X where the VMM could not unplug it. */
     permanent: Type.Boolean({ default: false }),
+    port: Type.Union([Type.Literal('auto'), Port], { default: 'auto' }),
     /** How long the VMM may take before the attach is undone. */
     timeoutMs: Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 }),
   },
@@ -100,6 +108,9 @@ export const Mount = Type.Object({
   slot: Type.Integer(),
   function: Type.Integer(),
   state: MountState,
+  /** How it is served, and why so. */
+  port: Type.Optional(Port),
+  portReason: Type.Optional(Type.String()),
   /** How interrupts reach the guest; undefined until the VMM is known. */
   interrupts: Type.Optional(Type.Union([Type.Literal('msix'), Type.Literal('intx')])),
   /** Why it is not plugged although it could be: what the VMM said, or what died. */
@@ -138,7 +149,20 @@ export type Chassis = Static<typeof Chassis>;
 
 /** The VM that `args` is asked for. Paths are the caller's; QEMU opens them, not the daemon. */
 export const QemuArgsRequest = Type.Object(
-  { memoryMiB: Type.Integer({ minimum: 64, maximum: 1_048_576, default: 1024 }) },
+  {
+    memoryMiB: Type.Integer({ minimum: 64, maximum: 1_048_576, default: 1024 }),
+    /** What the QEMU can do that will get the arguments. Without it they are such that any supported one takes them. */
+    qemu: Type.Optional(
+      Type.Object(
+        {
+          version: Type.String({ pattern: '^\\d+\\.\\d+\\.\\d+$' }),
+          /** The names of its devices that matter here, of those in `-device help`. */
+          devices: Type.Array(Type.String(), { maxItems: 16 }),
+        },
+        STRICT,
+      ),
+    ),
+  },
   STRICT,
 );
 export type QemuArgsRequest = Static<typeof QemuArgsRequest>;

@@ -1,7 +1,7 @@
 /** The executable of a device process: `node entry.js --socket PATH`. Started by the daemon, and ends with it. */
 import { parseArgs } from 'node:util';
 import { Reactor } from '../../host/index.js';
-import { vfioUserFunctions } from '../composition.js';
+import { servedFunctions } from '../composition.js';
 import { ControlSocket } from './control-socket.js';
 import { DeviceProcess } from './device-process.js';
 import { READY_LINE } from './protocol.js';
@@ -19,7 +19,7 @@ async function main(): Promise<void> {
     onError: (error, fd) => log(`fd ${fd}: ${error instanceof Error ? error.stack : String(error)}`),
   });
   const devices = new DeviceProcess({
-    createFunction: vfioUserFunctions(reactor, log),
+    createFunction: servedFunctions(reactor, log),
     report: (report) => control.send(report),
     log,
   });

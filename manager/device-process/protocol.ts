@@ -3,7 +3,7 @@
  * process answers by id and reports connections on its own.
  */
 import { Type, type Static } from '@sinclair/typebox';
-import { ErrorBody, FunctionCounters, Source } from '../control/api.js';
+import { ErrorBody, FunctionCounters, Port, Source } from '../control/api.js';
 
 /** Lines are short: paths, tags, and the counters of at most 512 functions. */
 export const MAX_LINE_BYTES = 1 << 20;
@@ -16,8 +16,6 @@ export const DeviceSpec = Type.Object({
   tag: Type.String(),
   source: Source,
   readOnly: Type.Boolean(),
-  /** False: no MSI-X capability, interrupts by INTx alone. */
-  msix: Type.Boolean(),
 });
 export type DeviceSpec = Static<typeof DeviceSpec>;
 
@@ -25,6 +23,9 @@ export type DeviceSpec = Static<typeof DeviceSpec>;
 export const FunctionSpec = Type.Object({
   function: Type.String(),
   socketPath: Type.String(),
+  port: Port,
+  /** Over vfio-user, false: no MSI-X capability, interrupts by INTx alone. Over vhost-user that is the VMM's affair. */
+  msix: Type.Boolean(),
   device: DeviceSpec,
 });
 export type FunctionSpec = Static<typeof FunctionSpec>;

@@ -1,5 +1,5 @@
 /** QEMU's arguments for a VM with a chassis: shared memory, the slots, the control socket, and what is attached already. */
-import { functionDevice, inPlugOrder, MEMORY_ID, portId } from './qemu-names.js';
+import { deviceId, functionDevice, inPlugOrder, MEMORY_ID, portId } from './qemu-names.js';
 import type { PluggableFunction } from './driver.js';
 
 export interface QemuArgsOptions {
@@ -36,10 +36,14 @@ function rootPort(slot: number): string {
 }
 
 function coldPlugged(slot: number, functions: readonly PluggableFunction[]): string[] {
-  return inPlugOrder(functions).flatMap(({ function: fn, socketPath }) => [
-    '-device',
-    JSON.stringify(functionDevice(slot, fn, functions.length > 1, socketPath)),
+  return inPlugOrder(functions).flatMap((plugged) => [
+    ...(plugged.port === 'vhost-user' ? ['-chardev', chardev(slot, plugged)] : []),
+    ...['-device', JSON.stringify(functionDevice(slot, functions.length > 1, plugged))],
   ]);
+}
+
+function chardev(slot: number, { function: fn, socketPath }: PluggableFunction): string {
+  return `socket,id=${deviceId(slot, fn)},path=${escapeValue(socketPath)}`;
 }
 
 /** In QEMU's `key=value` lists a comma is written twice. */

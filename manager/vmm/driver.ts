@@ -1,18 +1,21 @@
 /** What the manager needs of a virtual machine monitor that it can plug functions into. */
-import type { Vmm } from '../control/api.js';
+import type { Port, Vmm } from '../control/api.js';
 import type { FunctionMask } from '../chassis/hotplug.js';
+import type { VmmAbilities } from './port-choice.js';
 
 export interface PluggableFunction {
   /** 0–7. */
   readonly function: number;
-  /** Where the device process serves it over vfio-user. */
+  /** The mount's, of which the device's config space consists. */
+  readonly tag: string;
+  readonly port: Port;
+  /** Where the device process serves it. */
   readonly socketPath: string;
 }
 
 export interface VmmDriver {
   readonly vmm: Vmm;
-  /** True where unplugging a function that has MSI-X crashes the VM: such functions must stay, or do with INTx. */
-  readonly msixPreventsUnplug: boolean;
+  readonly abilities: VmmAbilities;
   /** Slots that cannot take our functions, and what stands in the way. */
   readonly unusable: ReadonlyMap<number, string>;
   /** Our functions that the VM has now, by slot. */

@@ -1,6 +1,7 @@
 /** Whether a running QEMU can take our functions, and what else must be known about its version. */
-import { ChassisError } from '../control/api.js';
-import { portId } from './qemu-names.js';
+import { ChassisError, type QemuArgsRequest } from '../control/api.js';
+import type { VmmAbilities } from './port-choice.js';
+import { portId, VFIO_USER_DEVICE, VHOST_USER_DEVICE } from './qemu-names.js';
 import { isRecord, QmpCommandError, type QemuVersion, type QmpClient } from './qmp.js';
 
 const OLDEST: QemuVersion = { major: 10, minor: 1, micro: 0 };
@@ -21,7 +22,7 @@ export interface QemuQuirk {
 export const MSIX_UNPLUG_ABORTS: QemuQuirk = {
   from: { major: 10, minor: 2, micro: 0 },
   fixedIn: undefined,
-  note: 'this QEMU aborts when a function with MSI-X is unplugged: mounts use INTx, except permanent ones',
+  note: 'this QEMU aborts when a vfio-user function with MSI-X is unplugged: over vfio-user, mounts use INTx, except permanent ones',
 };
 
 export function hasQuirk(version: QemuVersion, quirk: QemuQuirk): boolean {
@@ -39,18 +40,19 @@ export function formatVersion(version: QemuVersion): string {
   return `${version.major}.${version.minor}.${version.micro}`;
 }
 
-/** @throws ChassisError VMM_UNSUITABLE, saying what is missing and how to start QEMU with it */
-export async function checkQemu(qmp: QmpClient, slotCount: number): Promise<void> {
+/** What a QEMU can do. @throws ChassisError VMM_UNSUITABLE, saying what is missing and how to start QEMU with it */
+export async function checkQemu(qmp: QmpClient, slotCount: number): Promise<VmmAbilities> {
   if (compareVersions(qmp.version, OLDEST) < 0) {
     throw unsuitable(
       `this is QEMU ${formatVersion(qmp.version)}; vfio-user-pci needs ${formatVersion(OLDEST)} or newer`,
       'start the VM with a newer QEMU',
     );
   }
-  if (!(await hasDevice(qmp, 'vfio-user-pci'))) {
+  const abilities = await findAbilities(qmp);
+  if (!abilities.vfioUser && !abilities.vhostUser) {
     throw unsuitable(
-      'this QEMU was built without vfio-user-pci',
-      'use a build that has it (x86_64 or aarch64 on Linux)',
+      `this QEMU was built without ${VFIO_USER_DEVICE} and ${VHOST_USER_DEVICE}`,
+      'use a build that has one of them (x86_64 or aarch64 on Linux)',
     );
   }
   await checkMemoryIsShared(qmp);
@@ -61,6 +63,25 @@ export async function checkQemu(qmp: QmpClient, slotCount: number): Promise<void
       'start QEMU with the arguments that `chassis args` prints',
     );
   }
+  return abilities;
+}
+
+async function findAbilities(qmp: QmpClient): Promise<VmmAbilities> {
+  const [vfioUser, vhostUser] = [
+    await hasDevice(qmp, VFIO_USER_DEVICE),
+    await hasDevice(qmp, VHOST_USER_DEVICE),
+  ];
+  return { vfioUser, vhostUser, msixPreventsUnplug: hasQuirk(qmp.version, MSIX_UNPLUG_ABORTS) };
+}
+
+/** The same of a QEMU that does not run yet, by its `--version` and `-device help`. */
+export function qemuAbilities(qemu: NonNullable<QemuArgsRequest['qemu']>): VmmAbilities {
+  const [major, minor, micro] = qemu.version.split('.').map(Number);
+  return {
+    vfioUser: qemu.devices.includes(VFIO_USER_DEVICE),
+    vhostUser: qemu.devices.includes(VHOST_USER_DEVICE),
+    msixPreventsUnplug: hasQuirk({ major, minor, micro }, MSIX_UNPLUG_ABORTS),
+  };
 }
 
 async function hasDevice(qmp: QmpClient, typename: string): Promise<boolean> {

@@ -1,5 +1,7 @@
 /** The ids that a chassis's parts have in QEMU: on the command line, in `device_add`, and when they are recognised. */
 
+import type { PluggableFunction } from './driver.js';
+
 /** The guest's memory, which must be shared with the device process. */
 export const MEMORY_ID = 'chassis-mem';
 
@@ -17,16 +19,23 @@ export function parseDeviceId(id: string): { slot: number; function: number } | 
   return match ? { slot: Number(match[1]), function: Number(match[2]) } : undefined;
 }
 
-/** `-device` and `device_add` take the same JSON. */
-export function functionDevice(slot: number, fn: number, multifunction: boolean, socketPath: string) {
-  return {
-    driver: 'vfio-user-pci',
-    id: deviceId(slot, fn),
-    bus: portId(slot),
-    addr: `0.${fn}`,
-    multifunction,
-    socket: { type: 'unix', path: socketPath },
-  };
+/** QEMU's generic vhost-user device: which virtio device it is, the command line says. */
+export const VHOST_USER_DEVICE = 'vhost-user-test-device-pci';
+export const VFIO_USER_DEVICE = 'vfio-user-pci';
+/** Of the 9p device: what its transports would tell over vfio-user. */
+const NINE_P = { 'virtio-id': 9, num_vqs: 1, vq_size: 128 } as const;
+
+/** `-device` and `device_add` take the same JSON. Over vhost-user it names the chardev of the same id. */
+export function functionDevice(slot: number, multifunction: boolean, plugged: PluggableFunction) {
+  const { function: fn, port, socketPath, tag } = plugged;
+  const id = deviceId(slot, fn);
+  const place = { id, bus: portId(slot), addr: `0.${fn}`, multifunction };
+  if (port === 'vfio-user') {
+    return { driver: VFIO_USER_DEVICE, ...place, socket: { type: 'unix', path: socketPath } };
+  }
+  // Linux's `struct virtio_9p_config`: the tag's length in 16 bits, and the tag.
+  const configSizeBytes = 2 + Buffer.byteLength(tag);
+  return { driver: VHOST_USER_DEVICE, ...place, ...NINE_P, config_size: configSizeBytes, chardev: id };
 }
 
 /** Functions 1 to 7 first: the guest looks at the slot when function 0 arrives, and QEMU adds nothing after it. */

@@ -2,11 +2,11 @@
 import { ChassisError, type Vmm } from '../control/api.js';
 import { functionBit, type FunctionMask } from '../chassis/hotplug.js';
 import type { PluggableFunction, VmmDriver } from './driver.js';
+import type { VmmAbilities } from './port-choice.js';
 import {
   checkQemu,
   children,
   formatVersion,
-  hasQuirk,
   MSIX_UNPLUG_ABORTS,
   peripherals,
   portNumbers,
@@ -32,22 +32,24 @@ const ROLLBACK_TIMEOUT_MS = 5000;
 
 export class QemuDriver implements VmmDriver {
   readonly vmm: Vmm;
-  readonly msixPreventsUnplug: boolean;
+  readonly abilities: VmmAbilities;
   private readonly qmp: QmpClient;
   private readonly slotCount: number;
   private readonly onDeleted: QemuDriverOptions['onDeleted'];
+  /** Of functions that the VM let go, by device id: the next of that id waits for it. */
+  private readonly chardevRemovals = new Map<string, Promise<void>>();
   /** Why a slot is unusable, by the QOM path of what is in the way; without a path where a port is missing. */
   private obstacles: { readonly path?: string; readonly slot: number; readonly reason: string }[] = [];
 
-  private constructor(qmp: QmpClient, options: QemuDriverOptions) {
+  private constructor(qmp: QmpClient, abilities: VmmAbilities, options: QemuDriverOptions) {
     this.qmp = qmp;
     this.slotCount = options.slotCount;
     this.onDeleted = options.onDeleted;
-    this.msixPreventsUnplug = hasQuirk(qmp.version, MSIX_UNPLUG_ABORTS);
+    this.abilities = abilities;
     this.vmm = {
       type: 'qemu',
       version: formatVersion(qmp.version),
-      notes: this.msixPreventsUnplug ? [MSIX_UNPLUG_ABORTS.note] : [],
+      notes: abilities.msixPreventsUnplug ? [MSIX_UNPLUG_ABORTS.note] : [],
     };
     qmp.onEvent((event) => this.deviceDeleted(event));
   }
@@ -58,8 +60,8 @@ export class QemuDriver implements VmmDriver {
    */
   static async open(qmp: QmpClient, options: QemuDriverOptions): Promise<QemuDriver> {
     try {
-      await checkQemu(qmp, options.slotCount);
-      const driver = new QemuDriver(qmp, options);
+      const abilities = await checkQemu(qmp, options.slotCount);
+      const driver = new QemuDriver(qmp, abilities, options);
       await driver.findObstacles();
       return driver;
     } catch (error) {
@@ -88,14 +90,17 @@ export class QemuDriver implements VmmDriver {
     const deadline = Date.now() + timeoutMs;
     const tried: number[] = [];
     try {
-      for (const { function: fn, socketPath } of inPlugOrder(functions)) {
-        tried.push(fn);
-        const device = functionDevice(slot, fn, functions.length > 1, socketPath);
-        await this.qmp.execute('device_add', device, Math.max(1, deadline - Date.now()));
+      for (const plugged of inPlugOrder(functions)) {
+        const leftMs = () => Math.max(1, deadline - Date.now());
+        if (plugged.port === 'vhost-user') await this.addChardev(slot, plugged, leftMs());
+        tried.push(plugged.function);
+        const device = functionDevice(slot, functions.length > 1, plugged);
+        await this.qmp.execute('device_add', device, leftMs());
       }
     } catch (error) {
       // The last one tried may still come true if its answer is late.
       await this.takeBack(slot, error instanceof QmpTimeoutError ? tried : tried.slice(0, -1));
+      await Promise.all(functions.map(({ function: fn }) => this.removeChardev(deviceId(slot, fn))));
       throw asChassisError(error, `plug slot ${slot}`);
     }
   }
@@ -116,6 +121,7 @@ export class QemuDriver implements VmmDriver {
       });
       watch.gone(await Promise.race([this.requestUnplug(slot, functions), expired]));
       await Promise.race([watch.done, expired, this.qmp.closed.then((reason) => Promise.reject(reason))]);
+      await Promise.all(functions.map((fn) => this.chardevRemovals.get(deviceId(slot, fn))));
     } catch (error) {
       throw asChassisError(error, `unplug slot ${slot}`);
     } finally {
@@ -123,6 +129,24 @@ export class QemuDriver implements VmmDriver {
       clearTimeout(expiry);
       watch.stop();
     }
+  }
+
+  /** The socket of a vhost-user function, under the function's own id. */
+  private async addChardev(slot: number, plugged: PluggableFunction, timeoutMs: number): Promise<void> {
+    const id = deviceId(slot, plugged.function);
+    await this.chardevRemovals.get(id);
+    this.chardevRemovals.delete(id);
+    const addr = { type: 'unix', data: { path: plugged.socketPath } };
+    await this.qmp.execute(
+      'chardev-add',
+      { id, backend: { type: 'socket', data: { addr, server: false } } },
+      timeoutMs,
+    );
+  }
+
+  /** A function over vfio-user has none, and a QEMU that is gone neither: both are fine. */
+  private async removeChardev(id: string): Promise<void> {
+    await this.qmp.execute('chardev-remove', { id }).catch(() => undefined);
   }
 
   /** One `device_del` ejects the whole slot. Answers the ids that the VM turned out not to have. */
@@ -199,7 +223,9 @@ export class QemuDriver implements VmmDriver {
       (obstacle) => obstacle.path === undefined || obstacle.path !== path,
     );
     const place = typeof device === 'string' ? parseDeviceId(device) : undefined;
-    if (place) this.onDeleted(place.slot, place.function);
+    if (typeof device !== 'string' || !place) return;
+    this.chardevRemovals.set(device, this.removeChardev(device));
+    this.onDeleted(place.slot, place.function);
   }
 }
 

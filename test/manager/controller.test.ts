@@ -12,7 +12,7 @@ const QUERY: DetachQuery = { force: false, slot: false, timeoutMs: 1000 };
 
 function request(tags: string[], options: Partial<AttachRequest> = {}): AttachRequest {
   const mounts = tags.map((tag) => ({ tag, source: { type: 'memory' as const }, readOnly: false }));
-  return { mounts, permanent: false, timeoutMs: 1000, ...options };
+  return { mounts, permanent: false, port: 'auto', timeoutMs: 1000, ...options };
 }
 
 describe('ChassisController', () => {
@@ -73,12 +73,12 @@ describe('ChassisController', () => {
       const [mount] = await controller.attach(request(['a']));
       expect(mount).toMatchObject({ tag: 'a', slot: 1, function: 0, state: 'parked' });
       expect(mount).not.toHaveProperty('interrupts');
-      expect(devices().functions.get('slot1-fn0')?.device).toMatchObject({ tag: 'a', msix: false });
+      expect(devices().functions.get('slot1-fn0')).toMatchObject({ msix: false, device: { tag: 'a' } });
     });
 
     it('serves permanent mounts with MSI-X', async () => {
       await controller.attach(request(['a'], { permanent: true }));
-      expect(devices().functions.get('slot1-fn0')?.device.msix).toBe(true);
+      expect(devices().functions.get('slot1-fn0')?.msix).toBe(true);
     });
 
     it('attaches all mounts of a request or none', async () => {
@@ -153,7 +153,7 @@ describe('ChassisController', () => {
     it('gives functions MSI-X where the VMM can unplug it', async () => {
       await controller.attach(request(['parked']));
       const vmm = newVmm();
-      vmm.msixPreventsUnplug = false;
+      vmm.abilities.msixPreventsUnplug = false;
       await boot(vmm);
       await controller.attach(request(['a']));
       expect((await controller.mounts()).map(({ interrupts }) => interrupts)).toEqual(['msix', 'msix']);

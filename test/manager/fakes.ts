@@ -77,7 +77,7 @@ export class FakeVmm implements VmmDriver {
   readonly unusable = new Map<number, string>();
   readonly has = new Map<number, FunctionMask>();
   readonly calls: string[] = [];
-  msixPreventsUnplug = true;
+  readonly abilities = { vfioUser: true, vhostUser: false, msixPreventsUnplug: true };
   guest: 'agrees' | 'ignores' | 'refuses' = 'agrees';
   /** Makes a plug fail. */
   refusePlug: ((slot: number) => ChassisError | undefined) | undefined;

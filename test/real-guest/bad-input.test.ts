@@ -2,15 +2,15 @@ import { rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { describeRealGuest, Lab } from './lab.js';
+import { describePerPort, Lab } from './lab.js';
 
 const asRoot = process.geteuid?.() === 0;
 
-describeRealGuest('a host that lets its guest down', () => {
+describePerPort('a host that lets its guest down', (port) => {
   let lab: Lab;
 
   beforeAll(async () => {
-    lab = await Lab.start();
+    lab = await Lab.start(port);
     await lab.boot('6.12');
   });
   afterAll(() => lab.stop());
@@ -50,11 +50,11 @@ describeRealGuest('a host that lets its guest down', () => {
   );
 });
 
-describeRealGuest('a QEMU that was started the wrong way', () => {
+describePerPort('a QEMU that was started the wrong way', (port) => {
   let lab: Lab;
 
   beforeAll(async () => {
-    lab = await Lab.start();
+    lab = await Lab.start(port);
   });
   afterAll(() => lab.stop());
 

@@ -1,14 +1,14 @@
 import { access, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { describeRealGuest, Lab, tagSeen } from './lab.js';
+import { describePerPort, Lab, tagSeen } from './lab.js';
 
-describeRealGuest('when something dies', () => {
+describePerPort('when something dies', (port) => {
   let lab: Lab;
   let root: string;
 
   beforeAll(async () => {
-    lab = await Lab.start();
+    lab = await Lab.start(port);
     root = await lab.directory('work');
     await writeFile(join(root, 'file'), 'content');
   });

@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { describeRealGuest, Lab, tagSeen } from './lab.js';
+import { describePerPort, Lab, tagSeen } from './lab.js';
 
 /** Every file below a folder with the SHA-256 of its content, in the form of sha256sum's list, sorted by path. */
 async function checksums(root: string): Promise<string> {
@@ -37,12 +37,12 @@ async function makeTar(folder: string): Promise<string> {
   return tar;
 }
 
-describeRealGuest('a directory plugged into a running Linux guest', () => {
+describePerPort('a directory plugged into a running Linux guest', (port) => {
   let lab: Lab;
   let root: string;
 
   beforeAll(async () => {
-    lab = await Lab.start();
+    lab = await Lab.start(port);
     await lab.boot('6.1');
     root = await lab.directory('work');
     await lab.mount(root, 'work');

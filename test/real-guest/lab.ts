@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe } from 'vitest';
-import type { Chassis, Mount, QemuArgs } from '../../manager/control/api.js';
+import type { Chassis, Mount, Port, QemuArgs } from '../../manager/control/api.js';
 import { QemuUnavailableError } from '../../testbed/errors.js';
 import { LinuxGuest, type ShellOptions } from '../../testbed/guest.js';
 import type { KernelVersion } from '../../testbed/kernel.js';
@@ -26,6 +26,13 @@ export function describeRealGuest(title: string, body: () => void): void {
   else describe(title, body);
 }
 
+/** The same tests once per port. */
+export function describePerPort(title: string, body: (port: Port) => void): void {
+  for (const port of ['vfio-user', 'vhost-user'] as const) {
+    describeRealGuest(`${title}, over ${port}`, () => body(port));
+  }
+}
+
 /** True in the guest while a virtio 9p device offers the tag. */
 export function tagSeen(tag: string): string {
   return `cat /sys/bus/virtio/drivers/9pnet_virtio/virtio*/mount_tag 2>/dev/null | tr '\\0' '\\n' | grep -qx '${tag}'`;
@@ -35,17 +42,19 @@ export function tagSeen(tag: string): string {
 export class Lab {
   readonly daemon: TestDaemon;
   readonly folder: string;
+  private readonly port: Port;
   private running: LinuxGuest | undefined;
 
-  private constructor(daemon: TestDaemon, folder: string) {
+  private constructor(daemon: TestDaemon, folder: string, port: Port) {
     this.daemon = daemon;
     this.folder = folder;
+    this.port = port;
   }
 
-  static async start(slots = 4): Promise<Lab> {
+  static async start(port: Port): Promise<Lab> {
     const daemon = await TestDaemon.start();
-    const lab = new Lab(daemon, await mkdtemp(join(tmpdir(), 'chassis-lab-')));
-    await daemon.json('create', 'lab', '--slots', String(slots));
+    const lab = new Lab(daemon, await mkdtemp(join(tmpdir(), 'chassis-lab-')), port);
+    await daemon.json('create', 'lab', '--slots', '4');
     return lab;
   }
 
@@ -69,7 +78,7 @@ export class Lab {
   }
 
   async attach(...words: string[]): Promise<Mount[]> {
-    return (await this.daemon.json<{ mounts: Mount[] }>('attach', ...words)).mounts;
+    return (await this.daemon.json<{ mounts: Mount[] }>('attach', ...words, '--port', this.port)).mounts;
   }
 
   /** Attaches a directory and mounts it at /mnt/TAG. */

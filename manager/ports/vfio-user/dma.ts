@@ -5,7 +5,7 @@
  */
 import { Errno } from '../../../devices/errno.js';
 import type { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
-import { MappedFiles, MappedRegion } from './mapped-files.js';
+import { MappedFiles, MappedRegion } from '../shared-memory/mapped-files.js';
 import { VfioDmaMapFlag, VfioUserLimit } from './protocol.js';
 
 const ACCESS_FLAGS = VfioDmaMapFlag.VFIO_DMA_MAP_FLAG_READ | VfioDmaMapFlag.VFIO_DMA_MAP_FLAG_WRITE;

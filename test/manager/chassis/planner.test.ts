@@ -4,7 +4,15 @@ import { ChassisModel, type MountRecord } from '../../../manager/chassis/chassis
 import { plan, type PlacementRequest } from '../../../manager/chassis/planner.js';
 
 function mount(tag: string, slot: number, fn: number): MountRecord {
-  return { tag, slot, function: fn, source: { type: 'memory' }, readOnly: false, permanent: false };
+  return {
+    tag,
+    slot,
+    function: fn,
+    source: { type: 'memory' },
+    readOnly: false,
+    permanent: false,
+    port: 'auto',
+  };
 }
 
 /** A chassis of `slots` slots in which `mounts` are parked. */

@@ -5,11 +5,11 @@ import type { Report } from '../../../manager/device-process/protocol.js';
 import { PATIENTLY } from '../patiently.js';
 import { NO_COUNTERS } from '../fakes.js';
 
-const device = { type: '9p', tag: 'a', source: { type: 'memory' }, readOnly: false, msix: true };
+const device = { type: '9p', tag: 'a', source: { type: 'memory' }, readOnly: false };
 const add = (id: number, name = 'f') => ({
   id,
   method: 'addFunction',
-  params: { function: name, socketPath: '/s', device },
+  params: { function: name, socketPath: '/s', port: 'vfio-user', msix: true, device },
 });
 
 function setUp(create: FunctionFactory) {

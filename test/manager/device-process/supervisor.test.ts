@@ -48,12 +48,13 @@ describe('a device process', () => {
   const function0 = () => ({
     function: 'slot1-fn0',
     socketPath: paths.functionSocket(1, 0),
+    port: 'vfio-user' as const,
+    msix: false,
     device: {
       type: '9p' as const,
       tag: 'a',
       source: { type: 'directory' as const, path: paths.directory },
       readOnly: true,
-      msix: false,
     },
   });
 

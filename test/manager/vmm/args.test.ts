@@ -53,12 +53,13 @@ describe('qemuArgs', () => {
       [
         1,
         [
-          { function: 0, socketPath: '/d/a,"b' },
-          { function: 3, socketPath: '/d/c' },
+          { function: 0, socketPath: '/d/a,"b', tag: 'a', port: 'vfio-user' as const },
+          { function: 3, socketPath: '/d/c', tag: 'c', port: 'vfio-user' as const },
         ],
       ],
-      [2, [{ function: 0, socketPath: '/d/e' }]],
+      [2, [{ function: 0, socketPath: '/d/e', tag: 'e', port: 'vfio-user' as const }]],
     ]);
+    expect(values(args({ occupied }), '-chardev')).toEqual([]);
     const devices = values(args({ occupied }), '-device')
       .slice(2)
       .map((text) => JSON.parse(text) as unknown);
@@ -73,5 +74,17 @@ describe('qemuArgs', () => {
       { id: 'chassis-slot1-fn0', addr: '0.0', multifunction: true, socket: { path: '/d/a,"b' } },
       { id: 'chassis-slot2-fn0', bus: 'chassis-slot2', addr: '0.0', multifunction: false },
     ]);
+  });
+
+  it('puts in what is attached over vhost-user with a chardev each', () => {
+    const plugged = { function: 0, socketPath: '/d/a,b', tag: 'tag', port: 'vhost-user' as const };
+    const occupied = new Map([[2, [plugged]]]);
+    expect(values(args({ occupied }), '-chardev')).toEqual(['socket,id=chassis-slot2-fn0,path=/d/a,,b']);
+    expect(JSON.parse(values(args({ occupied }), '-device')[2])).toMatchObject({
+      driver: 'vhost-user-test-device-pci',
+      id: 'chassis-slot2-fn0',
+      config_size: 5,
+      chardev: 'chassis-slot2-fn0',
+    });
   });
 });

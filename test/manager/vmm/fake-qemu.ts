@@ -5,6 +5,8 @@ export class FakeQemu extends FakeQmp {
   readonly peripherals = new Map<string, string>();
   /** Parent buses of devices that were not put in by the driver, by QOM path. */
   readonly parentBuses = new Map<string, string>();
+  /** Ids of the chardevs that were added. */
+  readonly chardevs = new Set<string>();
   memory: { id: string; share: boolean }[] = [{ id: 'chassis-mem', share: true }];
   hasVfioUser = true;
   /** What the guest does when asked for a slot. */
@@ -53,11 +55,26 @@ export class FakeQemu extends FakeQmp {
         return this.parentBus(String(args.path));
       case 'device_add':
         return this.add(args);
+      case 'chardev-add':
+        return this.addChardev(String(args.id));
+      case 'chardev-remove':
+        return this.removeChardev(String(args.id));
       case 'device_del':
         return this.del(String(args.id));
       default:
         return refused(`The command ${execute} has not been found`, 'CommandNotFound');
     }
+  }
+
+  private addChardev(id: string): Answer {
+    if (this.chardevs.has(id)) return refused(`Chardev with id '${id}' already exists`);
+    this.chardevs.add(id);
+    return { return: {} };
+  }
+
+  private removeChardev(id: string): Answer {
+    if (this.peripherals.has(id)) return refused(`Chardev '${id}' is busy`);
+    return this.chardevs.delete(id) ? { return: {} } : refused(`Chardev '${id}' not found`);
   }
 
   private list(path: string): { name: string; type: string }[] {
@@ -78,6 +95,8 @@ export class FakeQemu extends FakeQmp {
     if (refusal) return refusal;
     const id = String(device.id);
     if (this.peripherals.has(id)) return refused(`Duplicate device ID '${id}'`);
+    if (device.chardev !== undefined && !this.chardevs.has(String(device.chardev)))
+      return refused(`Property 'chardev' can't find value '${String(device.chardev)}'`);
     this.peripherals.set(id, 'child<vfio-user-pci>');
     return { return: {} };
   }

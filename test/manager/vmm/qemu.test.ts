@@ -8,7 +8,14 @@ import { GREETING, refused } from './fake-qmp.js';
 
 const SLOTS = 3;
 const functions = (...numbers: number[]) =>
-  numbers.map((fn) => ({ function: fn, socketPath: `/d/s1f${fn}.sock` }));
+  numbers.map((fn) => ({
+    function: fn,
+    tag: `tag${fn}`,
+    port: 'vfio-user' as const,
+    socketPath: `/d/s1f${fn}.sock`,
+  }));
+const overVhostUser = (...numbers: number[]) =>
+  functions(...numbers).map((plugged) => ({ ...plugged, tag: 'über', port: 'vhost-user' as const }));
 
 describe('QemuDriver', () => {
   let qemu: FakeQemu;
@@ -91,13 +98,13 @@ describe('QemuDriver', () => {
       const driver = await open();
       expect(driver.vmm).toMatchObject({ type: 'qemu', version: '11.1.3' });
       expect(driver.vmm.notes).toHaveLength(1);
-      expect(driver.msixPreventsUnplug).toBe(true);
+      expect(driver.abilities.msixPreventsUnplug).toBe(true);
     });
 
     it('at a version without them', async () => {
       qemu.greet = () => ({ QMP: { version: { qemu: { major: 10, minor: 1, micro: 5 } } } });
       const driver = await open();
-      expect(driver.msixPreventsUnplug).toBe(false);
+      expect(driver.abilities.msixPreventsUnplug).toBe(false);
       expect(driver.vmm.notes).toEqual([]);
     });
 
@@ -146,6 +153,44 @@ describe('QemuDriver', () => {
         multifunction: false,
         socket: { type: 'unix', path: '/d/s1f0.sock' },
       });
+    });
+
+    it('one function over vhost-user: its chardev first, then the generic device with room for the tag', async () => {
+      await (await open()).plug(1, overVhostUser(0), 1000);
+      expect(qemu.commands.map(({ execute, arguments: args }) => [execute, args])).toEqual([
+        [
+          'chardev-add',
+          {
+            id: 'chassis-slot1-fn0',
+            backend: {
+              type: 'socket',
+              data: { addr: { type: 'unix', data: { path: '/d/s1f0.sock' } }, server: false },
+            },
+          },
+        ],
+        [
+          'device_add',
+          {
+            driver: 'vhost-user-test-device-pci',
+            id: 'chassis-slot1-fn0',
+            bus: 'chassis-slot1',
+            addr: '0.0',
+            multifunction: false,
+            'virtio-id': 9,
+            num_vqs: 1,
+            vq_size: 128,
+            config_size: 7,
+            chardev: 'chassis-slot1-fn0',
+          },
+        ],
+      ]);
+    });
+
+    it('and leaves no chardev of a function that was refused', async () => {
+      const driver = await open();
+      qemu.refuseAdd = () => refused('no room');
+      await expect(driver.plug(1, overVhostUser(0), 1000)).rejects.toMatchObject(refusal('VMM_REFUSED'));
+      expect(qemu.chardevs.size).toBe(0);
     });
 
     it('several functions, function 0 last, all as parts of a multi-function card', async () => {
@@ -231,6 +276,15 @@ describe('QemuDriver', () => {
       await driver.unplug(1, [0, 1, 2], 1000);
       expect(qemu.changes).toEqual(['device_del chassis-slot1-fn0']);
       expect(deleted.sort()).toEqual(['1.0', '1.1', '1.2']);
+    });
+
+    it('and has removed the chardevs of all its functions when it answers', async () => {
+      const driver = await open();
+      await driver.plug(1, overVhostUser(0, 1), 1000);
+      expect(qemu.chardevs.size).toBe(2);
+      await driver.unplug(1, [0, 1], 1000);
+      expect(qemu.chardevs.size).toBe(0);
+      await driver.plug(1, overVhostUser(0), 1000);
     });
 
     it('and leaves other slots alone', async () => {

@@ -1,5 +1,5 @@
 /**
- * The client's memory files, each mapped whole once however many DMA maps lie in it: QEMU cuts one memfd into dozens of maps
+ * A VMM's memory files, each mapped whole once however many regions lie in it: over vfio-user QEMU cuts one memfd into dozens of maps
  * while firmware runs, and moves them about.
  */
 import { fstatSync } from 'node:fs';

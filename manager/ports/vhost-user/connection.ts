@@ -1,0 +1,213 @@
+/** One front-end's connection: requests in, replies out, in order. */
+import { Errno } from '../../../devices/errno.js';
+import { describeError } from '../../../devices/virtio/device-session.js';
+import { closeFd, EpollEvents, type Reactor } from '../../../host/index.js';
+import type { VhostUserDevice } from './device.js';
+import { MessageReader, Received, ReplySender } from './framing.js';
+import { VhostUserRequest } from './protocol.js';
+import type { Outcome, RequestRule } from './request-rule.js';
+
+/** Messages served before other descriptors of the process have their turn. */
+const MAX_MESSAGES_PER_TURN = 64;
+
+export interface ConnectionOptions {
+  /** A connected socket, which the connection closes. */
+  readonly fd: number;
+  readonly reactor: Reactor;
+  readonly device: VhostUserDevice;
+  readonly log: (message: string) => void;
+  /** The front-end has spoken, and made sense. */
+  readonly onAnnounced: () => void;
+  /** The connection has ended and its socket is closed; what the front-end gave the device is still there. */
+  readonly onClosed: (reason: string) => void;
+}
+
+export class Connection {
+  readonly #options: ConnectionOptions;
+  readonly #reader: MessageReader;
+  readonly #sender: ReplySender;
+  #announced = false;
+  /** True while a request is served that takes its time: those behind it wait in the socket. */
+  #serving = false;
+  #closed = false;
+  #watched: number = EpollEvents.EPOLLIN;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.#reader = new MessageReader(options.fd);
+    this.#sender = new ReplySender(options.fd);
+  }
+
+  /** True once `onAnnounced` has been called. */
+  get announced(): boolean {
+    return this.#announced;
+  }
+
+  /** Starts to serve. 0, or a negative errno and the connection is as before. */
+  open(): number {
+    const { reactor, fd } = this.#options;
+    return reactor.add(fd, this.#watched, (events) => this.#ready(events));
+  }
+
+  /** Ends the connection now; a reply that is not out yet is lost. */
+  close(reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const { reactor, fd, onClosed } = this.#options;
+    reactor.remove(fd);
+    this.#reader.close();
+    closeFd(fd);
+    onClosed(reason);
+  }
+
+  #ready(events: number): void {
+    const { EPOLLERR, EPOLLHUP } = EpollEvents;
+    if (this.#serving) {
+      // Nothing is read now, so that the end of the stream does not show in any other way.
+      if ((events & (EPOLLERR | EPOLLHUP)) !== 0) this.close('the front-end closed the connection');
+      return;
+    }
+    this.#turn();
+  }
+
+  #turn(): void {
+    if (this.#flush()) this.#drain();
+    if (!this.#closed) this.#afterMessages();
+    if (!this.#closed) this.#watch();
+  }
+
+  #drain(): void {
+    for (let served = 0; served < MAX_MESSAGES_PER_TURN; served++) {
+      const received = this.#reader.next();
+      if (received !== Received.MESSAGE) return this.#stop(received);
+      const rule = this.#rule();
+      if (rule === undefined) this.#refuse();
+      else {
+        const outcome = this.#serve(rule);
+        if (typeof outcome !== 'number') return this.#wait(rule, outcome);
+        this.#finish(rule, outcome);
+      }
+      if (this.#closed || this.#sender.pending) return;
+    }
+  }
+
+  /** There is no further message: now, or ever. */
+  #stop(received: Received): void {
+    if (received === Received.END) this.close('the front-end closed the connection');
+    else if (received === Received.FAILED) this.close(`receiving failed: errno ${-this.#reader.errno}`);
+    else if (received === Received.BAD_HEADER) this.close('the front-end sent something that is no request');
+  }
+
+  /** The rule that the reader's message keeps; undefined for one that is unknown, or not what it should be. */
+  #rule(): RequestRule | undefined {
+    const { request, payload, fds } = this.#reader;
+    const rule = this.#options.device.rule(request);
+    if (rule === undefined || fds.count > (rule.maxFds ?? 0)) return undefined;
+    const surplusBytes = payload.remaining - rule.payloadBytes;
+    return surplusBytes === 0 || (surplusBytes > 0 && rule.andMore) ? rule : undefined;
+  }
+
+  /** Serves the reader's message. A failure here is the device's bug or the front-end's, and ends with this message. */
+  #serve({ serve }: RequestRule): Outcome {
+    const { request, payload, fds } = this.#reader;
+    try {
+      return serve({ payload, fds, reply: this.#sender.begin() });
+    } catch (error) {
+      return this.#failed(request, error);
+    }
+  }
+
+  #failed(request: number, error: unknown): number {
+    this.#options.log(`${requestName(request)} failed: ${describeError(error)}`);
+    return -Errno.EIO;
+  }
+
+  /** Serves nothing more until `outcome` is known. */
+  #wait(rule: RequestRule, outcome: Promise<number>): void {
+    this.#serving = true;
+    const { request } = this.#reader;
+    void outcome
+      .catch((error: unknown) => this.#failed(request, error))
+      .then((result) => {
+        this.#serving = false;
+        if (this.#closed) return;
+        this.#finish(rule, result);
+        // Requests behind this one may be in the socket already.
+        if (!this.#closed) this.#turn();
+      })
+      // Elsewhere the reactor takes what is thrown; a rejection that nobody takes would end the process.
+      .catch((error: unknown) => this.close(`${requestName(request)} failed: ${describeError(error)}`));
+  }
+
+  /** Answers the reader's message, as far as it is to be answered, and drops it. */
+  #finish(rule: RequestRule, result: number): void {
+    const { request } = this.#reader;
+    const failure = `${requestName(request)} failed: errno ${-result}`;
+    if (rule.replies) {
+      this.#reader.finish();
+      // The front-end waits for an answer that there is not.
+      if (result < 0) return this.close(failure);
+      this.#sent(this.#sender.reply(request));
+    } else if (!this.#acknowledge(result) && result < 0) {
+      this.#options.device.fail(failure);
+    }
+    if (!this.#closed && result === 0) this.#announce();
+  }
+
+  /** A message that means nothing here may be waited for, and what follows it cannot be trusted. */
+  #refuse(): void {
+    const { request } = this.#reader;
+    if (!this.#acknowledge(-Errno.EINVAL))
+      this.close(`${requestName(request)} is unknown, malformed or was not negotiated`);
+  }
+
+  /** Drops the reader's message, and tells the front-end how it went: false where it does not ask. */
+  #acknowledge(result: number): boolean {
+    const { request, needReply } = this.#reader;
+    this.#reader.finish();
+    if (!needReply || !this.#options.device.acknowledges) return false;
+    this.#sent(this.#sender.acknowledge(request, -result));
+    return true;
+  }
+
+  #sent(error: number): void {
+    if (error !== 0) this.close(`sending failed: errno ${-error}`);
+  }
+
+  /** Sends more of a reply that is stuck. True where nothing is, and the connection goes on. */
+  #flush(): boolean {
+    const error = this.#sender.flush();
+    if (error !== 0) this.close(`sending failed: errno ${-error}`);
+    return !this.#closed && !this.#sender.pending;
+  }
+
+  #announce(): void {
+    if (this.#announced) return;
+    this.#announced = true;
+    this.#options.onAnnounced();
+  }
+
+  #afterMessages(): void {
+    try {
+      this.#options.device.afterMessages();
+    } catch (error) {
+      this.#options.log(`work after a message failed: ${describeError(error)}`);
+    }
+  }
+
+  /** While a reply is stuck or a request is served, further requests are left in the socket, which in the end holds the front-end up. */
+  #watch(): void {
+    const { reactor, fd } = this.#options;
+    const idle = this.#serving ? 0 : EpollEvents.EPOLLIN;
+    const wanted = this.#sender.pending ? EpollEvents.EPOLLOUT : idle;
+    if (wanted !== this.#watched) reactor.modify(fd, (this.#watched = wanted));
+  }
+}
+
+const REQUEST_NAMES = new Map<number, string>(
+  Object.entries(VhostUserRequest).map(([name, request]) => [request, name]),
+);
+
+function requestName(request: number): string {
+  return REQUEST_NAMES.get(request) ?? `request ${request}`;
+}

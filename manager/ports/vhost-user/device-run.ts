@@ -1,0 +1,303 @@
+/**
+ * When the rings run and when the device does, whatever message decided it.
+ *
+ * A ring runs once it is set up, started (by its first kick, or at once where it has none or has run before) and enabled. The
+ * device comes to life with its first ring. It does not end with its last one: a VMM stops the rings alike when the driver resets
+ * the device and when the virtual machine pauses, and says the same about the status, if anything. After a pause the driver goes on as if nothing had
+ * been, and counts on the device to know it (a 9p server its fids). What tells them apart comes later: rings that start again where they
+ * stopped are the same driver's, others belong to a new one, for whom the device is reset first. Until then nothing runs, and by
+ * then nothing may touch the guest's memory: so a ring stops only once the device has given its chains back.
+ */
+import type { QueueCounters, VirtioDevice } from '../../../devices/virtio/device.js';
+import { VirtioFeature } from '../../../devices/virtio/device.js';
+import {
+  describeError,
+  DeviceSession,
+  type SessionTransport,
+} from '../../../devices/virtio/device-session.js';
+import type { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
+import { hasFeature } from '../../../devices/virtio/ring/features.js';
+import { newQueueCounters } from '../../../devices/virtio/ring/running-ring.js';
+import type { Reactor } from '../../../host/index.js';
+import { GatedRing } from './gated-ring.js';
+import type { MemoryTable } from './memory-table.js';
+import { RingPoller } from './ring-poller.js';
+import { encodeVringBase } from './vring-base.js';
+import { Vring } from './vring.js';
+
+/** How long a ring that stops waits for requests under way; those still there then are ended by a reset of the device. */
+const DRAIN_TIMEOUT_MS = 1000;
+
+/** How the run reaches the front-end's side. */
+export interface DeviceRunEvents {
+  configChanged(): void;
+  log(message: string): void;
+}
+
+export class DeviceRun implements SessionTransport {
+  readonly vrings: readonly Vring[];
+  /** As negotiated, without the protocol's own bit; undefined until they are. */
+  features: bigint | undefined;
+  /** Without protocol features rings need no VHOST_USER_SET_VRING_ENABLE. */
+  enabledFromStart = false;
+  readonly #device: VirtioDevice;
+  readonly #memory: RegionMemory;
+  readonly #table: MemoryTable;
+  readonly #events: DeviceRunEvents;
+  readonly #poller = new RingPoller(() => this.#poll());
+  #session: DeviceSession | undefined;
+  #faulted = false;
+  #resetting: Promise<void> | undefined;
+
+  constructor(
+    device: VirtioDevice,
+    memory: RegionMemory,
+    table: MemoryTable,
+    reactor: Reactor,
+    events: DeviceRunEvents,
+  ) {
+    this.#device = device;
+    this.#memory = memory;
+    this.#table = table;
+    this.#events = events;
+    this.vrings = device.queueSizes.map(
+      (size, index) => new Vring(index, size, reactor, (vring) => this.#kicked(vring)),
+    );
+  }
+
+  /** True from a fault until the front-end stops a ring or resets the device: DEVICE_NEEDS_RESET. */
+  get faulted(): boolean {
+    return this.#faulted;
+  }
+
+  /** Whether packed rings were agreed on. */
+  get packed(): boolean {
+    return hasFeature(this.features ?? 0n, VirtioFeature.VIRTIO_F_RING_PACKED);
+  }
+
+  get running(): boolean {
+    return this.vrings.some((vring) => vring.ring !== undefined);
+  }
+
+  get requestsUnderWay(): boolean {
+    return this.vrings.some((vring) => vring.ring !== undefined && vring.ring.inFlight > 0);
+  }
+
+  /** Zeros while the device is not at work. */
+  counters(queueIndex: number): QueueCounters {
+    return this.#session?.counters(queueIndex) ?? newQueueCounters();
+  }
+
+  /** Something about the ring was set: starts, enables or disables it. */
+  update(vring: Vring): void {
+    const enabled = vring.enabled || this.enabledFromStart;
+    const { ring } = vring;
+    if (ring !== undefined) {
+      if (enabled && !ring.enabled) this.#session?.kickAll();
+      ring.enabled = enabled;
+      if (vring.polled) this.#poller.start();
+      return;
+    }
+    if (vring.hasRun(this.packed)) vring.started ||= vring.hasKick;
+    const ready = vring.started && enabled && vring.addresses !== undefined;
+    if (ready && this.features !== undefined) this.#start(vring);
+  }
+
+  updateAll(): void {
+    for (const vring of this.vrings) this.update(vring);
+  }
+
+  /** Serves what was kicked or started. Call it once messages have been answered. */
+  run(): void {
+    this.#session?.run();
+  }
+
+  /**
+   * Stops a ring once its requests are done, and answers its base. Where they do not end in time the device is reset: what
+   * the driver does with its memory next must not be overwritten.
+   */
+  stop(vring: Vring): number | Promise<number> {
+    if (this.#faulted) return this.#stopWithReset(vring);
+    const { ring } = vring;
+    if (ring === undefined) {
+      vring.halt();
+      return vring.base;
+    }
+    ring.enabled = false;
+    return ring.inFlight === 0 ? this.#stopDrained(vring, ring) : this.#stopOnceDrained(vring, ring);
+  }
+
+  /** Something went wrong that the front-end does not hear of: nothing runs until it stops a ring or resets the device. */
+  fail(reason: string): void {
+    if (this.#session === undefined) this.needsReset(reason);
+    else this.#session.fault(reason);
+  }
+
+  /** The memory table has changed: rings whose memory is gone wait for it, and go on when it is back. */
+  memoryChanged(): void {
+    for (const vring of this.vrings) {
+      const { ring, config } = vring;
+      if (ring === undefined) continue;
+      const { descriptorArea, driverArea, deviceArea } = config;
+      const before = [descriptorArea.value, driverArea.value, deviceArea.value].join();
+      if (!vring.locate(this.#table, this.packed)) ring.hold();
+      else if (before === [descriptorArea.value, driverArea.value, deviceArea.value].join()) ring.release();
+      else this.#session?.fault(`queue ${vring.index} was moved in memory while it ran`);
+    }
+    this.#session?.kickAll();
+  }
+
+  /** The device and its rings as at power-on. A promise where the device takes its time; it does not reject. */
+  reset(): void | Promise<void> {
+    const session = this.#session;
+    session?.end();
+    this.#poller.stop();
+    for (const vring of this.vrings) {
+      if (vring.ring !== undefined) vring.base = this.#baseOf(vring.ring);
+      vring.forgetRing();
+      // After a fault nothing runs until it is set up again.
+      if (this.#faulted) vring.halt();
+    }
+    this.#session = undefined;
+    this.#faulted = false;
+    if (session === undefined) return this.#resetting;
+    const work = this.#resetDevice();
+    if (work === undefined) return undefined;
+    this.#resetting = work.then(() => this.#resetDone());
+    return this.#resetting;
+  }
+
+  interruptQueue(queueIndex: number): void {
+    this.vrings[queueIndex].interrupt();
+  }
+
+  configChanged(): void {
+    this.#events.configChanged();
+  }
+
+  needsReset(reason: string): void {
+    if (this.#faulted) return;
+    this.#faulted = true;
+    this.#events.log(`the device needs a reset: ${reason}`);
+    const broken = this.vrings.filter((vring) => vring.ring?.broken);
+    for (const vring of broken.length > 0 ? broken : this.vrings) vring.signalError();
+  }
+
+  defer(work: () => void): void {
+    setImmediate(work);
+  }
+
+  #kicked(vring: Vring): void {
+    if (vring.ring === undefined) this.update(vring);
+    this.#session?.kick(vring.index);
+    this.#session?.run();
+  }
+
+  #start(vring: Vring): void {
+    if (this.#resetting !== undefined || this.#faulted) return;
+    if (this.#session !== undefined && !this.#mayJoin(this.#session)) {
+      // Where this takes time, all rings are looked at again afterwards.
+      if (this.reset() !== undefined) return;
+    }
+    const isNew = this.#session === undefined;
+    const session = (this.#session ??= new DeviceSession(this.#device, this.features ?? 0n, this));
+    const problem = this.#startRing(session, vring);
+    if (problem !== undefined) return session.fault(`queue ${vring.index}: ${problem}`);
+    if (isNew) session.activate();
+    if (vring.polled) this.#poller.start();
+  }
+
+  /** Whether a ring that starts is one of the session's driver. */
+  #mayJoin(session: DeviceSession): boolean {
+    if (session.features !== this.features) return false;
+    return this.running || this.vrings.every((vring) => vring.goesOn);
+  }
+
+  /** Answers what is wrong with the ring, if something is. */
+  #startRing(session: DeviceSession, vring: Vring): string | undefined {
+    const { config, index } = vring;
+    if (!vring.locate(this.#table, this.packed)) return 'its areas are not in memory';
+    vring.setStart(this.#memory, this.packed);
+    const { ring, problem } = config.activate(
+      this.#memory,
+      session.features,
+      session,
+      session.counters(index),
+    );
+    if (ring === undefined) return problem;
+    vring.ring = new GatedRing(ring, () => this.#ringIdle());
+    session.addRing(vring.ring);
+    return undefined;
+  }
+
+  async #stopOnceDrained(vring: Vring, ring: GatedRing): Promise<number> {
+    const idle = await ring.idle(DRAIN_TIMEOUT_MS);
+    // The front-end left meanwhile, and maybe the next one is at work.
+    if (vring.ring !== ring) return 0;
+    if (idle) return this.#stopDrained(vring, ring);
+    const count = `${ring.inFlight} requests of queue ${vring.index}`;
+    this.#events.log(`${count} did not end within ${DRAIN_TIMEOUT_MS} ms: the device is reset`);
+    return this.#stopWithReset(vring);
+  }
+
+  #stopDrained(vring: Vring, ring: GatedRing): number {
+    ring.flush();
+    const base = this.#baseOf(ring);
+    this.#session?.removeRing(vring.index);
+    vring.stop(base);
+    return base;
+  }
+
+  async #stopWithReset(vring: Vring): Promise<number> {
+    const done = this.reset();
+    vring.halt();
+    const { base } = vring;
+    await done;
+    // After a drain that took too long, the other rings go on.
+    this.updateAll();
+    return base;
+  }
+
+  #baseOf(ring: GatedRing): number {
+    return encodeVringBase(ring.position, this.packed);
+  }
+
+  #ringIdle(): void {
+    if (!this.requestsUnderWay) this.#table.releaseRetired();
+  }
+
+  #poll(): number | undefined {
+    const session = this.#session;
+    if (session === undefined || this.#faulted) return undefined;
+    let served: number | undefined;
+    for (const vring of this.vrings) {
+      if (vring.ring !== undefined && vring.polled) served = (served ?? 0) + session.poll(vring.index);
+    }
+    return served;
+  }
+
+  #resetDevice(): Promise<void> | undefined {
+    try {
+      const work = this.#device.reset();
+      return work instanceof Promise ? work.catch((error: unknown) => this.#resetFailed(error)) : undefined;
+    } catch (error) {
+      this.#resetFailed(error);
+      return undefined;
+    }
+  }
+
+  /** What was set up while the device was busy starts now. */
+  #resetDone(): void {
+    this.#resetting = undefined;
+    try {
+      this.updateAll();
+      this.run();
+    } catch (error) {
+      this.#events.log(`starting after a reset failed: ${describeError(error)}`);
+    }
+  }
+
+  #resetFailed(error: unknown): void {
+    this.#events.log(`the device failed to reset: ${describeError(error)}`);
+  }
+}

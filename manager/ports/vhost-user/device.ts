@@ -1,0 +1,252 @@
+/**
+ * One virtio device as a vhost-user back-end: what each request of a connected front-end does. It lives as long as the device,
+ * through any number of front-ends one after the other, and knows nothing of the socket.
+ */
+import { Errno } from '../../../devices/errno.js';
+import { VirtioFeature, type QueueCounters, type VirtioDevice } from '../../../devices/virtio/device.js';
+import { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
+import { RING_FEATURES } from '../../../devices/virtio/ring/factory.js';
+import { hasFeature } from '../../../devices/virtio/ring/features.js';
+import { VirtioStatus } from '../../../devices/virtio/transport/virtio-pci-defs.js';
+import type { Reactor } from '../../../host/index.js';
+import { BackendChannel } from './backend-channel.js';
+import { DeviceRun } from './device-run.js';
+import { MemoryRequests } from './memory-requests.js';
+import { MemoryTable } from './memory-table.js';
+import {
+  PayloadBytes,
+  VHOST_USER_F_PROTOCOL_FEATURES,
+  VhostSetConfigType,
+  VhostUserLimit,
+  VhostUserProtocolFeature as Feature,
+  VhostUserRequest,
+} from './protocol.js';
+import {
+  assignment,
+  query,
+  type Message,
+  type Outcome,
+  type RequestRule,
+  type RequestRules,
+} from './request-rule.js';
+import { VringRequests } from './vring-requests.js';
+
+const PROTOCOL_FEATURES = Object.values(Feature).reduce((bits, bit) => bits | bitOf(bit), 0n);
+const TRANSPORT_FEATURES = bitOf(VirtioFeature.VIRTIO_F_VERSION_1) | bitOf(VHOST_USER_F_PROTOCOL_FEATURES);
+/** `device_status` has 8 bits. */
+const STATUS_MASK = 0xffn;
+const NEEDS_RESET = VirtioStatus.VIRTIO_CONFIG_S_NEEDS_RESET;
+
+export class VhostUserDevice {
+  readonly #device: VirtioDevice;
+  readonly #offered: bigint;
+  readonly #table: MemoryTable;
+  readonly #run: DeviceRun;
+  readonly #rules: ReadonlyMap<number, RequestRule>;
+  readonly #channel = new BackendChannel();
+  #protocolFeatures = 0n;
+  #status = 0;
+
+  constructor(device: VirtioDevice, reactor: Reactor, log: (message: string) => void) {
+    const memory = new RegionMemory();
+    this.#device = device;
+    this.#offered = device.features | RING_FEATURES | TRANSPORT_FEATURES;
+    this.#table = new MemoryTable(memory);
+    this.#run = new DeviceRun(device, memory, this.#table, reactor, {
+      configChanged: () => this.#channel.configChanged(),
+      log,
+    });
+    this.#rules = new Map<number, RequestRule>([
+      ...this.#negotiationRules(),
+      ...new MemoryRequests(this.#table, this.#run).rules,
+      ...new VringRequests(this.#table, this.#run).rules,
+      ...this.#deviceRules(),
+    ]);
+  }
+
+  /** Whether requests may ask for an acknowledgement. */
+  get acknowledges(): boolean {
+    return hasFeature(this.#protocolFeatures, Feature.VHOST_USER_PROTOCOL_F_REPLY_ACK);
+  }
+
+  /** The rule for a request; undefined for one that is not served, or not without a feature that was not negotiated. */
+  rule(request: number): RequestRule | undefined {
+    const rule = this.#rules.get(request);
+    const known = rule?.feature === undefined || hasFeature(this.#protocolFeatures, rule.feature);
+    return known ? rule : undefined;
+  }
+
+  /**
+   * A request failed and the front-end did not ask to hear of it. It goes on as if all were well, and the device must not work
+   * on what it then says. The connection stays: QEMU 11.1 aborts, with its virtual machine, where the back-end goes while it
+   * starts a ring.
+   */
+  fail(reason: string): void {
+    this.#run.fail(reason);
+  }
+
+  /** What a queue counted since its driver started the device. */
+  counters(queueIndex: number): Readonly<QueueCounters> {
+    return this.#run.counters(queueIndex);
+  }
+
+  /** Does the work that messages have made possible; call it once they have been answered. */
+  afterMessages(): void {
+    this.#run.run();
+  }
+
+  /** The front-end is gone: unmaps its memory and closes every descriptor of it. Resolves once the device's reset is done. */
+  async disconnect(): Promise<void> {
+    const done = this.#run.reset();
+    for (const vring of this.#run.vrings) vring.release();
+    this.#table.clear();
+    this.#channel.close();
+    this.#run.features = undefined;
+    this.#protocolFeatures = 0n;
+    this.#status = 0;
+    await done;
+  }
+
+  #negotiationRules(): RequestRules {
+    return [
+      [VhostUserRequest.VHOST_USER_GET_FEATURES, query(() => this.#offered)],
+      [VhostUserRequest.VHOST_USER_SET_FEATURES, assignment((features) => this.#setFeatures(features))],
+      [VhostUserRequest.VHOST_USER_GET_PROTOCOL_FEATURES, query(() => PROTOCOL_FEATURES)],
+      [
+        VhostUserRequest.VHOST_USER_SET_PROTOCOL_FEATURES,
+        assignment((features) => this.#setProtocolFeatures(features)),
+      ],
+      [VhostUserRequest.VHOST_USER_SET_OWNER, { payloadBytes: 0, serve: () => this.#setOwner() }],
+      [VhostUserRequest.VHOST_USER_RESET_OWNER, { payloadBytes: 0, serve: () => 0 }],
+      [
+        VhostUserRequest.VHOST_USER_GET_QUEUE_NUM,
+        query(() => BigInt(this.#run.vrings.length), Feature.VHOST_USER_PROTOCOL_F_MQ),
+      ],
+      [
+        VhostUserRequest.VHOST_USER_SET_BACKEND_REQ_FD,
+        {
+          payloadBytes: 0,
+          maxFds: 1,
+          feature: Feature.VHOST_USER_PROTOCOL_F_BACKEND_REQ,
+          serve: ({ fds }) => (fds.count === 1 ? this.#channel.open(fds.take(0)) : -Errno.EINVAL),
+        },
+      ],
+    ];
+  }
+
+  #deviceRules(): RequestRules {
+    const config = {
+      payloadBytes: PayloadBytes.CONFIG,
+      andMore: true,
+      feature: Feature.VHOST_USER_PROTOCOL_F_CONFIG,
+    } as const;
+    return [
+      [
+        VhostUserRequest.VHOST_USER_GET_CONFIG,
+        { ...config, replies: true, serve: (message) => this.#getConfig(message) },
+      ],
+      [VhostUserRequest.VHOST_USER_SET_CONFIG, { ...config, serve: (message) => this.#setConfig(message) }],
+      [
+        VhostUserRequest.VHOST_USER_RESET_DEVICE,
+        {
+          payloadBytes: 0,
+          feature: Feature.VHOST_USER_PROTOCOL_F_RESET_DEVICE,
+          serve: () => this.#resetDevice(),
+        },
+      ],
+      [
+        VhostUserRequest.VHOST_USER_SET_STATUS,
+        assignment((status) => this.#setStatus(status), Feature.VHOST_USER_PROTOCOL_F_STATUS),
+      ],
+      [
+        VhostUserRequest.VHOST_USER_GET_STATUS,
+        query(() => BigInt(this.#getStatus()), Feature.VHOST_USER_PROTOCOL_F_STATUS),
+      ],
+    ];
+  }
+
+  /**
+   * The start of a session. A VMM may have several, one after the other, over one connection (QEMU does where a device is plugged
+   * again on the chardev of one that was unplugged), and then counts on none of the last one's memory and rings.
+   */
+  #setOwner(): Outcome {
+    if (this.#run.running) return -Errno.EBUSY;
+    const done = this.#run.reset();
+    for (const vring of this.#run.vrings) vring.release();
+    this.#table.clear();
+    this.#run.features = undefined;
+    this.#status = 0;
+    return done === undefined ? 0 : done.then(() => 0);
+  }
+
+  #setFeatures(features: bigint): number {
+    if ((features & ~this.#offered) !== 0n) return -Errno.EINVAL;
+    if (!hasFeature(features, VirtioFeature.VIRTIO_F_VERSION_1)) return -Errno.EINVAL;
+    const driverFeatures = features & ~bitOf(VHOST_USER_F_PROTOCOL_FEATURES);
+    if (this.#run.running && driverFeatures !== this.#run.features) return -Errno.EBUSY;
+    this.#run.features = driverFeatures;
+    this.#run.enabledFromStart = !hasFeature(features, VHOST_USER_F_PROTOCOL_FEATURES);
+    this.#run.updateAll();
+    return 0;
+  }
+
+  #setProtocolFeatures(features: bigint): number {
+    if ((features & ~PROTOCOL_FEATURES) !== 0n) return -Errno.EINVAL;
+    this.#protocolFeatures = features;
+    return 0;
+  }
+
+  /**
+   * Both ways: offset[4] size[4] flags[4] bytes[size]. What lies beyond the config space reads as zeros, as it does over PCI; a
+   * reply without payload is an error.
+   */
+  #getConfig({ payload, reply }: Message): number {
+    const offset = payload.u32();
+    const size = payload.u32();
+    const flags = payload.u32();
+    if (payload.remaining !== size || offset + size > VhostUserLimit.CONFIG_BYTES) return 0;
+    reply.putU32(offset);
+    reply.putU32(size);
+    reply.putU32(flags);
+    const { config } = this.#device;
+    for (let i = 0; i < size; i++) reply.putValue(1, config[offset + i] ?? 0);
+    return 0;
+  }
+
+  /** offset[4] size[4] flags[4] bytes[size] */
+  #setConfig({ payload }: Message): number {
+    const offset = payload.u32();
+    const size = payload.u32();
+    const flags = payload.u32();
+    if (payload.remaining !== size || offset + size > this.#device.config.length) return -Errno.EINVAL;
+    // A migration's writes would reach read-only fields; none comes here, as dirty memory is not logged.
+    if (flags !== VhostSetConfigType.FRONTEND) return -Errno.EOPNOTSUPP;
+    this.#device.writeConfig(offset, payload.bytes(size).slice());
+    return 0;
+  }
+
+  /** All as if the front-end had just connected, save for its memory and descriptors. */
+  #resetDevice(): Outcome {
+    const done = this.#run.reset();
+    for (const vring of this.#run.vrings) vring.reset();
+    this.#run.features = undefined;
+    this.#status = 0;
+    return done === undefined ? 0 : done.then(() => 0);
+  }
+
+  /** 0 is a reset by the driver where rings run, and says nothing new where they were stopped before (see DeviceRun). */
+  #setStatus(status: bigint): Outcome {
+    if (status > STATUS_MASK) return -Errno.EINVAL;
+    if (status === 0n && (this.#run.running || this.#run.faulted)) return this.#resetDevice();
+    this.#status = Number(status) & ~NEEDS_RESET;
+    return 0;
+  }
+
+  #getStatus(): number {
+    return this.#run.faulted ? this.#status | NEEDS_RESET : this.#status;
+  }
+}
+
+function bitOf(bit: number): bigint {
+  return 1n << BigInt(bit);
+}

@@ -1,0 +1,165 @@
+/**
+ * Messages out of a stream socket, and replies into it, without blocking.
+ *
+ * A message's descriptors come with its first byte, and a message may be a header alone. So no read asks for more than the header,
+ * and after that for the payload that it announces: then descriptors are never taken for those of another message.
+ */
+import { Errno } from '../../../devices/errno.js';
+import { ReceivedFds, recvMessage, SCM_MAX_FD, sendMessage } from '../../../host/index.js';
+import { WireReader, WireWriter } from '../vfio-user/wire.js';
+import { MAX_PAYLOAD_BYTES, VHOST_USER_HEADER_BYTES, VhostUserFlag } from './protocol.js';
+
+const MESSAGE_BYTES = VHOST_USER_HEADER_BYTES + MAX_PAYLOAD_BYTES;
+const REPLY_FLAGS = VhostUserFlag.VHOST_USER_VERSION | VhostUserFlag.VHOST_USER_REPLY_MASK;
+
+/** What {@link MessageReader.next} found. */
+export const Received = {
+  /** A whole message: the reader's fields describe it until `finish`. */
+  MESSAGE: 1,
+  /** Not a whole message yet. */
+  NOTHING: 0,
+  /** The peer has closed its end. */
+  END: -1,
+  /** The header is none that a request can have, and nothing after it can be read. */
+  BAD_HEADER: -2,
+  /** recvmsg failed: see `errno`. */
+  FAILED: -3,
+} as const;
+export type Received = (typeof Received)[keyof typeof Received];
+
+export class MessageReader {
+  request = 0;
+  /** Whether the front-end asks for an acknowledgement (VHOST_USER_NEED_REPLY). */
+  needReply = false;
+  /** After FAILED: a negative errno. */
+  errno = 0;
+  /** After MESSAGE: what follows the header. */
+  readonly payload: WireReader;
+  /** After MESSAGE: its descriptors. What is not taken from here is closed by `finish`. */
+  readonly fds = new ReceivedFds(SCM_MAX_FD);
+  readonly #arriving = new ReceivedFds(SCM_MAX_FD);
+  readonly #fd: number;
+  readonly #buffer = new Uint8Array(MESSAGE_BYTES);
+  readonly #header = new WireReader(this.#buffer);
+  #have = 0;
+  /** Size of the message under way; 0 until its header is there. */
+  #messageBytes = 0;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+    this.payload = new WireReader(this.#buffer);
+  }
+
+  /** Reads on until a message is whole or the socket is empty. After MESSAGE, call `finish` before the next call. */
+  next(): Received {
+    for (;;) {
+      if (this.#messageBytes === 0 && this.#have === VHOST_USER_HEADER_BYTES && !this.#parseHeader()) {
+        return Received.BAD_HEADER;
+      }
+      if (this.#messageBytes > 0 && this.#have === this.#messageBytes) {
+        this.payload.reset(VHOST_USER_HEADER_BYTES, this.#messageBytes);
+        return Received.MESSAGE;
+      }
+      const outcome = this.#receive();
+      if (outcome !== Received.MESSAGE) return outcome;
+    }
+  }
+
+  /** Drops the message and closes the descriptors that nobody took. */
+  finish(): void {
+    this.fds.closeAll();
+    this.#have = 0;
+    this.#messageBytes = 0;
+  }
+
+  /** Closes every descriptor that is still here. The socket stays the caller's. */
+  close(): void {
+    this.fds.closeAll();
+    this.#arriving.closeAll();
+  }
+
+  /** `request[4] flags[4] size[4]`. False for a header that no request has. */
+  #parseHeader(): boolean {
+    this.#header.reset(0, VHOST_USER_HEADER_BYTES);
+    this.request = this.#header.u32();
+    const flags = this.#header.u32();
+    const payloadBytes = this.#header.u32();
+    this.needReply = (flags & VhostUserFlag.VHOST_USER_NEED_REPLY_MASK) !== 0;
+    const others = flags & ~VhostUserFlag.VHOST_USER_NEED_REPLY_MASK;
+    // The reply bit is one of those: we ask nothing on this socket, so a reply answers nothing.
+    if (others !== VhostUserFlag.VHOST_USER_VERSION || payloadBytes > MAX_PAYLOAD_BYTES) return false;
+    this.#messageBytes = VHOST_USER_HEADER_BYTES + payloadBytes;
+    return true;
+  }
+
+  /** One chunk into the buffer; MESSAGE stands for "received something". */
+  #receive(): Received {
+    const wanted = this.#messageBytes === 0 ? VHOST_USER_HEADER_BYTES : this.#messageBytes;
+    const received = recvMessage(this.#fd, this.#buffer, this.#have, wanted - this.#have, this.#arriving);
+    if (received > 0) {
+      this.#have += received;
+      for (let i = 0; i < this.#arriving.count; i++) this.fds.push(this.#arriving.take(i));
+      return Received.MESSAGE;
+    }
+    if (received === -Errno.EAGAIN) return Received.NOTHING;
+    if (received === 0) return Received.END;
+    this.errno = received;
+    return Received.FAILED;
+  }
+}
+
+/**
+ * Sends replies one at a time. A reply that the socket does not take whole stays here, and the connection reads no further
+ * request until it is gone: so no more than one reply is ever held back, whatever the peer does.
+ */
+export class ReplySender {
+  readonly #fd: number;
+  readonly #message = new WireWriter(MESSAGE_BYTES);
+  #sent = 0;
+  #end = 0;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /** True while a part of the last reply is still to be sent. */
+  get pending(): boolean {
+    return this.#sent < this.#end;
+  }
+
+  /** The writer for the next reply's payload, which is forgotten unless `reply` follows. Only while nothing is pending. */
+  begin(): WireWriter {
+    this.#message.position = VHOST_USER_HEADER_BYTES;
+    return this.#message;
+  }
+
+  /** Sends what was written since `begin`. 0, sent or pending, or a negative errno. */
+  reply(request: number): number {
+    const message = this.#message;
+    const messageBytes = message.position;
+    message.position = 0;
+    message.putU32(request);
+    message.putU32(REPLY_FLAGS);
+    message.putU32(messageBytes - VHOST_USER_HEADER_BYTES);
+    this.#sent = 0;
+    this.#end = messageBytes;
+    return this.flush();
+  }
+
+  /** Acknowledges a request: 0 for success, or a positive errno. 0, sent or pending, or a negative errno. */
+  acknowledge(request: number, outcome: number): number {
+    this.begin().putU64(outcome);
+    return this.reply(request);
+  }
+
+  /** Sends more of a pending reply. 0, sent or still pending, or a negative errno. */
+  flush(): number {
+    while (this.pending) {
+      const sent = sendMessage(this.#fd, this.#message.bytes, this.#sent, this.#end - this.#sent);
+      if (sent === -Errno.EAGAIN) return 0;
+      if (sent < 0) return sent;
+      this.#sent += sent;
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,103 @@
+/** A vhost-user back-end: one virtio device behind one unix socket, for one VMM at a time. */
+import type { QueueCounters, VirtioDevice } from '../../../devices/virtio/device.js';
+import { describeError } from '../../../devices/virtio/device-session.js';
+import { closeFd, type Reactor } from '../../../host/index.js';
+import { Connection } from './connection.js';
+import { VhostUserDevice } from './device.js';
+import { UnixListener } from './listener.js';
+
+export interface VhostUserServerOptions {
+  /** Where the socket is made; at most 107 bytes. */
+  readonly path: string;
+  readonly reactor: Reactor;
+  /** The server's to drive, and its owner's to close, once the server is. */
+  readonly device: VirtioDevice;
+  /** A VMM has connected and begun to talk. */
+  readonly onConnect: () => void;
+  /** That VMM is gone and all that it gave is released; the next one may connect. */
+  readonly onDisconnect: (reason: string) => void;
+  readonly log: (message: string) => void;
+}
+
+export class VhostUserServer {
+  readonly #options: VhostUserServerOptions;
+  readonly #device: VhostUserDevice;
+  readonly #listener: UnixListener;
+  #connection: Connection | undefined;
+  /** Settles once the device is done with the last front-end. */
+  #releasing: Promise<void> | undefined;
+
+  constructor(options: VhostUserServerOptions) {
+    const { path, reactor, device, log } = options;
+    this.#options = options;
+    this.#device = new VhostUserDevice(device, reactor, (message) => log(`${path}: ${message}`));
+    this.#listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.#admit(fd) });
+  }
+
+  /** True while a VMM is connected that has begun to talk. */
+  get connected(): boolean {
+    return this.#connection?.announced ?? false;
+  }
+
+  /** What a queue counted since its driver started the device; zeros while it is not at work. */
+  counters(queueIndex: number): Readonly<QueueCounters> {
+    return this.#device.counters(queueIndex);
+  }
+
+  /** Makes the socket and accepts on it. @throws HostError for a path that is too long, in use, or cannot be made */
+  listen(): void {
+    this.#listener.listen();
+  }
+
+  /**
+   * Ends the connection, stops listening and removes the socket; `listen` may be called again. Resolves once the device has
+   * finished its reset, so that it may be closed.
+   */
+  async close(): Promise<void> {
+    this.#listener.close();
+    this.#connection?.close('the server was closed');
+    await this.#releasing;
+  }
+
+  #admit(fd: number): void {
+    const { log, path } = this.#options;
+    if (this.connected) {
+      log(`${path}: refused a second connection`);
+      closeFd(fd);
+      return;
+    }
+    // Whoever connected without a word must not keep a VMM out.
+    this.#connection?.close('another front-end came before it said anything');
+    this.#start(fd);
+  }
+
+  #start(fd: number): void {
+    const { reactor, log, path } = this.#options;
+    const connection = new Connection({
+      fd,
+      reactor,
+      device: this.#device,
+      log: (message) => log(`${path}: ${message}`),
+      onAnnounced: this.#options.onConnect,
+      onClosed: (reason) => this.#ended(connection, reason),
+    });
+    const error = connection.open();
+    if (error !== 0) {
+      log(`${path}: cannot watch a connection: errno ${-error}`);
+      closeFd(fd);
+      return;
+    }
+    this.#connection = connection;
+  }
+
+  #ended(connection: Connection, reason: string): void {
+    const { log, path, onDisconnect } = this.#options;
+    this.#connection = undefined;
+    // All but the device's own part is done when the call returns.
+    this.#releasing = this.#device.disconnect().catch((error: unknown) => {
+      log(`${path}: releasing a front-end's resources failed: ${describeError(error)}`);
+    });
+    if (connection.announced) onDisconnect(reason);
+    else log(`${path}: ${reason}`);
+  }
+}

@@ -1,0 +1,60 @@
+import { describe, expect, it } from 'vitest';
+import { choosePort, type VmmAbilities } from '../../../manager/vmm/port-choice.js';
+import { refusal } from '../refusal.js';
+
+const abilities = (given: Partial<VmmAbilities> = {}): VmmAbilities => ({
+  vfioUser: true,
+  vhostUser: true,
+  msixPreventsUnplug: true,
+  ...given,
+});
+const auto = { port: 'auto', permanent: false } as const;
+const permanent = { port: 'auto', permanent: true } as const;
+
+describe('the choice of a port', () => {
+  it('takes vhost-user where the VMM has the device for it, permanent or not', () => {
+    expect(choosePort(auto, abilities())).toMatchObject({ port: 'vhost-user', msix: true });
+    expect(choosePort(permanent, abilities())).toMatchObject({ port: 'vhost-user', msix: true });
+  });
+
+  it('takes vfio-user where it has not', () => {
+    const vmm = abilities({ vhostUser: false });
+    expect(choosePort(auto, vmm)).toMatchObject({ port: 'vfio-user', msix: false });
+    expect(choosePort(permanent, vmm)).toMatchObject({ port: 'vfio-user', msix: true });
+  });
+
+  it('takes vfio-user, which every supported QEMU has, while none is known', () => {
+    expect(choosePort(auto, undefined)).toMatchObject({ port: 'vfio-user', msix: false });
+  });
+
+  it('takes what was asked for', () => {
+    expect(choosePort({ ...auto, port: 'vfio-user' }, abilities())).toMatchObject({ port: 'vfio-user' });
+    expect(choosePort({ ...auto, port: 'vhost-user' }, undefined)).toMatchObject({ port: 'vhost-user' });
+  });
+
+  it.each([
+    ['vhost-user', { vhostUser: false }],
+    ['vfio-user', { vfioUser: false }],
+  ] as const)('refuses %s where the VMM lacks it', (port, lacking) => {
+    expect(() => choosePort({ ...auto, port }, abilities(lacking))).toThrow(
+      expect.objectContaining(refusal('VMM_UNSUITABLE', new RegExp(port))),
+    );
+  });
+
+  it('never gives vfio-user MSI-X where its unplug would abort the VMM and nobody promised that it stays', () => {
+    for (const port of ['auto', 'vfio-user', 'vhost-user'] as const) {
+      for (const vhostUser of [false, true]) {
+        const vmm = abilities({ vhostUser });
+        if (port === 'vhost-user' && !vhostUser) continue;
+        const use = choosePort({ port, permanent: false }, vmm);
+        expect(use.port === 'vfio-user' && use.msix).toBe(false);
+      }
+    }
+  });
+
+  it('says why', () => {
+    expect(choosePort(auto, abilities({ vhostUser: false })).reason).toMatch(
+      /no generic vhost-user device.*aborts/,
+    );
+  });
+});
