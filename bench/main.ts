@@ -1,5 +1,6 @@
 /** `npm run bench -- NAME [options]`: measurements, each against a peer in the same run. */
 import { attach } from './attach.js';
+import { ring } from './ring.js';
 import { vm9p } from './vm-9p.js';
 
 interface Benchmark {
@@ -9,6 +10,10 @@ interface Benchmark {
 
 const BENCHMARKS: Record<string, Benchmark> = {
   'vm-9p': { summary: "9p in a Linux guest, beside QEMU's own virtio-9p", run: vm9p },
+  ring: {
+    summary: 'the device side of a virtqueue alone',
+    run: (options) => ring(options.includes('--json')),
+  },
   attach: { summary: "from typing attach to the guest seeing it, beside QEMU's device_add", run: attach },
 };
 

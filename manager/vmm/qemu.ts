@@ -121,7 +121,7 @@ export class QemuDriver implements VmmDriver {
       });
       watch.gone(await Promise.race([this.requestUnplug(slot, functions), expired]));
       await Promise.race([watch.done, expired, this.qmp.closed.then((reason) => Promise.reject(reason))]);
-      await Promise.all(functions.map((fn) => this.chardevRemovals.get(deviceId(slot, fn))));
+      for (const fn of functions) await this.chardevRemovals.get(deviceId(slot, fn));
     } catch (error) {
       throw asChassisError(error, `unplug slot ${slot}`);
     } finally {

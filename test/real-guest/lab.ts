@@ -20,6 +20,12 @@ async function qemuOrReason(): Promise<QemuBinary | string> {
 }
 const qemu = await qemuOrReason();
 
+/** The QEMU to test with. Only inside `describeRealGuest`. */
+export function requireRealQemu(): QemuBinary {
+  if (typeof qemu === 'string') throw new Error(qemu);
+  return qemu;
+}
+
 /** Groups tests that need a real guest: skipped, with the reason in the title, where none can be had. */
 export function describeRealGuest(title: string, body: () => void): void {
   if (typeof qemu === 'string') describe.skip(`${title} (skipped: ${qemu})`, body);
@@ -66,7 +72,7 @@ export class Lab {
   /** Boots with the flags of `chassis args`, after `change` had its way with them. */
   async boot(kernel: KernelVersion, change = (args: string[]): string[] => args): Promise<LinuxGuest> {
     const { args } = await this.daemon.json<QemuArgs>('args', '--memory', '512');
-    this.running = await LinuxGuest.boot({ qemu: qemu as QemuBinary, kernel, machineArgs: change(args) });
+    this.running = await LinuxGuest.boot({ qemu: requireRealQemu(), kernel, machineArgs: change(args) });
     return this.running;
   }
 

@@ -95,8 +95,8 @@ export class FakeQemu extends FakeQmp {
     if (refusal) return refusal;
     const id = String(device.id);
     if (this.peripherals.has(id)) return refused(`Duplicate device ID '${id}'`);
-    if (device.chardev !== undefined && !this.chardevs.has(String(device.chardev)))
-      return refused(`Property 'chardev' can't find value '${String(device.chardev)}'`);
+    if (device.chardev !== undefined && !this.chardevs.has(device.chardev as string))
+      return refused(`Property 'chardev' can't find value '${device.chardev as string}'`);
     this.peripherals.set(id, 'child<vfio-user-pci>');
     return { return: {} };
   }
