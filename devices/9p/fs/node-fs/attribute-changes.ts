@@ -3,6 +3,7 @@ import { Errno, isFailure } from '../../../errno.js';
 import { FileMode, SetAttr, type AttributeChanges, type Owner } from '../file-system.js';
 import { SET_ID_BITS, withoutSetId } from '../set-id-bits.js';
 import type { ChangeTarget } from './change-target.js';
+import type { FileAccount, Measure } from './file-account.js';
 import type { KeptAttributes } from './kept-attributes.js';
 import type { NodeFsContext } from './node-fs-context.js';
 import type { NodeFsStats } from './node-fs-like.js';
@@ -19,9 +20,16 @@ export interface Subject {
   readonly kept: KeptAttributes | undefined;
 }
 
+/** A file whose size may be changed too. */
+export interface SizedSubject extends Subject {
+  /** Where its size is counted, and how to ask for it. */
+  readonly account: FileAccount | undefined;
+  readonly measure: Measure;
+}
+
 export async function changeAttributes(
   context: NodeFsContext,
-  subject: Subject,
+  subject: SizedSubject,
   changes: AttributeChanges,
 ): Promise<number> {
   const { valid } = changes;
@@ -40,14 +48,18 @@ export async function dropSetId(subject: Subject): Promise<number> {
   return left === permissions ? 0 : setPermissions(subject, left);
 }
 
-async function changeSize(context: NodeFsContext, subject: Subject, sizeBytes: number): Promise<number> {
+async function changeSize(context: NodeFsContext, subject: SizedSubject, sizeBytes: number): Promise<number> {
   const type = typeOf(subject.stats);
   if (type === FileMode.S_IFDIR) return -Errno.EISDIR;
   if (type !== FileMode.S_IFREG || sizeBytes < 0) return -Errno.EINVAL;
   const refused = context.checkSize(sizeBytes);
   if (refused < 0) return refused;
   const error = await dropSetId(subject);
-  return error < 0 ? error : subject.target.truncate(sizeBytes);
+  if (error < 0) return error;
+  const truncate = (): Promise<number> => subject.target.truncate(sizeBytes);
+  return subject.account === undefined
+    ? truncate()
+    : subject.account.resize(sizeBytes, subject.measure, truncate);
 }
 
 async function changeOwner(

@@ -57,27 +57,36 @@ function createNew(
     const opened = await openNew(context, directory, name, flags, mode);
     if (isFailure(opened)) return opened;
     const { path, fd } = opened;
-    const node = await handOver(context, directory, name, path, mode, owner);
-    if (!isFailure(node)) return { node, file: node.opened(fd, flags) };
-    await call((done) => context.fs.close(fd, done));
-    return node;
+    const stats = await context.fstat(fd);
+    let answer: Created | Failure;
+    if (isFailure(stats)) {
+      answer = stats;
+    } else {
+      const node = await handOver(context, directory, name, path, mode, owner);
+      answer = isFailure(node) ? node : { node, file: node.opened(fd, flags, stats) };
+    }
+    if (isFailure(answer)) await call((done) => context.fs.close(fd, done));
+    return answer;
   });
 }
 
 /** Makes and opens a file that was not there. */
 async function openNew(
-  { fs, ownership }: NodeFsContext,
+  context: NodeFsContext,
   directory: NodeFsNode,
   name: ByteString,
   flags: number,
   mode: number,
 ): Promise<{ path: string; fd: number } | Failure> {
+  const { fs, ownership } = context;
   const path = directory.pathOf(name);
   if (isFailure(path)) return path;
   const hostFlags = objectFlags(flags | OpenFlag.O_CREAT | OpenFlag.O_EXCL, fs.constants);
   if (isFailure(hostFlags)) return hostFlags;
   const firstMode = ownership === 'kept' ? OPEN_TO_ALL : mode & 0o777;
-  const fd = await callFor<number>((done) => fs.open(path, hostFlags, firstMode, done));
+  const fd = await counted(context, path, FileMode.S_IFREG, () =>
+    callFor<number>((done) => fs.open(path, hostFlags, firstMode, done)),
+  );
   return isFailure(fd) ? fd : { path, fd };
 }
 
@@ -94,7 +103,9 @@ export async function mkdir(
     const path = directory.pathOf(name);
     if (isFailure(path)) return path;
     const firstMode = ownership === 'kept' ? OPEN_TO_ALL : mode & 0o777;
-    const error = await call((done) => fs.mkdir?.(path, firstMode, done));
+    const error = await counted(context, path, FileMode.S_IFDIR, () =>
+      call((done) => fs.mkdir?.(path, firstMode, done)),
+    );
     return error < 0 ? error : handOver(context, directory, name, path, mode, owner);
   });
 }
@@ -113,7 +124,9 @@ export async function symlink(
   return lock.shared(async () => {
     const path = directory.pathOf(name);
     if (isFailure(path)) return path;
-    const error = await call((done) => fs.symlink?.(decoded, path, done));
+    const error = await counted(context, path, FileMode.S_IFLNK, () =>
+      call((done) => fs.symlink?.(decoded, path, done)),
+    );
     return error < 0 ? error : handOver(context, directory, name, path, 0, owner);
   });
 }
@@ -132,6 +145,20 @@ export async function mknod(
   if (isFailure(created)) return created;
   await created.file.close();
   return created.node as NodeFsNode;
+}
+
+/** Makes the name `path` of a file of S_IFMT `type` by `make`, within the quota. */
+export async function counted(
+  context: NodeFsContext,
+  path: string,
+  type: number,
+  make: () => Promise<number>,
+): Promise<number> {
+  const refused = await context.takeName(path, type);
+  if (refused < 0) return refused;
+  const answer = await make();
+  if (answer < 0) context.quota?.giveName(type);
+  return answer;
 }
 
 /** Gives the new file at `path` its owner and mode, and makes it a node. */

@@ -1,12 +1,14 @@
 /** What the nodes and files of one NodeFs share. */
-import { Errno, type Failure } from '../../../errno.js';
-import type { Attributes, Owner } from '../file-system.js';
+import { Errno, isFailure, type Failure } from '../../../errno.js';
+import { FileMode, type Attributes, type Owner } from '../file-system.js';
 import { callFor } from './calls.js';
+import type { FileAccount } from './file-account.js';
 import { InodeNumbers, inodeKey } from './inode-numbers.js';
 import { applyKept, type KeptAttributes } from './kept-attributes.js';
 import type { NodeFsLike, NodeFsStats } from './node-fs-like.js';
 import { PathLock } from './path-lock.js';
-import { fillAttributes, number } from './stats.js';
+import { depthOf, MAX_DEPTH, type Quota } from './quota.js';
+import { fillAttributes, number, typeOf } from './stats.js';
 
 /** Whose files are: see NodeFsOptions. */
 export type Ownership = 'object' | 'kept' | Owner;
@@ -14,7 +16,8 @@ export type Ownership = 'object' | 'kept' | Owner;
 export class NodeFsContext {
   readonly fs: NodeFsLike;
   readonly ownership: Ownership;
-  readonly maxFileSizeBytes: number;
+  /** What the object may be filled with, where that is limited. */
+  readonly quota: Quota | undefined;
   readonly lock = new PathLock();
   readonly inodes = new InodeNumbers();
   /** By inode key, of files that have names; a node that has lost its name holds its own. */
@@ -22,10 +25,10 @@ export class NodeFsContext {
   /** Grows whenever a set-id bit is set: then open files look again before they write. */
   setIdEpoch = 0;
 
-  constructor(fs: NodeFsLike, ownership: Ownership, maxFileSizeBytes: number) {
+  constructor(fs: NodeFsLike, ownership: Ownership, quota: Quota | undefined) {
     this.fs = fs;
     this.ownership = ownership;
-    this.maxFileSizeBytes = maxFileSizeBytes;
+    this.quota = quota;
   }
 
   lstat(path: string): Promise<NodeFsStats | Failure> {
@@ -68,8 +71,22 @@ export class NodeFsContext {
     return kept;
   }
 
-  /** -EFBIG where a file must not grow to that size. */
+  /** -EFBIG where a file can never have that size. */
   checkSize(sizeBytes: number): number {
-    return sizeBytes > this.maxFileSizeBytes || !Number.isSafeInteger(sizeBytes) ? -Errno.EFBIG : 0;
+    const most = this.quota?.maxTotalBytes ?? Number.MAX_SAFE_INTEGER;
+    return sizeBytes > most || !Number.isSafeInteger(sizeBytes) ? -Errno.EFBIG : 0;
+  }
+
+  /** Counts the name `path`, about to be given to a file of S_IFMT `type`: 0, -ENOSPC, -ENAMETOOLONG, or -EEXIST, which comes first. */
+  async takeName(path: string, type: number): Promise<number> {
+    if (this.quota === undefined) return 0;
+    const error = depthOf(path) > MAX_DEPTH ? -Errno.ENAMETOOLONG : this.quota.takeName(type);
+    return error < 0 && !isFailure(await this.lstat(path)) ? -Errno.EEXIST : error;
+  }
+
+  /** The account of the file with these attributes. Undefined where nothing is counted, of any but regular files too. */
+  account(stats: NodeFsStats): FileAccount | undefined {
+    const key = typeOf(stats) === FileMode.S_IFREG ? inodeKey(stats) : undefined;
+    return key === undefined ? undefined : this.quota?.hold(key);
   }
 }

@@ -5,6 +5,7 @@ import { OpenFile, OpenFlag, type AttributeChanges, type Attributes } from '../f
 import { changeAttributes, dropSetId, type Subject } from './attribute-changes.js';
 import { call, callFor } from './calls.js';
 import { descriptorTarget } from './change-target.js';
+import type { FileAccount, Measure } from './file-account.js';
 import type { NodeFsContext } from './node-fs-context.js';
 import type { NodeFsNode } from './node-fs-node.js';
 
@@ -14,15 +15,27 @@ export class NodeFsFile extends OpenFile {
   /** The node that was opened, for the inode number and for what it holds once it has lost its name. */
   readonly #node: NodeFsNode;
   readonly #access: number;
+  readonly #appends: boolean;
+  readonly #account: FileAccount | undefined;
+  readonly #measure: Measure;
   #checkedEpoch = -1;
 
-  /** Takes over `fd`, opened with the guest's `flags`. */
-  constructor(context: NodeFsContext, node: NodeFsNode, fd: number, flags: number) {
+  /** Takes over `fd`, opened with the guest's `flags`, and one hold of `account`. */
+  constructor(
+    context: NodeFsContext,
+    node: NodeFsNode,
+    fd: number,
+    flags: number,
+    account: FileAccount | undefined,
+  ) {
     super();
     this.#context = context;
     this.#node = node;
     this.fd = fd;
     this.#access = flags & OpenFlag.O_ACCMODE;
+    this.#appends = (flags & OpenFlag.O_APPEND) !== 0;
+    this.#account = account;
+    this.#measure = () => context.fstat(fd);
   }
 
   override async read(offset: number, into: IoVector): Promise<number> {
@@ -39,14 +52,17 @@ export class NodeFsFile extends OpenFile {
   override async write(offset: number, from: IoVector): Promise<number> {
     if (this.#access === OpenFlag.O_RDONLY) return -Errno.EBADF;
     if (from.byteLength === 0) return 0;
-    const refused = this.#context.checkSize(offset + from.byteLength);
+    const refused = this.#checkEnd(offset, from.byteLength);
     if (refused < 0) return refused;
     const error = await this.#dropSetId();
     if (error < 0) return error;
-    if (from.count === 1) return this.#writeFrom(from.bytes[0], from.offsets[0], from.byteLength, offset);
-    const bytes = new Uint8Array(from.byteLength);
-    from.gather(0, bytes, 0, bytes.length);
-    return this.#writeFrom(bytes, 0, bytes.length, offset);
+    if (this.#account === undefined) return this.#writeVector(offset, from, from.byteLength);
+    return this.#account.write(
+      this.#appends ? 'end' : offset,
+      from.byteLength,
+      this.#measure,
+      (lengthBytes) => this.#writeVector(offset, from, lengthBytes),
+    );
   }
 
   override async getattr(out: Attributes): Promise<number> {
@@ -60,7 +76,9 @@ export class NodeFsFile extends OpenFile {
 
   override async setattr(changes: AttributeChanges): Promise<number> {
     const subject = await this.#subject();
-    return isFailure(subject) ? subject : changeAttributes(this.#context, subject, changes);
+    if (isFailure(subject)) return subject;
+    const sized = { ...subject, account: this.#account, measure: this.#measure };
+    return changeAttributes(this.#context, sized, changes);
   }
 
   override fsync(dataOnly: boolean): Promise<number> | number {
@@ -72,6 +90,7 @@ export class NodeFsFile extends OpenFile {
   override async close(): Promise<void> {
     this.#node.files.delete(this);
     await call((done) => this.#context.fs.close(this.fd, done));
+    this.#account?.release();
   }
 
   async #subject(): Promise<Subject | number> {
@@ -102,6 +121,19 @@ export class NodeFsFile extends OpenFile {
       read += length;
     }
     return read;
+  }
+
+  /** With a quota, what fits is written before the rest is refused. */
+  #checkEnd(offset: number, lengthBytes: number): number {
+    if (this.#account === undefined) return this.#context.checkSize(offset + lengthBytes);
+    return this.#appends ? 0 : this.#context.checkSize(offset);
+  }
+
+  #writeVector(offset: number, from: IoVector, lengthBytes: number): Promise<number> {
+    if (from.count === 1) return this.#writeFrom(from.bytes[0], from.offsets[0], lengthBytes, offset);
+    const bytes = new Uint8Array(lengthBytes);
+    from.gather(0, bytes, 0, lengthBytes);
+    return this.#writeFrom(bytes, 0, lengthBytes, offset);
   }
 
   /** Bytes written, or a negative errno. */

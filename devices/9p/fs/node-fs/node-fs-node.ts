@@ -16,7 +16,8 @@ import { NamedNode } from '../named-node.js';
 import { changeAttributes, dropSetId } from './attribute-changes.js';
 import { call, callFor } from './calls.js';
 import { descriptorTarget, pathTarget } from './change-target.js';
-import { create, mkdir, mknod, symlink } from './creation.js';
+import { counted, create, mkdir, mknod, symlink } from './creation.js';
+import type { Measure } from './file-account.js';
 import { inodeKey } from './inode-numbers.js';
 import type { KeptAttributes } from './kept-attributes.js';
 import { decodeName, encodeText, NAME_MAX_BYTES } from './names.js';
@@ -126,9 +127,14 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
   override setattr(changes: AttributeChanges): Promise<number> {
     const context = this.#context;
     return this.#withStats(
-      (stats, path) => {
-        const subject = { target: pathTarget(context.fs, path, this.type), stats, kept: context.keep(stats) };
-        return changeAttributes(context, subject, changes);
+      async (stats, path) => {
+        const account = context.account(stats);
+        const measure: Measure = () => context.lstat(path);
+        const target = pathTarget(context.fs, path, this.type);
+        const subject = { target, stats, kept: context.keep(stats), account, measure };
+        const answer = await changeAttributes(context, subject, changes);
+        account?.release();
+        return answer;
       },
       (file) => file.setattr(changes),
     );
@@ -189,7 +195,8 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
       const path = this.pathOf(name);
       if (isFailure(path)) return path;
       const existing = target.path();
-      return existing === undefined ? -Errno.ESTALE : call((done) => fs.link?.(existing, path, done));
+      if (existing === undefined) return -Errno.ESTALE;
+      return counted(this.#context, path, target.type, () => call((done) => fs.link?.(existing, path, done)));
     });
   }
 
@@ -233,7 +240,11 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
   }
 
   override async statfs(out: FileSystemStatistics): Promise<number> {
-    const { fs, lock } = this.#context;
+    const { fs, lock, quota } = this.#context;
+    if (quota !== undefined) {
+      quota.fill(out);
+      return 0;
+    }
     if (fs.statfs === undefined) return -Errno.EOPNOTSUPP;
     const statistics = await lock.shared(async () => {
       const path = this.path();
@@ -295,8 +306,16 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
       const expected = await context.lstat(path);
       if (isFailure(expected)) return expected === -Errno.ENOENT ? -Errno.ESTALE : expected;
       if (!this.is(expected)) return -Errno.ESTALE;
-      const fd = await callFor<number>((done) => context.fs.open(path, hostFlags, 0, done));
-      return isFailure(fd) ? fd : this.#checkOpened(fd, flags);
+      const account = context.account(expected);
+      const open = (): Promise<number> =>
+        callFor<number>((done) => context.fs.open(path, hostFlags, 0, done));
+      const fd =
+        account === undefined || (flags & OpenFlag.O_TRUNC) === 0
+          ? await open()
+          : await account.resize(0, () => context.lstat(path), open);
+      const file = isFailure(fd) ? fd : await this.#checkOpened(fd, flags);
+      account?.release();
+      return file;
     });
   }
 
@@ -308,14 +327,14 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
     if (!isFailure(stats) && error === 0 && (flags & OpenFlag.O_TRUNC) !== 0) {
       error = await dropSetId({ target: descriptorTarget(context.fs, fd), stats, kept: context.keep(stats) });
     }
-    if (error === 0) return this.opened(fd, flags);
+    if (!isFailure(stats) && error === 0) return this.opened(fd, flags, stats);
     await call((done) => context.fs.close(fd, done));
     return error;
   }
 
-  /** The open file of `fd`, which is this node's. */
-  opened(fd: number, flags: number): NodeFsFile {
-    const file = new NodeFsFile(this.#context, this, fd, flags);
+  /** The open file of `fd`, which is this node's. The path lock is held since the file had this name. */
+  opened(fd: number, flags: number, stats: NodeFsStats): NodeFsFile {
+    const file = new NodeFsFile(this.#context, this, fd, flags, this.#context.account(stats));
     this.files.add(file);
     return file;
   }

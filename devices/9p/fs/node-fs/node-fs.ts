@@ -11,7 +11,9 @@ import { FileMode, type FileSystem } from '../file-system.js';
 import { NodeFsContext, type Ownership } from './node-fs-context.js';
 import type { NodeFsLike } from './node-fs-like.js';
 import { NodeFsNode } from './node-fs-node.js';
+import { Quota } from './quota.js';
 import { typeOf } from './stats.js';
+import { countTree } from './tree-walk.js';
 
 export type { NodeFsConstants, NodeFsLike, NodeFsStatistics, NodeFsStats } from './node-fs-like.js';
 export type { Ownership } from './node-fs-context.js';
@@ -25,28 +27,39 @@ export interface NodeFsOptions {
    * lost with it. An owner: everything is theirs.
    */
   readonly ownership?: Ownership;
-  /** Larger files are EFBIG. Give it for objects in memory, where one write far out would take all there is. Default: no limit. */
-  readonly maxFileSizeBytes?: number;
+  /**
+   * All content together, in blocks of 4,096 bytes; what is in the object at the first attach counts, what the embedding program
+   * adds later does not. Guests get ENOSPC beyond it, and EFBIG for one file that is larger. Give it, and `maxFiles`, for
+   * objects in memory, where a guest would take all there is. Default: no limit.
+   */
+  readonly maxTotalBytes?: number;
+  /** Names of files, directories and links together; with a quota, these nest 256 deep at most. Default: no limit. */
+  readonly maxFiles?: number;
 }
 
 export class NodeFs implements FileSystem {
   readonly #context: NodeFsContext;
   readonly #rootPath: string;
   #root: NodeFsNode | undefined;
+  /** Whether what the object held at the start is counted: 0, or what was in the way. */
+  #counted: Promise<number> | undefined;
 
   constructor(fs: NodeFsLike, options: NodeFsOptions = {}) {
-    const { root = '/', ownership = 'object', maxFileSizeBytes = Number.MAX_SAFE_INTEGER } = options;
+    const { root = '/', ownership = 'object' } = options;
     if (!root.startsWith('/'))
       throw new RangeError(`the root of a file system is an absolute path, not '${root}'`);
-    this.#context = new NodeFsContext(fs, ownership, maxFileSizeBytes);
+    this.#context = new NodeFsContext(fs, ownership, quotaOf(options));
     this.#rootPath = root;
   }
 
-  /** -ENOENT and -ENOTDIR where the root is not there, or not a directory. */
+  /** -ENOENT and -ENOTDIR where the root is not there, or not a directory; -EOPNOTSUPP where a quota needs inode numbers. */
   async attach(): Promise<NodeFsNode | Failure> {
     const stats = await this.#context.lstat(this.#rootPath);
     if (isFailure(stats)) return stats;
     if (typeOf(stats) !== FileMode.S_IFDIR) return -Errno.ENOTDIR;
+    this.#counted ??= this.#countContent();
+    const error = await this.#counted;
+    if (error < 0) return error;
     if (this.#root?.is(stats) !== true) {
       this.#root?.release();
       this.#root = new NodeFsNode(this.#context, null, '', this.#rootPath, stats);
@@ -59,4 +72,17 @@ export class NodeFs implements FileSystem {
     this.#root?.release();
     this.#root = undefined;
   }
+
+  async #countContent(): Promise<number> {
+    const { quota, lock } = this.#context;
+    if (quota === undefined) return 0;
+    const error = await lock.exclusive(() => countTree(this.#context, quota, this.#rootPath));
+    if (error < 0) this.#counted = undefined;
+    return error;
+  }
+}
+
+function quotaOf({ maxTotalBytes, maxFiles }: NodeFsOptions): Quota | undefined {
+  if (maxTotalBytes === undefined && maxFiles === undefined) return undefined;
+  return new Quota(maxTotalBytes ?? Number.MAX_SAFE_INTEGER, maxFiles ?? Number.MAX_SAFE_INTEGER);
 }

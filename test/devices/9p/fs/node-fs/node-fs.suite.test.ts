@@ -4,15 +4,16 @@ import * as nodeFs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createFsFromVolume, Volume } from 'memfs';
+import { memoryVolume } from '../../../../../devices/9p/fs/node-fs/memory-volume.js';
 import { NodeFs } from '../../../../../devices/9p/fs/node-fs/node-fs.js';
 import { fileSystemSuite, type Capabilities } from '../file-system-suite.js';
 
-const MAX_FILE_BYTES = 2 ** 26;
+const QUOTA = { maxTotalBytes: 2 ** 26, maxFiles: 10_000 };
 
 const memfsCapabilities: Capabilities = {
   timeUnitNanoseconds: 1_000_000,
   rawNames: false,
-  deepPaths: true,
+  deepPaths: false,
   largeFiles: false,
   chown: true,
   specialFiles: false,
@@ -22,10 +23,10 @@ const memfsCapabilities: Capabilities = {
 };
 
 fileSystemSuite(
-  'NodeFs over a memfs volume that keeps owners and permissions',
+  'NodeFs over a memfs volume that keeps owners and permissions, within a quota',
   memfsCapabilities,
   async () => ({
-    fs: new NodeFs(new Volume(), { ownership: 'kept', maxFileSizeBytes: MAX_FILE_BYTES }),
+    fs: new NodeFs(memoryVolume(new Volume()), { ownership: 'kept', ...QUOTA }),
     cleanup: () => undefined,
   }),
 );
@@ -37,7 +38,7 @@ fileSystemSuite('NodeFs over memfs below a root of its own', memfsCapabilities, 
     fs: new NodeFs(createFsFromVolume(volume), {
       root: '/export/',
       ownership: 'kept',
-      maxFileSizeBytes: MAX_FILE_BYTES,
+      ...QUOTA,
     }),
     cleanup: () => undefined,
   };

@@ -289,21 +289,6 @@ describe('ownership', () => {
   });
 });
 
-describe('a limit on file sizes', () => {
-  it('is EFBIG before the object is asked for memory', async () => {
-    const root = await rootOf(new Volume(), { ownership: 'kept', maxFileSizeBytes: 1000 });
-    const { node, file } = await create(root, 'f');
-    expect(await count(file.write(990, vector(new Uint8Array(10))))).toBe(10);
-    expect(await failure(file.write(991, vector(new Uint8Array(10))))).toBe('EFBIG');
-    expect(await failure(file.write(2 ** 40, vector(new Uint8Array(1))))).toBe('EFBIG');
-    expect(await failure(node.setattr(changes(SetAttr.P9_ATTR_SIZE, { sizeBytes: 1001 })))).toBe('EFBIG');
-    expect((await attributesOf(node)).sizeBytes).toBe(1000);
-    await file.close();
-    node.release();
-    root.release();
-  });
-});
-
 describe('two file systems', () => {
   it('do not link or rename across: EXDEV', async () => {
     const [one, two] = [await rootOf(new Volume()), await rootOf(new Volume())];

@@ -1,0 +1,105 @@
+/**
+ * What a guest may fill an object with: bytes of content and a number of names. For objects in memory, where without one a
+ * guest takes all of the host's (the class of CVE-2020-10717).
+ *
+ * Content is counted in whole blocks, as tmpfs does: an object spends memory on a file of one byte too. Each name counts as a file,
+ * hard links as well, since each costs the object memory; so does a file that has lost its last name and is open still.
+ */
+import { Errno } from '../../../errno.js';
+import { FileMode, type FileSystemStatistics } from '../file-system.js';
+import { FileAccount } from './file-account.js';
+import { NAME_MAX_BYTES } from './names.js';
+
+export const QUOTA_BLOCK_BYTES = 4096;
+/** Objects keep, or make for each call, a list of the directories above a file: a chain of n of them would cost n². */
+export const MAX_DEPTH = 256;
+/** `f_type` of tmpfs (linux/magic.h). */
+const TMPFS_MAGIC = 0x01021994;
+
+export class Quota {
+  readonly maxTotalBytes: number;
+  readonly maxFiles: number;
+  readonly #maxBlocks: number;
+  #usedBlocks = 0;
+  #usedFiles = 0;
+  /** Of files that have names and are open or about to be changed, by inode key. */
+  readonly #accounts = new Map<string, FileAccount>();
+
+  constructor(maxTotalBytes: number, maxFiles: number) {
+    this.maxTotalBytes = maxTotalBytes;
+    this.maxFiles = maxFiles;
+    this.#maxBlocks = Math.floor(maxTotalBytes / QUOTA_BLOCK_BYTES);
+  }
+
+  get freeBlocks(): number {
+    return Math.max(this.#maxBlocks - this.#usedBlocks, 0);
+  }
+
+  /** Counts one more name of a file of S_IFMT `type`; -ENOSPC where it would be one too many. */
+  takeName(type: number): number {
+    if (this.#usedFiles >= this.maxFiles || blocksOfName(type) > this.freeBlocks) return -Errno.ENOSPC;
+    this.addName(type);
+    return 0;
+  }
+
+  /** Counts a name that is there, whatever the limit. */
+  addName(type: number): void {
+    this.#usedFiles++;
+    this.addBlocks(blocksOfName(type));
+  }
+
+  giveName(type: number): void {
+    // Never below nothing: the embedding program makes files that nobody counted.
+    this.#usedFiles = Math.max(this.#usedFiles - 1, 0);
+    this.addBlocks(-blocksOfName(type));
+  }
+
+  addBlocks(count: number): void {
+    this.#usedBlocks = Math.max(this.#usedBlocks + count, 0);
+  }
+
+  /** The account of the file with this inode key, with one more holder, who releases it. */
+  hold(key: string): FileAccount {
+    let account = this.#accounts.get(key);
+    if (account === undefined) {
+      account = new FileAccount(this, key);
+      this.#accounts.set(key, account);
+    }
+    account.holders++;
+    return account;
+  }
+
+  /** The file's inode number may soon be another's. */
+  forget(account: FileAccount): void {
+    if (this.#accounts.get(account.key) === account) this.#accounts.delete(account.key);
+  }
+
+  fill(out: FileSystemStatistics): void {
+    out.type = TMPFS_MAGIC;
+    out.blockSizeBytes = QUOTA_BLOCK_BYTES;
+    out.blocks = this.#maxBlocks;
+    out.blocksFree = this.freeBlocks;
+    out.blocksAvailable = this.freeBlocks;
+    out.files = this.maxFiles;
+    out.filesFree = Math.max(this.maxFiles - this.#usedFiles, 0);
+    out.idLow = 0;
+    out.idHigh = 0;
+    out.nameLengthBytes = NAME_MAX_BYTES;
+  }
+}
+
+export function blocksOf(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / QUOTA_BLOCK_BYTES);
+}
+
+/** How many names a path is long. */
+export function depthOf(path: string): number {
+  let depth = 0;
+  for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1)) depth++;
+  return depth;
+}
+
+/** A symbolic link's target fits a block. */
+function blocksOfName(type: number): number {
+  return type === FileMode.S_IFLNK ? 1 : 0;
+}
