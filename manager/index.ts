@@ -39,7 +39,7 @@ export interface ChassisOptions {
 }
 
 export interface AttachOptions {
-  /** What the guest mounts by: 1 to 255 bytes of UTF-8. */
+  /** What the guest mounts by: 1 to 254 bytes of UTF-8. */
   readonly tag: string;
   readonly readOnly?: boolean;
   /** 1-based; the first empty one by default. */

@@ -16,8 +16,8 @@ export interface PlacementRequest {
 /** What stands in the way, by slot number. */
 export type UnusableSlots = ReadonlyMap<number, string>;
 
-/** Virtio's limit is 65,535 bytes; Linux keeps tags in a page and sysfs shows the first 255. */
-const TAG_MAX_BYTES = 255;
+/** Virtio's limit is 65,535 bytes, but vhost-user carries 256 bytes of config space, two of which are the tag's length. */
+const TAG_MAX_BYTES = 254;
 
 /**
  * Places mounts side by side in one slot, in order. `unusable` says of slots that the VM cannot take a mount there, and why.

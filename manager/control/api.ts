@@ -12,7 +12,7 @@ export const ChassisName = Type.String({
   pattern: '^[a-z0-9][a-z0-9-]{0,31}$',
   description: 'up to 32 lower-case letters, digits and dashes, not a dash first',
 });
-/** 9p mount tags: what the guest names in `mount`. 1 to 255 bytes of UTF-8, which the planner checks (TAG_INVALID). */
+/** 9p mount tags: what the guest names in `mount`. 1 to 254 bytes of UTF-8, which the planner checks (TAG_INVALID). */
 export const Tag = Type.String({ maxLength: 65_535 });
 
 /** What a mount shows: a directory of the host, or a fresh file system in the device process's memory. */

@@ -97,14 +97,20 @@ export class VhostUserDevice {
 
   /** The front-end is gone: unmaps its memory and closes every descriptor of it. Resolves once the device's reset is done. */
   async disconnect(): Promise<void> {
+    const done = this.#endSession();
+    this.#channel.close();
+    this.#protocolFeatures = 0n;
+    await done;
+  }
+
+  /** What the front-end set up is gone when this returns; the device may take longer. */
+  #endSession(): void | Promise<void> {
     const done = this.#run.reset();
     for (const vring of this.#run.vrings) vring.release();
     this.#table.clear();
-    this.#channel.close();
     this.#run.features = undefined;
-    this.#protocolFeatures = 0n;
     this.#status = 0;
-    await done;
+    return done;
   }
 
   #negotiationRules(): RequestRules {
@@ -169,14 +175,11 @@ export class VhostUserDevice {
    * The start of a session. A VMM may have several, one after the other, over one connection (QEMU does where a device is plugged
    * again on the chardev of one that was unplugged), and then counts on none of the last one's memory and rings.
    */
-  #setOwner(): Outcome {
+  #setOwner(): number {
     if (this.#run.running) return -Errno.EBUSY;
-    const done = this.#run.reset();
-    for (const vring of this.#run.vrings) vring.release();
-    this.#table.clear();
-    this.#run.features = undefined;
-    this.#status = 0;
-    return done === undefined ? 0 : done.then(() => 0);
+    // Where the device is busy with its reset, the next rings wait for that, and nothing else has to.
+    void this.#endSession();
+    return 0;
   }
 
   #setFeatures(features: bigint): number {

@@ -167,7 +167,7 @@ describe('plan', () => {
     });
 
     it('counts bytes, not characters', () => {
-      expect(plan(chassis(1), { tags: ['x'.repeat(255)] })).toHaveLength(1);
+      expect(plan(chassis(1), { tags: ['x'.repeat(254)] })).toHaveLength(1);
       expect(plan(chassis(1), { tags: ['é'.repeat(127)] })).toHaveLength(1);
       expectRefusal(refusal(chassis(1), { tags: ['é'.repeat(128)] }), 'TAG_INVALID', /256 bytes/, /shorter/);
     });
