@@ -15,7 +15,7 @@ start included), asking the daemon's API, and QEMU's own device_add of a virtio 
 `;
 
 /** A port of the benchmark's own, for the peer's device. */
-const PEER_PORT = ['-device', 'pcie-root-port,id=peer,bus=pcie.0,addr=0x1e,chassis=200,slot=200'];
+const PEER_PORT = ['-device', 'pcie-root-port,id=peer,bus=pcie.0,addr=0x8,chassis=200,slot=200'];
 const TAG = 'bench';
 
 interface Side {

@@ -31,5 +31,8 @@ if (benchmark === undefined) {
   );
   process.exitCode = asked ? 0 : 2;
 } else {
-  await benchmark.run(options);
+  await benchmark.run(options).catch((error: Error) => {
+    process.stderr.write(`the benchmark failed: ${error.message}\n`);
+    process.exitCode = 1;
+  });
 }

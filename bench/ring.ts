@@ -18,6 +18,7 @@ interface Shape {
   readonly indirect: boolean;
   readonly eventIdx: boolean;
   readonly guestAddress: number;
+  readonly packed?: boolean;
 }
 
 interface Measurement extends Shape {
@@ -57,6 +58,33 @@ const SHAPES: readonly Shape[] = [
     guestAddress: HIGH,
   },
   { name: 'one at a time', size: 256, batch: 1, indirect: false, eventIdx: true, guestAddress: 0 },
+  {
+    name: 'packed, batches of 64',
+    size: 256,
+    batch: 64,
+    indirect: false,
+    eventIdx: true,
+    guestAddress: 0,
+    packed: true,
+  },
+  {
+    name: 'packed, batches of 64, indirect',
+    size: 256,
+    batch: 64,
+    indirect: true,
+    eventIdx: true,
+    guestAddress: 0,
+    packed: true,
+  },
+  {
+    name: 'packed, one at a time',
+    size: 256,
+    batch: 1,
+    indirect: false,
+    eventIdx: true,
+    guestAddress: 0,
+    packed: true,
+  },
 ];
 
 const nullDevice: VirtioDevice = {
@@ -93,12 +121,12 @@ function measure(shape: Shape): Measurement {
   memory.addRegion(new ArrayRegion(shape.guestAddress, ram));
   const running = activate(shape, memory);
   fillRing(shape, new DataView(ram.buffer));
-  const avail = new Uint16Array(ram.buffer, AVAIL_OFFSET, shape.size + 3);
+  const offer = shape.packed === true ? offerPacked(shape, ram) : offerSplit(shape, ram);
   const service = new QueueService(running, nullDevice, newQueueCounters());
-  drive(shape, service, avail, CHAINS / 4);
+  drive(shape, service, offer, CHAINS / 4);
   const heapBefore = process.memoryUsage().heapUsed;
   const start = process.hrtime.bigint();
-  drive(shape, service, avail, CHAINS);
+  drive(shape, service, offer, CHAINS);
   const ns = Number(process.hrtime.bigint() - start);
   const heapAfter = process.memoryUsage().heapUsed;
   return {
@@ -117,6 +145,8 @@ const BUFFER_BYTES = 4096;
 const NEXT = 1;
 const WRITE = 2;
 const INDIRECT = 4;
+const AVAIL = 1 << 7;
+const USED = 1 << 15;
 
 function activate(shape: Shape, memory: RegionMemory): RunningRing {
   const config = new QueueConfig(0, shape.size);
@@ -124,6 +154,7 @@ function activate(shape: Shape, memory: RegionMemory): RunningRing {
   config.driverArea.set(shape.guestAddress + AVAIL_OFFSET);
   config.deviceArea.set(shape.guestAddress + USED_OFFSET);
   let features = 1n << BigInt(VirtioFeature.VIRTIO_F_INDIRECT_DESC);
+  if (shape.packed === true) features |= 1n << BigInt(VirtioFeature.VIRTIO_F_RING_PACKED);
   if (shape.eventIdx) features |= 1n << BigInt(VirtioFeature.VIRTIO_F_EVENT_IDX);
   const signals = { interrupt: () => {}, broken: (_: number, reason: string) => console.error(reason) };
   const { ring: running, problem } = config.activate(memory, features, signals, newQueueCounters());
@@ -133,6 +164,10 @@ function activate(shape: Shape, memory: RegionMemory): RunningRing {
 
 /** Every slot's chain, once: the driver offers the same ones over and over. */
 function fillRing(shape: Shape, view: DataView): void {
+  if (shape.packed === true) {
+    fillPackedRing(shape, view);
+    return;
+  }
   const chains = shape.indirect ? shape.size : shape.size / 2;
   for (let slot = 0; slot < shape.size; slot++) {
     const chain = slot % chains;
@@ -143,6 +178,20 @@ function fillRing(shape: Shape, view: DataView): void {
     writeDescriptor(view, table + 16, buffer + BUFFER_BYTES, BUFFER_BYTES, WRITE, 0);
     if (shape.indirect) writeDescriptor(view, chain * 16, shape.guestAddress + table, 32, INDIRECT, 0);
     view.setUint16(AVAIL_OFFSET + 4 + slot * 2, shape.indirect ? chain : first, true);
+  }
+}
+
+/** The parts of a packed ring's descriptors that stay; `offerPacked` writes the others. */
+function fillPackedRing(shape: Shape, view: DataView): void {
+  for (let slot = 0; slot < shape.size; slot++) {
+    const buffer = shape.guestAddress + BUFFERS_OFFSET + slot * BUFFER_BYTES;
+    const table = TABLES_OFFSET + slot * 32;
+    const address = shape.indirect ? shape.guestAddress + table : buffer;
+    // Ids and flags lie where a split ring has flags and next: no flags means that nothing is available yet.
+    writeDescriptor(view, slot * 16, address, 0, slot, 0);
+    if (!shape.indirect) continue;
+    writeDescriptor(view, table, buffer, 128, 0, 0);
+    writeDescriptor(view, table + 16, buffer, BUFFER_BYTES, 0, WRITE);
   }
 }
 
@@ -161,9 +210,40 @@ function writeDescriptor(
   view.setUint16(at + 14, next, true);
 }
 
-function drive(shape: Shape, service: QueueService, avail: Uint16Array, chains: number): void {
+/** Makes the next batch available. */
+type Offer = () => void;
+
+function offerSplit(shape: Shape, ram: Uint8Array): Offer {
+  const avail = new Uint16Array(ram.buffer, AVAIL_OFFSET, shape.size + 3);
+  return () => void (avail[1] += shape.batch);
+}
+
+/** The device writes over what it used: ids, lengths and flags have to be written anew on every lap, so this side costs something. */
+function offerPacked(shape: Shape, ram: Uint8Array): Offer {
+  const flags = new Uint16Array(ram.buffer, 0, shape.size * 8);
+  const lengths = new Uint32Array(ram.buffer, 0, shape.size * 4);
+  let at = 0;
+  let available = AVAIL;
+  const put = (length: number, itsFlags: number): void => {
+    lengths[at * 4 + 2] = length;
+    flags[at * 8 + 7] = itsFlags | available;
+    at = (at + 1) % shape.size;
+    if (at === 0) available ^= AVAIL | USED;
+  };
+  return () => {
+    for (let i = 0; i < shape.batch; i++) {
+      if (shape.indirect) put(32, INDIRECT);
+      else {
+        put(128, NEXT);
+        put(BUFFER_BYTES, WRITE);
+      }
+    }
+  };
+}
+
+function drive(shape: Shape, service: QueueService, offer: Offer, chains: number): void {
   for (let done = 0; done < chains; done += shape.batch) {
-    avail[1] += shape.batch;
+    offer();
     while (service.service(shape.size));
   }
 }
