@@ -6,7 +6,8 @@ import { errnoNumber, GuestError } from '../errors.js';
 import { unusable, type GuestPciFunction } from '../pci/function.js';
 import type { DriverServices } from '../pci/driver.js';
 import { MsixVectors } from '../pci/msix.js';
-import type { DriverQueue } from './queue.js';
+import { PackedDriverQueue } from './packed-queue.js';
+import type { DriverQueue, DriverQueueOptions } from './queue.js';
 import { DeviceStatus, Feature, IsrStatus } from './registers.js';
 import { SplitDriverQueue } from './split-queue.js';
 import { VirtioTransport } from './transport.js';
@@ -22,6 +23,8 @@ export interface VirtioOptions {
   readonly indirect?: boolean;
   /** Negotiate VIRTIO_F_EVENT_IDX; default true. */
   readonly eventIndex?: boolean;
+  /** Negotiate VIRTIO_F_RING_PACKED, so that rings are packed where the device offers that; default true. */
+  readonly packed?: boolean;
 }
 
 export interface VirtioDriverEvents {
@@ -117,27 +120,31 @@ export class GuestVirtioDevice {
   }
 
   #transportFeatures(): bigint {
-    const { indirect = true, eventIndex = true } = this.#options;
+    const { indirect = true, eventIndex = true, packed = true } = this.#options;
     return (
       Feature.VIRTIO_F_VERSION_1 |
       // There is no IOMMU in this machine: bus addresses are physical ones, and the feature costs nothing.
       Feature.VIRTIO_F_ACCESS_PLATFORM |
       (indirect ? Feature.VIRTIO_F_INDIRECT_DESC : 0n) |
-      (eventIndex ? Feature.VIRTIO_F_EVENT_IDX : 0n)
+      (eventIndex ? Feature.VIRTIO_F_EVENT_IDX : 0n) |
+      (packed ? Feature.VIRTIO_F_RING_PACKED : 0n)
     );
   }
 
   #createQueue(index: number): DriverQueue {
     const maxSize = Math.min(this.transport.queueMaxSize(index), MAX_QUEUE_SIZE);
     if (maxSize === 0) throw unusable(this.transport.fn, `queue ${index} does not exist`);
-    return new SplitDriverQueue(this.#services.ram, {
+    const packed = (this.#features & Feature.VIRTIO_F_RING_PACKED) !== 0n;
+    const options: DriverQueueOptions = {
       index,
       // A split ring's size is a power of two: a device that says otherwise gets the next smaller one.
-      size: 2 ** Math.floor(Math.log2(maxSize)),
+      size: packed ? maxSize : 2 ** Math.floor(Math.log2(maxSize)),
       indirect: (this.#features & Feature.VIRTIO_F_INDIRECT_DESC) !== 0n,
       eventIndex: (this.#features & Feature.VIRTIO_F_EVENT_IDX) !== 0n,
       notify: this.transport.doorbell(index),
-    });
+    };
+    const { ram } = this.#services;
+    return packed ? new PackedDriverQueue(ram, options) : new SplitDriverQueue(ram, options);
   }
 
   /** A vector each where the table is large enough, else shared ones, else the pin. */

@@ -25,6 +25,18 @@ export interface RingAddresses {
   readonly deviceArea: number;
 }
 
+/** What a queue is made with, whatever its format. */
+export interface DriverQueueOptions {
+  readonly index: number;
+  /** 32768 at most; a power of two for a split ring. */
+  readonly size: number;
+  /** VIRTIO_F_INDIRECT_DESC and VIRTIO_F_EVENT_IDX, as negotiated. */
+  readonly indirect: boolean;
+  readonly eventIndex: boolean;
+  /** Rings the device's doorbell for this queue. */
+  readonly notify: () => void;
+}
+
 export interface DriverQueue {
   readonly index: number;
   /** Entries in the ring. */
@@ -44,4 +56,11 @@ export interface DriverQueue {
   abort(errno: number): void;
   /** Gives the ring's memory back. Only after the device was reset, or is gone. */
   close(): void;
+}
+
+/** Bytes that the device may write in a request's buffers. */
+export function writableBytes(request: QueueRequest): number {
+  let bytes = 0;
+  for (let i = request.readableCount; i < request.count; i++) bytes += request.lengths[i];
+  return bytes;
 }

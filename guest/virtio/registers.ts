@@ -1,4 +1,4 @@
-/** Virtio over PCI and the split ring, as virtio 1.3 lays them out (sections 2.1, 2.7, 4.1, 6). */
+/** Virtio over PCI and its rings, as virtio 1.3 lays them out (sections 2.1, 2.7, 2.8, 4.1, 6). */
 
 export const VIRTIO_PCI_VENDOR_ID = 0x1af4;
 /** A modern device's PCI device id is this plus its virtio device id (4.1.2.1). */
@@ -20,6 +20,7 @@ export const Feature = {
   VIRTIO_F_EVENT_IDX: 1n << 29n,
   VIRTIO_F_VERSION_1: 1n << 32n,
   VIRTIO_F_ACCESS_PLATFORM: 1n << 33n,
+  VIRTIO_F_RING_PACKED: 1n << 34n,
 } as const;
 
 /** virtio_pci_cap (4.1.4): where in config space its fields lie, and which structure it points at. */
@@ -68,18 +69,18 @@ export const IsrStatus = {
   CONFIG: 2,
 } as const;
 
-/** Descriptor flags (2.7.5). */
+/** Descriptor flags (2.7.5; 2.8 for those that only a packed ring has). */
 export const VirtqDescFlag = {
   VIRTQ_DESC_F_NEXT: 1,
   VIRTQ_DESC_F_WRITE: 2,
   VIRTQ_DESC_F_INDIRECT: 4,
+  VIRTQ_DESC_F_AVAIL: 0x80,
+  VIRTQ_DESC_F_USED: 0x8000,
 } as const;
 
 /** Sizes and offsets of the split ring's parts, in bytes (2.7). */
 export const SplitRing = {
   DESC_SIZE: 16,
-  DESC_ADDRESS: 0,
-  DESC_LENGTH: 8,
   DESC_FLAGS: 12,
   DESC_NEXT: 14,
   AVAIL_FLAGS: 0,
@@ -93,3 +94,20 @@ export const SplitRing = {
 
 export const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
 export const VIRTQ_USED_F_NO_NOTIFY = 1;
+
+/** A packed ring's descriptors and event suppression structures, in bytes (2.8.13, 2.8.14). */
+export const PackedRing = {
+  DESC_SIZE: 16,
+  DESC_LENGTH: 8,
+  DESC_ID: 12,
+  DESC_FLAGS: 14,
+  EVENT_SIZE: 4,
+  EVENT_OFF_WRAP: 0,
+  EVENT_FLAGS: 2,
+} as const;
+
+export const RingEventFlags = {
+  RING_EVENT_FLAGS_ENABLE: 0,
+  RING_EVENT_FLAGS_DISABLE: 1,
+  RING_EVENT_FLAGS_DESC: 2,
+} as const;

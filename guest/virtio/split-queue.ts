@@ -2,32 +2,17 @@
  * The driver's side of a split virtqueue (virtio 1.3, section 2.7). Guest and device run on one thread, so that the order of the
  * writes here is the order that the device sees: where the spec asks for barriers, there are none.
  */
-import { GuestError } from '../errors.js';
 import type { GuestRam, RamRange } from '../memory/ram.js';
-import type { DriverQueue, QueueRequest, RingAddresses } from './queue.js';
+import { vringNeedEvent } from './notification.js';
+import {
+  writableBytes,
+  type DriverQueue,
+  type DriverQueueOptions,
+  type QueueRequest,
+  type RingAddresses,
+} from './queue.js';
 import { SplitRing, VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY, VirtqDescFlag } from './registers.js';
-
-/** Buffers that an indirect table has room for. */
-const INDIRECT_ENTRIES = 16;
-
-export interface SplitQueueOptions {
-  readonly index: number;
-  /** A power of two, 32768 at most. */
-  readonly size: number;
-  /** VIRTIO_F_INDIRECT_DESC and VIRTIO_F_EVENT_IDX, as negotiated. */
-  readonly indirect: boolean;
-  readonly eventIndex: boolean;
-  /** Rings the device's doorbell for this queue. */
-  readonly notify: () => void;
-}
-
-/**
- * With event indices: must the other side be told, given the index that it asked to be told at, and the ring index after and
- * before what was just added (virtio 1.3, section 2.7.10)? All are modulo 65536.
- */
-export function vringNeedEvent(eventIndex: number, newIndex: number, oldIndex: number): boolean {
-  return ((newIndex - eventIndex - 1) & 0xffff) < ((newIndex - oldIndex) & 0xffff);
-}
+import { align, allocateRing, INDIRECT_ENTRIES, writeBuffer } from './ring-memory.js';
 
 export class SplitDriverQueue implements DriverQueue {
   readonly index: number;
@@ -55,7 +40,7 @@ export class SplitDriverQueue implements DriverQueue {
   #broken = false;
 
   /** Throws a GuestError ENOMEM where RAM is short. */
-  constructor(ram: GuestRam, options: SplitQueueOptions) {
+  constructor(ram: GuestRam, options: DriverQueueOptions) {
     const { size } = options;
     this.index = options.index;
     this.size = size;
@@ -70,9 +55,7 @@ export class SplitDriverQueue implements DriverQueue {
     const usedBytes = SplitRing.USED_RING + SplitRing.USED_ELEM_SIZE * size + 2;
     this.#tables = align(this.#used + usedBytes, SplitRing.DESC_SIZE);
     const tableBytes = options.indirect ? size * INDIRECT_ENTRIES * SplitRing.DESC_SIZE : 0;
-    const memory = ram.allocate(this.#tables + tableBytes);
-    if (memory === undefined)
-      throw new GuestError('ENOMEM', { syscall: 'probe', detail: 'no RAM for a ring' });
+    const memory = allocateRing(ram, this.#tables + tableBytes);
     this.#memory = memory;
     this.#view = memory.view;
     this.addresses = {
@@ -151,8 +134,7 @@ export class SplitDriverQueue implements DriverQueue {
       this.#writeDescriptor(table + i * SplitRing.DESC_SIZE, request, i, i + 1 === request.count ? 0 : i + 1);
     }
     const at = head * SplitRing.DESC_SIZE;
-    this.#writeAddress(at, this.#memory.address + table);
-    this.#view.setUint32(at + SplitRing.DESC_LENGTH, request.count * SplitRing.DESC_SIZE, true);
+    writeBuffer(this.#view, at, this.#memory.address + table, request.count * SplitRing.DESC_SIZE);
     this.#view.setUint16(at + SplitRing.DESC_FLAGS, VirtqDescFlag.VIRTQ_DESC_F_INDIRECT, true);
     this.#view.setUint16(at + SplitRing.DESC_NEXT, 0, true);
     this.#freeHead = this.#next[head];
@@ -161,15 +143,9 @@ export class SplitDriverQueue implements DriverQueue {
   #writeDescriptor(at: number, request: QueueRequest, i: number, next: number): void {
     const write = i < request.readableCount ? 0 : VirtqDescFlag.VIRTQ_DESC_F_WRITE;
     const more = i + 1 === request.count ? 0 : VirtqDescFlag.VIRTQ_DESC_F_NEXT;
-    this.#writeAddress(at, request.addresses[i]);
-    this.#view.setUint32(at + SplitRing.DESC_LENGTH, request.lengths[i], true);
+    writeBuffer(this.#view, at, request.addresses[i], request.lengths[i]);
     this.#view.setUint16(at + SplitRing.DESC_FLAGS, write | more, true);
     this.#view.setUint16(at + SplitRing.DESC_NEXT, next, true);
-  }
-
-  #writeAddress(at: number, address: number): void {
-    this.#view.setUint32(at + SplitRing.DESC_ADDRESS, address >>> 0, true);
-    this.#view.setUint32(at + SplitRing.DESC_ADDRESS + 4, Math.floor(address / 2 ** 32), true);
   }
 
   #publish(head: number): void {
@@ -231,14 +207,4 @@ export class SplitDriverQueue implements DriverQueue {
     }
     return this.#view.getUint16(this.#used + SplitRing.USED_IDX, true) !== this.#usedIndex;
   }
-}
-
-function align(offset: number, alignment: number): number {
-  return Math.ceil(offset / alignment) * alignment;
-}
-
-function writableBytes(request: QueueRequest): number {
-  let bytes = 0;
-  for (let i = request.readableCount; i < request.count; i++) bytes += request.lengths[i];
-  return bytes;
 }

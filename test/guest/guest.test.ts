@@ -64,6 +64,9 @@ describe.each([
   ['MSI-X, no indirect descriptors', { msix: true }, { indirect: false }],
   ['MSI-X, no event indices', { msix: true }, { eventIndex: false }],
   ['MSI-X, neither', { msix: true }, { indirect: false, eventIndex: false }],
+  ['split rings', { msix: true }, { packed: false }],
+  ['split rings, no indirect descriptors', { msix: true }, { packed: false, indirect: false }],
+  ['split rings, no event indices', { msix: true }, { packed: false, eventIndex: false }],
   ['the pin, because the function has no MSI-X', { msix: false }, {}],
   [
     'the pin, because the guest wants it',

@@ -1,4 +1,4 @@
-/** The split virtqueue in memory (virtio 1.3, section 2.7): flags, sizes and offsets in bytes, all fields little-endian. */
+/** Virtqueues in memory (virtio 1.3, sections 2.7 and 2.8): flags, sizes and offsets in bytes, all fields little-endian. */
 
 export const VirtqDescFlag = {
   /** The buffer goes on in the descriptor that `next` names. */
@@ -41,3 +41,22 @@ export function usedRingBytes(size: number): number {
 
 /** Ring indices are 16 bits wide and run free: they wrap at 65536, whatever the ring's size. */
 export const INDEX_MASK = 0xffff;
+
+/** Beside `VirtqDescFlag`, in a packed ring's descriptors (2.8.1): whose the descriptor is, against the wrap counters. */
+export const PackedDescFlag = { VIRTQ_DESC_F_AVAIL: 1 << 7, VIRTQ_DESC_F_USED: 1 << 15 } as const;
+
+/** `le64 addr; le32 len; le16 id; le16 flags` */
+export const PackedDesc = { ADDR_LOW: 0, ADDR_HIGH: 4, LEN: 8, ID: 12, FLAGS: 14 } as const;
+
+/** `le16 desc_event_off_wrap; le16 flags` (2.8.14): the driver area and the device area of a packed ring. */
+export const EVENT_SUPPRESS_BYTES = 4;
+export const EVENT_SUPPRESS_ALIGN = 4;
+export const RingEventFlags = {
+  /** Tell me of everything. */
+  RING_EVENT_FLAGS_ENABLE: 0,
+  RING_EVENT_FLAGS_DISABLE: 1,
+  /** Tell me of the descriptor that `desc_event_off_wrap` names. Only with VIRTIO_F_EVENT_IDX. */
+  RING_EVENT_FLAGS_DESC: 2,
+  /** The bits that hold one of these. */
+  MASK: 3,
+} as const;

@@ -3,14 +3,23 @@ import { VirtioFeature } from '../device.js';
 import type { QueueCounters } from '../device.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { hasFeature } from './features.js';
+import { PackedRing } from './packed.js';
+import { resolvePackedAreas } from './packed-areas.js';
+import { FIRST_PACKED_POSITION, packedIndex, packedSteps } from './packed-position.js';
 import type { Activation, QueueConfig } from './queue-config.js';
-import type { RingSignals } from './running-ring.js';
+import type { RingSetup } from './ring-base.js';
+import type { RingPosition, RingSignals } from './running-ring.js';
 import { SplitRing } from './split.js';
 import { resolveSplitAreas } from './split-areas.js';
 
 /** The ring features that the formats here implement. A transport offers these, and its own. */
 export const RING_FEATURES =
-  (1n << BigInt(VirtioFeature.VIRTIO_F_INDIRECT_DESC)) | (1n << BigInt(VirtioFeature.VIRTIO_F_EVENT_IDX));
+  (1n << BigInt(VirtioFeature.VIRTIO_F_INDIRECT_DESC)) |
+  (1n << BigInt(VirtioFeature.VIRTIO_F_EVENT_IDX)) |
+  (1n << BigInt(VirtioFeature.VIRTIO_F_RING_PACKED));
+
+const FRESH_SPLIT: RingPosition = { nextAvail: 0, nextUsed: 0 };
+const FRESH_PACKED: RingPosition = { nextAvail: FIRST_PACKED_POSITION, nextUsed: FIRST_PACKED_POSITION };
 
 export function createRing(
   config: QueueConfig,
@@ -19,18 +28,40 @@ export function createRing(
   signals: RingSignals,
   counters: QueueCounters,
 ): Activation {
-  const placement = {
-    size: config.size,
-    descriptorArea: config.descriptorArea.value,
-    driverArea: config.driverArea.value,
-    deviceArea: config.deviceArea.value,
-  };
-  const areas = resolveSplitAreas(placement, memory);
-  if (typeof areas === 'string') return { problem: areas };
-  const options = {
+  const packed = hasFeature(features, VirtioFeature.VIRTIO_F_RING_PACKED);
+  const setup: RingSetup = {
+    index: config.index,
+    placement: {
+      size: config.size,
+      descriptorArea: config.descriptorArea.value,
+      driverArea: config.driverArea.value,
+      deviceArea: config.deviceArea.value,
+    },
+    memory,
     indirect: hasFeature(features, VirtioFeature.VIRTIO_F_INDIRECT_DESC),
     eventIdx: hasFeature(features, VirtioFeature.VIRTIO_F_EVENT_IDX),
-    start: config.start,
+    start: config.start ?? (packed ? FRESH_PACKED : FRESH_SPLIT),
+    signals,
+    counters,
   };
-  return { ring: new SplitRing(config.index, placement, memory, areas, options, signals, counters) };
+  return packed ? createPackedRing(setup) : createSplitRing(setup);
+}
+
+function createSplitRing(setup: RingSetup): Activation {
+  const areas = resolveSplitAreas(setup.placement, setup.memory);
+  return typeof areas === 'string' ? { problem: areas } : { ring: new SplitRing(setup, areas) };
+}
+
+/** A saved position comes from outside: unlike a split ring's, it need not be one of this ring's. */
+function createPackedRing(setup: RingSetup): Activation {
+  const { size } = setup.placement;
+  const { nextAvail, nextUsed } = setup.start;
+  if (packedIndex(nextAvail) >= size || packedIndex(nextUsed) >= size) {
+    return { problem: 'the position to start from lies beyond the ring' };
+  }
+  if (packedSteps(nextUsed, nextAvail, size) > size) {
+    return { problem: 'the position to start from has more under way than the ring holds' };
+  }
+  const areas = resolvePackedAreas(setup.placement, setup.memory);
+  return typeof areas === 'string' ? { problem: areas } : { ring: new PackedRing(setup, areas) };
 }

@@ -1,5 +1,6 @@
-/** When the device interrupts, as pure functions of what both sides wrote (virtio 1.3, sections 2.7.7 and 2.7.10). */
-import { INDEX_MASK, VIRTQ_AVAIL_F_NO_INTERRUPT } from './defs.js';
+/** When the device interrupts, as pure functions of what both sides wrote (virtio 1.3, sections 2.7.7, 2.7.10 and 2.8.14). */
+import { INDEX_MASK, RingEventFlags, VIRTQ_AVAIL_F_NO_INTERRUPT } from './defs.js';
+import { packedIndex, packedSteps } from './packed-position.js';
 
 /**
  * `vring_need_event`: whether an index that moved from `oldIndex` to `newIndex` passed `event`, which asks to hear of the
@@ -24,4 +25,26 @@ export function splitNeedsInterrupt(
   return eventIdx
     ? vringNeedEvent(usedEvent, newUsed, oldUsed)
     : (availFlags & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0;
+}
+
+/**
+ * Whether the packed ring's driver wants an interrupt for the used position's move from `oldUsed` to `newUsed`, at most
+ * `size` descriptors long. `flags` and `offWrap` are what it wrote into its event suppression structure. The event is a descriptor,
+ * and used elements stand for several: any move over it counts, wherever it started or ended.
+ */
+export function packedNeedsInterrupt(
+  eventIdx: boolean,
+  flags: number,
+  offWrap: number,
+  newUsed: number,
+  oldUsed: number,
+  size: number,
+): boolean {
+  if (newUsed === oldUsed) return false;
+  const wish = flags & RingEventFlags.MASK;
+  if (wish === RingEventFlags.RING_EVENT_FLAGS_DISABLE) return false;
+  // What was not negotiated, and the reserved value, get an interrupt too many rather than one too few.
+  if (!eventIdx || wish !== RingEventFlags.RING_EVENT_FLAGS_DESC) return true;
+  if (packedIndex(offWrap) >= size) return false;
+  return packedSteps(oldUsed, offWrap, size) < packedSteps(oldUsed, newUsed, size);
 }

@@ -2,7 +2,7 @@
 import { VirtioFeature } from '../device.js';
 import type { QueueCounters } from '../device.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
-import { VIRTQ_MAX_SIZE, VirtqAlign } from './defs.js';
+import { EVENT_SUPPRESS_ALIGN, VIRTQ_MAX_SIZE, VirtqAlign } from './defs.js';
 import { createRing } from './factory.js';
 import { hasFeature } from './features.js';
 import type { RingPosition, RingSignals, RunningRing } from './running-ring.js';
@@ -40,14 +40,12 @@ export class QueueConfig {
   readonly descriptorArea = new AreaAddress();
   readonly driverArea = new AreaAddress();
   readonly deviceArea = new AreaAddress();
-  /** Where a restored or reconnected ring goes on; zeros for a fresh one. */
-  start: RingPosition = { nextAvail: 0, nextUsed: 0 };
+  /** Where a restored or reconnected ring goes on; undefined for a fresh one, whichever its format. */
+  start: RingPosition | undefined;
 
   constructor(index: number, maxSize: number) {
-    if (!isPowerOfTwo(maxSize) || maxSize > VIRTQ_MAX_SIZE) {
-      throw new RangeError(
-        `queue ${index}: a size is a power of two up to ${VIRTQ_MAX_SIZE}, not ${maxSize}`,
-      );
+    if (!Number.isInteger(maxSize) || maxSize < 1 || maxSize > VIRTQ_MAX_SIZE) {
+      throw new RangeError(`queue ${index}: a size is within 1 to ${VIRTQ_MAX_SIZE}, and ${maxSize} is not`);
     }
     this.index = index;
     this.maxSize = maxSize;
@@ -61,7 +59,7 @@ export class QueueConfig {
     this.descriptorArea.set(0);
     this.driverArea.set(0);
     this.deviceArea.set(0);
-    this.start = { nextAvail: 0, nextUsed: 0 };
+    this.start = undefined;
   }
 
   /** What is wrong with the registers by themselves, before memory is looked at; undefined where nothing is. */
@@ -72,7 +70,8 @@ export class QueueConfig {
     if (!packed && !isPowerOfTwo(this.size)) return `size ${this.size} is not a power of two`;
     if (this.descriptorArea.low % VirtqAlign.DESC !== 0)
       return 'the descriptor area is not aligned to 16 bytes';
-    if (this.driverArea.low % (packed ? 4 : VirtqAlign.AVAIL) !== 0) return 'the driver area is not aligned';
+    if (this.driverArea.low % (packed ? EVENT_SUPPRESS_ALIGN : VirtqAlign.AVAIL) !== 0)
+      return 'the driver area is not aligned';
     if (this.deviceArea.low % VirtqAlign.USED !== 0) return 'the device area is not aligned to 4 bytes';
     return undefined;
   }

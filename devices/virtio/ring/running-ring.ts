@@ -11,11 +11,14 @@ export interface RunningRing extends Virtqueue {
   readonly position: RingPosition;
 }
 
-/** Free-running indices of a split ring. */
+/**
+ * Two numbers of 16 bits. A split ring's are free-running indices. A packed ring's are each an index into the descriptors (bits
+ * 0–14) with the wrap counter (bit 15), which is 1 in a fresh ring: as in virtio 1.3, section 2.8.14, and in vhost-user.
+ */
 export interface RingPosition {
-  /** The next entry of the available ring that the device will take. */
+  /** The next entry that the device will take. */
   readonly nextAvail: number;
-  /** The next entry of the used ring that the device will fill. */
+  /** The next entry that the device will give back. */
   readonly nextUsed: number;
 }
 

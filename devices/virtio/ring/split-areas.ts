@@ -1,5 +1,6 @@
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { VirtqAlign, availRingBytes, descriptorAreaBytes, usedRingBytes } from './defs.js';
+import type { RingPlacement } from './ring-base.js';
 
 /**
  * The three areas of a split ring as arrays over guest memory.
@@ -21,16 +22,8 @@ export interface SplitAreas {
   readonly usedElements: Uint32Array;
 }
 
-/** Where the areas are in guest memory, as the registers said when the ring was activated. */
-export interface SplitPlacement {
-  readonly size: number;
-  readonly descriptorArea: number;
-  readonly driverArea: number;
-  readonly deviceArea: number;
-}
-
 /** The ring's areas, or what is wrong with them. */
-export function resolveSplitAreas(placement: SplitPlacement, memory: GuestMemory): SplitAreas | string {
+export function resolveSplitAreas(placement: RingPlacement, memory: GuestMemory): SplitAreas | string {
   const { size } = placement;
   const descriptors = memory.ringWindow(placement.descriptorArea, descriptorAreaBytes(size));
   if (descriptors === undefined) return 'the descriptor area is not in memory';

@@ -7,44 +7,25 @@
  * then reading the available index, is a store followed by a load of another place, the one order that x86 does not keep by
  * itself. With plain accesses both sides can miss each other's news, and the queue sleeps for ever.
  */
-import type { Chain, QueueCounters } from '../device.js';
-import type { GuestMemory } from '../memory/guest-memory.js';
+import type { Chain } from '../device.js';
 import { INDEX_MASK, VIRTQ_USED_F_NO_NOTIFY } from './defs.js';
-import { ChainWalker, DescriptorChain } from './descriptor-chain.js';
 import { splitNeedsInterrupt } from './notification.js';
-import type { RingPosition, RingSignals, RunningRing } from './running-ring.js';
-import { resolveSplitAreas, type SplitAreas, type SplitPlacement } from './split-areas.js';
+import { RingBase, usedLength, type RingSetup } from './ring-base.js';
+import type { RingPosition } from './running-ring.js';
+import { resolveSplitAreas, type SplitAreas } from './split-areas.js';
+import { SplitChainWalker } from './split-chain.js';
 
 /** Places in the 16-bit arrays of `SplitAreas`. */
 const AvailWord = { FLAGS: 0, IDX: 1, RING: 2 } as const;
 const UsedWord = { FLAGS: 0, IDX: 1, FIRST_ELEMENT: 2, PER_ELEMENT: 4 } as const;
-const MAX_USED_LENGTH = 0xffff_ffff;
 
-export interface SplitRingOptions {
-  readonly indirect: boolean;
-  readonly eventIdx: boolean;
-  readonly start: RingPosition;
-}
-
-export class SplitRing implements RunningRing {
-  readonly index: number;
-  readonly size: number;
-  readonly #placement: SplitPlacement;
-  readonly #memory: GuestMemory;
-  readonly #signals: RingSignals;
-  readonly #counters: QueueCounters;
+export class SplitRing extends RingBase<SplitAreas> {
   readonly #eventIdx: boolean;
-  readonly #walker: ChainWalker;
-  readonly #pool: DescriptorChain[] = [];
+  readonly #walker: SplitChainWalker;
   readonly #slotMask: number;
   readonly #usedEventWord: number;
   readonly #availEventWord: number;
 
-  #areas: SplitAreas;
-  #generation: number;
-  /** False once the ring broke or was dropped. */
-  #live = true;
-  #broken = false;
   /** The next available entry to take, and the driver's index as last read: what lies between is known to be there. */
   #nextAvail: number;
   #availIndex: number;
@@ -55,34 +36,15 @@ export class SplitRing implements RunningRing {
   #outstanding = 0;
   #notificationsOff = false;
 
-  constructor(
-    index: number,
-    placement: SplitPlacement,
-    memory: GuestMemory,
-    areas: SplitAreas,
-    options: SplitRingOptions,
-    signals: RingSignals,
-    counters: QueueCounters,
-  ) {
-    this.index = index;
-    this.size = placement.size;
-    this.#placement = placement;
-    this.#memory = memory;
-    this.#areas = areas;
-    this.#generation = memory.generation;
-    this.#signals = signals;
-    this.#counters = counters;
-    this.#eventIdx = options.eventIdx;
-    this.#walker = new ChainWalker(memory, placement.size, options.indirect);
-    this.#slotMask = placement.size - 1;
-    this.#usedEventWord = AvailWord.RING + placement.size;
-    this.#availEventWord = UsedWord.FIRST_ELEMENT + placement.size * UsedWord.PER_ELEMENT;
-    this.#nextAvail = this.#availIndex = options.start.nextAvail;
-    this.#nextUsed = this.#publishedUsed = options.start.nextUsed;
-  }
-
-  get broken(): boolean {
-    return this.#broken;
+  constructor(setup: RingSetup, areas: SplitAreas) {
+    super(setup, areas, resolveSplitAreas);
+    this.#eventIdx = setup.eventIdx;
+    this.#walker = new SplitChainWalker(setup.memory, this.size, setup.indirect);
+    this.#slotMask = this.size - 1;
+    this.#usedEventWord = AvailWord.RING + this.size;
+    this.#availEventWord = UsedWord.FIRST_ELEMENT + this.size * UsedWord.PER_ELEMENT;
+    this.#nextAvail = this.#availIndex = setup.start.nextAvail;
+    this.#nextUsed = this.#publishedUsed = setup.start.nextUsed;
   }
 
   get position(): RingPosition {
@@ -90,20 +52,20 @@ export class SplitRing implements RunningRing {
   }
 
   pop(): Chain | undefined {
-    if (!this.#usable()) return undefined;
+    if (!this.usable()) return undefined;
     if (this.#nextAvail === this.#availIndex && !this.#findMore()) return undefined;
     if (this.#outstanding >= this.size) {
-      return this.#break('the driver made more chains available than the queue holds');
+      return this.break('the driver made more chains available than the queue holds');
     }
-    const head = this.#areas.avail[AvailWord.RING + (this.#nextAvail & this.#slotMask)];
-    const chain = this.#pool.pop() ?? new DescriptorChain(this);
-    const { descriptors, descriptorsStart } = this.#areas;
+    const head = this.areas.avail[AvailWord.RING + (this.#nextAvail & this.#slotMask)];
+    const chain = this.takeChain();
+    const { descriptors, descriptorsStart } = this.areas;
     const problem = this.#walker.walk(chain, descriptors, descriptorsStart, head);
     if (problem !== undefined) {
-      this.#pool.push(chain);
-      return this.#break(problem);
+      this.putBack(chain);
+      return this.break(problem);
     }
-    chain.head = head;
+    chain.id = head;
     chain.inFlight = true;
     this.#outstanding++;
     this.#nextAvail = (this.#nextAvail + 1) & INDEX_MASK;
@@ -111,89 +73,54 @@ export class SplitRing implements RunningRing {
   }
 
   push(chain: Chain, writtenBytes: number): void {
-    const done = chain as DescriptorChain;
-    if (done.owner !== this || !done.inFlight) return;
-    done.inFlight = false;
-    this.#pool.push(done);
-    if (!this.#usable()) return;
+    const done = this.reclaim(chain);
+    if (done === undefined || !this.usable()) return;
     const element = 1 + (this.#nextUsed & this.#slotMask) * 2;
-    const { usedElements } = this.#areas;
-    usedElements[element] = done.head;
-    // The driver reads this much of its buffer: never more than there is, whatever the device says.
-    const most = Math.min(done.writable.byteLength, MAX_USED_LENGTH);
-    usedElements[element + 1] = writtenBytes > 0 ? Math.min(writtenBytes, most) : 0;
+    const { usedElements } = this.areas;
+    usedElements[element] = done.id;
+    usedElements[element + 1] = usedLength(done, writtenBytes);
     this.#nextUsed = (this.#nextUsed + 1) & INDEX_MASK;
   }
 
   flush(): void {
     const oldUsed = this.#publishedUsed;
     const newUsed = this.#nextUsed;
-    if (newUsed === oldUsed || !this.#usable()) return;
-    const { avail, used } = this.#areas;
+    if (newUsed === oldUsed || !this.usable()) return;
+    const { avail, used } = this.areas;
     Atomics.store(used, UsedWord.IDX, newUsed);
     const count = (newUsed - oldUsed) & INDEX_MASK;
     this.#publishedUsed = newUsed;
     this.#outstanding -= count;
-    this.#counters.requests += count;
+    this.countRequests(count);
     const usedEvent = this.#eventIdx ? Atomics.load(avail, this.#usedEventWord) : 0;
     const flags = this.#eventIdx ? 0 : Atomics.load(avail, AvailWord.FLAGS);
-    if (!splitNeedsInterrupt(this.#eventIdx, usedEvent, flags, newUsed, oldUsed)) return;
-    this.#counters.interrupts++;
-    this.#signals.interrupt(this.index);
+    if (splitNeedsInterrupt(this.#eventIdx, usedEvent, flags, newUsed, oldUsed)) this.interrupt();
   }
 
   disableNotifications(): void {
     // With VIRTIO_F_EVENT_IDX the flags mean nothing, and an `avail_event` that stays behind is passed only once.
-    if (this.#eventIdx || this.#notificationsOff || !this.#usable()) return;
-    this.#areas.used[UsedWord.FLAGS] = VIRTQ_USED_F_NO_NOTIFY;
+    if (this.#eventIdx || this.#notificationsOff || !this.usable()) return;
+    this.areas.used[UsedWord.FLAGS] = VIRTQ_USED_F_NO_NOTIFY;
     this.#notificationsOff = true;
   }
 
   enableNotifications(): boolean {
-    if (!this.#usable()) return false;
-    const { avail, used } = this.#areas;
+    if (!this.usable()) return false;
+    const { avail, used } = this.areas;
     if (this.#eventIdx) Atomics.store(used, this.#availEventWord, this.#nextAvail);
     else Atomics.store(used, UsedWord.FLAGS, 0);
     this.#notificationsOff = false;
     return Atomics.load(avail, AvailWord.IDX) !== this.#nextAvail;
   }
 
-  drop(): void {
-    this.#live = false;
-  }
-
   /** Reads the driver's index; true where it moved on. */
   #findMore(): boolean {
-    const index = Atomics.load(this.#areas.avail, AvailWord.IDX);
+    const index = Atomics.load(this.areas.avail, AvailWord.IDX);
     if (((index - this.#nextAvail) & INDEX_MASK) > this.size) {
-      this.#break('the available index is ahead by more than the queue holds');
+      this.break('the available index is ahead by more than the queue holds');
       return false;
     }
     this.#availIndex = index;
     return index !== this.#nextAvail;
-  }
-
-  /** Whether the ring may touch memory now. Looks its areas up again where memory has changed since they were. */
-  #usable(): boolean {
-    if (!this.#live) return false;
-    return this.#generation === this.#memory.generation || this.#resolveAgain();
-  }
-
-  #resolveAgain(): boolean {
-    this.#generation = this.#memory.generation;
-    const areas = resolveSplitAreas(this.#placement, this.#memory);
-    if (typeof areas === 'string') {
-      this.#break(areas);
-      return false;
-    }
-    this.#areas = areas;
-    return true;
-  }
-
-  #break(reason: string): undefined {
-    this.#live = false;
-    this.#broken = true;
-    this.#signals.broken(this.index, reason);
-    return undefined;
   }
 }

@@ -38,7 +38,25 @@ export interface UsedElement {
   readonly length: number;
 }
 
-export class MockSplitDriver {
+/** What drivers of every ring format can do. */
+export interface MockDriver {
+  /** Descriptors that no chain uses. */
+  readonly free: number;
+  /** Makes one chain of `buffers` available, through an indirect table at `indirectAt` if that is given. Answers what it is used by. */
+  add(buffers: readonly MockBuffer[], indirectAt?: number): number;
+  /** As `add`, but the device is not shown it until `publish`. */
+  stage(buffers: readonly MockBuffer[], indirectAt?: number): number;
+  publish(): void;
+  /** Whether the device asked to be notified of what was published since the last call. */
+  kickNeeded(): boolean;
+  suppressInterrupts(): void;
+  /** Asks to be interrupted at the next used element; true where there is one already. */
+  allowInterrupts(): boolean;
+  /** Takes what the device has used since the last call; its descriptors are free again. */
+  reap(): UsedElement[];
+}
+
+export class MockSplitDriver implements MockDriver {
   readonly size: number;
   readonly descriptorArea: number;
   readonly driverArea: number;

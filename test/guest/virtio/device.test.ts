@@ -9,6 +9,7 @@ const F_INDIRECT = 1n << 28n;
 const F_EVENT_IDX = 1n << 29n;
 const F_VERSION_1 = 1n << 32n;
 const F_PACKED = 1n << 34n;
+const F_IN_ORDER = 1n << 35n;
 
 async function boot(
   options: FakeVirtioOptions = {},
@@ -30,14 +31,15 @@ describe('bringing a virtio device up', () => {
   });
 
   it('accepts what it knows and leaves the rest', async () => {
-    const offered = F_VERSION_1 | F_INDIRECT | F_EVENT_IDX | F_PACKED | 0xffn;
+    const offered = F_VERSION_1 | F_INDIRECT | F_EVENT_IDX | F_PACKED | F_IN_ORDER | 0xffn;
     const { fake } = await boot({ features: offered });
-    expect(fake.driverFeatures).toBe(F_VERSION_1 | F_INDIRECT | F_EVENT_IDX | 1n);
+    expect(fake.driverFeatures).toBe(F_VERSION_1 | F_INDIRECT | F_EVENT_IDX | F_PACKED | 1n);
   });
 
   it('does without features that the caller switched off', async () => {
-    const offered = F_VERSION_1 | F_INDIRECT | F_EVENT_IDX;
-    const { fake } = await boot({ features: offered }, undefined, { indirect: false, eventIndex: false });
+    const offered = F_VERSION_1 | F_INDIRECT | F_EVENT_IDX | F_PACKED;
+    const options = { indirect: false, eventIndex: false, packed: false };
+    const { fake } = await boot({ features: offered }, undefined, options);
     expect(fake.driverFeatures).toBe(F_VERSION_1);
   });
 

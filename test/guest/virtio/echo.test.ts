@@ -17,9 +17,13 @@ class EchoDevice implements VirtioDevice {
   readonly deviceId = 42;
   readonly pciClass = 0xff0000;
   readonly features = 0n;
-  readonly queueSizes = [16, 16];
+  readonly queueSizes: readonly number[];
   readonly config = new Uint8Array(4);
   #later: Chain[] = [];
+
+  constructor(queueSize: number) {
+    this.queueSizes = [queueSize, queueSize];
+  }
 
   writeConfig(): void {}
   activate(): void {}
@@ -49,10 +53,13 @@ function echo(queue: Virtqueue, chain: Chain): void {
 }
 
 /** A guest of nothing but a bus and a driver for the device. */
-async function boot(options: VirtioOptions, msix: boolean) {
+async function boot(options: VirtioOptions, msix: boolean, queueSize = 16) {
   const bus = new InProcessBus({ ramSizeBytes: 1 << 20 });
   const faults: string[] = [];
-  const fn = new VirtioPciFunction(new EchoDevice(), bus.memory, { msix, log: (line) => faults.push(line) });
+  const fn = new VirtioPciFunction(new EchoDevice(queueSize), bus.memory, {
+    msix,
+    log: (line) => faults.push(line),
+  });
   bus.plug(1, [{ number: 0, function: fn }]);
   let device: GuestVirtioDevice | undefined;
   const driver: PciDriver = {
@@ -100,14 +107,31 @@ function request(page: RamRange, text: Uint8Array, cuts: readonly number[]) {
   return { made, done };
 }
 
-describe.each([
+const MODES: readonly (readonly [string, VirtioOptions, boolean])[] = [
   ['indirect, event indices, MSI-X', { indirect: true, eventIndex: true }, true],
   ['indirect, flags, the pin', { indirect: true, eventIndex: false }, false],
   ['chained, event indices, the pin', { indirect: false, eventIndex: true }, false],
   ['chained, flags, MSI-X', { indirect: false, eventIndex: false }, true],
-])('%s', (_what, options, msix) => {
+];
+/** Packed rings may have any size; four chains of four have to fit. */
+const RINGS = [
+  ['split', false, 16],
+  ['packed', true, 16],
+  ['packed, of an odd size', true, 17],
+] as const;
+const CASES = RINGS.flatMap(([ring, packed, size]) =>
+  MODES.map(([mode, options, msix]) => [`${ring}, ${mode}`, { ...options, packed }, msix, size] as const),
+);
+
+describe.each(CASES)('%s', (_what, options, msix, size) => {
+  it('negotiates the ring that it is meant to', async () => {
+    const { device } = await boot(options, msix, size);
+    expect((device.features & (1n << 34n)) !== 0n).toBe(options.packed);
+    expect(device.queues.map((queue) => queue.size)).toEqual([size, size]);
+  });
+
   it('every request comes back once, with what it said, however it is cut up', async () => {
-    const { device, ram, faults } = await boot(options, msix);
+    const { device, ram, faults } = await boot(options, msix, size);
     const pages = Array.from({ length: 4 }, () => ram.allocate(4096)!);
     const cuts = fc.array(fc.nat(), { maxLength: 1 });
     const round = fc.array(fc.tuple(fc.uint8Array({ maxLength: 2048 }), cuts), {
@@ -129,7 +153,7 @@ describe.each([
   });
 
   it('what is under way when the device is pulled out fails, and nothing is written afterwards', async () => {
-    const { bus, device, ram } = await boot(options, msix);
+    const { bus, device, ram } = await boot(options, msix, size);
     const page = ram.allocate(4096)!;
     const { made, done } = request(page, Uint8Array.of(1, 2, 3), []);
     device.queues[1].add(made);
@@ -143,13 +167,16 @@ describe.each([
   });
 });
 
-it('a buffer that is no memory makes the device ask for a reset, and what is under way fails with EIO', async () => {
-  const { device, bus, faults } = await boot({ indirect: false, eventIndex: false }, true);
-  let complete!: (result: number) => void;
-  const done = new Promise<number>((resolve) => (complete = resolve));
-  const nowhere = bus.ram.byteLength;
-  device.queues[0].add({ addresses: [nowhere], lengths: [16], readableCount: 1, count: 1, complete });
-  expect(await done).toBe(-5);
-  expect(device.failed).toBe(true);
-  expect(faults).toHaveLength(1);
-});
+it.each([false, true])(
+  'a buffer that is no memory makes the device ask for a reset, and what is under way fails with EIO (packed: %s)',
+  async (packed) => {
+    const { device, bus, faults } = await boot({ indirect: false, eventIndex: false, packed }, true);
+    let complete!: (result: number) => void;
+    const done = new Promise<number>((resolve) => (complete = resolve));
+    const nowhere = bus.ram.byteLength;
+    device.queues[0].add({ addresses: [nowhere], lengths: [16], readableCount: 1, count: 1, complete });
+    expect(await done).toBe(-5);
+    expect(device.failed).toBe(true);
+    expect(faults).toHaveLength(1);
+  },
+);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { GuestRam, PAGE_SIZE } from '../../../guest/memory/ram.js';
+import { vringNeedEvent } from '../../../guest/virtio/notification.js';
 import type { QueueRequest } from '../../../guest/virtio/queue.js';
-import { SplitDriverQueue, vringNeedEvent } from '../../../guest/virtio/split-queue.js';
+import { SplitDriverQueue } from '../../../guest/virtio/split-queue.js';
 
 interface Recorded extends QueueRequest {
   readonly results: number[];

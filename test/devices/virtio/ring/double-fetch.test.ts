@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Flag } from '../mock-driver.js';
-import { makeRing } from './fixture.js';
+import { makePackedRing, makeRing } from './fixture.js';
 
 const { INDIRECT, NEXT, WRITE } = Flag;
 
@@ -104,5 +104,57 @@ describe('double fetch (CVE-2018-1059, CVE-2019-18960, CVE-2023-50711)', () => {
     if (chain !== undefined) ring.push(chain, 0);
     ring.flush();
     expect(driver.reap()).toEqual([{ id: head, length: 0 }]);
+  });
+});
+
+describe('double fetch in a packed ring', () => {
+  for (const after of [0x00, 0xff]) {
+    for (const indirect of [false, true]) {
+      it(`each field of ${indirect ? 'an indirect table' : 'a chain'} is read once, and its first value counts when it becomes ${after} at once`, () => {
+        const fixture = makePackedRing();
+        const { driver, ram, ring, problems } = fixture;
+        const buffers = [
+          { address: fixture.page(1), length: 100 },
+          { address: fixture.page(2), length: 200, writable: true },
+        ];
+        driver.add(buffers, indirect ? fixture.page(0) : undefined);
+        const reads = watchReads(ram, after);
+        const chain = ring.pop();
+        expect(problems).toEqual([]);
+        expect(chain?.readable.byteLength).toBe(100);
+        expect(chain?.writable.byteLength).toBe(200);
+        // Address and length of both buffers, and one id. Flags in the ring are read through an array, those of a table are not.
+        expect(reads.size).toBe(indirect ? 14 + 2 * 14 : 2 * 12 + 2);
+        expect(new Set(reads.values())).toEqual(new Set([1]));
+      });
+    }
+  }
+
+  it('the flags that hand a chain over are read once, and count as they were', () => {
+    const fixture = makePackedRing();
+    const { driver, ram, ring, problems } = fixture;
+    driver.add([{ address: fixture.page(1), length: 16, writable: true }]);
+    const original = Atomics.load.bind(Atomics) as (words: Uint16Array, at: number) => number;
+    const load = vi.spyOn(Atomics, 'load').mockImplementation(((words: Uint16Array, at: number) => {
+      const value = original(words, at);
+      ram[14] = INDIRECT | NEXT;
+      ram[15] = 0;
+      return value;
+    }) as typeof Atomics.load);
+    expect(ring.pop()?.writable.byteLength).toBe(16);
+    expect(load).toHaveBeenCalledTimes(1);
+    expect(problems).toEqual([]);
+  });
+
+  it('a chain keeps its id and its number of descriptors, whatever the ring says later', () => {
+    const fixture = makePackedRing();
+    const { driver, ram, ring } = fixture;
+    const buffers = [0, 1, 2].map((n) => ({ address: fixture.page(n), length: 1 }));
+    const ids = [driver.add(buffers), driver.add(buffers)];
+    const chains = [ring.pop(), ring.pop()];
+    ram.fill(0, 0, 16 * 8);
+    for (const chain of chains) ring.push(chain!, 0);
+    ring.flush();
+    expect(driver.reap().map(({ id }) => id)).toEqual(ids);
   });
 });

@@ -4,7 +4,8 @@ import type { Chain, VirtioDevice } from '../../../../devices/virtio/device.js';
 import { QueueService } from '../../../../devices/virtio/queue-service.js';
 import { interposed } from './interposed.js';
 import { nullDevice } from '../null-device.js';
-import { makeRing, type RingFixture } from './fixture.js';
+import type { MockDriver } from '../mock-driver.js';
+import { makePackedRing, makeRing, type RingFixture, type RingOptions } from './fixture.js';
 
 /** What driver and device do next. Numbers choose among what is possible at the moment. */
 type Step =
@@ -35,7 +36,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
  * only when kicked (or told that work was left). If either misses what the other did, something stays undone for ever.
  */
 class Play {
-  readonly #fixture: RingFixture;
+  readonly #fixture: RingFixture<MockDriver>;
   readonly #service: QueueService;
   readonly #held: { chain: Chain; length: number }[] = [];
   readonly #offered = new Map<number, number>();
@@ -45,7 +46,7 @@ class Play {
   completed = 0;
   offered = 0;
 
-  constructor(fixture: RingFixture) {
+  constructor(fixture: RingFixture<MockDriver>) {
     this.#fixture = fixture;
     const device: VirtioDevice = {
       ...nullDevice(),
@@ -143,15 +144,27 @@ class Play {
   }
 }
 
+interface Format {
+  readonly name: string;
+  readonly sizes: readonly number[];
+  readonly make: (options: RingOptions) => RingFixture<MockDriver>;
+}
+
+const FORMATS: readonly Format[] = [
+  { name: 'split', sizes: [1, 2, 4, 8], make: makeRing },
+  { name: 'packed', sizes: [1, 2, 3, 5, 7, 8, 100], make: makePackedRing },
+];
+const MODES = FORMATS.flatMap((format) => [false, true].map((eventIdx) => ({ ...format, eventIdx })));
+
 describe('driver and device interleaved', () => {
-  for (const eventIdx of [false, true]) {
-    it(`lose no chain, no kick and no interrupt with ${eventIdx ? 'event index' : 'flags'}`, () => {
+  for (const { name, sizes, make, eventIdx } of MODES) {
+    it(`lose no chain, no kick and no interrupt in a ${name} ring with ${eventIdx ? 'event index' : 'flags'}`, () => {
       const plays = fc.property(
-        fc.constantFrom(1, 2, 4, 8),
+        fc.constantFrom(...sizes),
         fc.constantFrom(0, 0x7ffe, 0xfff9, 0xffff),
         fc.array(step, { maxLength: 120 }),
         (size, startIndex, steps) => {
-          const fixture = makeRing({ size, eventIdx, startIndex });
+          const fixture = make({ size, eventIdx, startIndex });
           const play = new Play(fixture);
           for (const next of steps) {
             play.run(next);
@@ -188,6 +201,62 @@ describe('driver and device interleaved', () => {
       },
     );
     fc.assert(property, { numRuns: 500 });
+  });
+
+  it('survives any bytes in a packed ring and in its event structures', () => {
+    const property = fc.property(
+      fc.boolean(),
+      fc.constantFrom(1, 3, 7, 8),
+      fc.array(fc.uint8Array({ minLength: 140, maxLength: 140 }), { minLength: 1, maxLength: 4 }),
+      (eventIdx, size, laps) => {
+        const fixture = makePackedRing({ size, eventIdx });
+        for (const bytes of laps) {
+          fixture.ram.set(bytes);
+          fixture.ring.enableNotifications();
+          let taken = 0;
+          for (let chain = fixture.ring.pop(); chain !== undefined; chain = fixture.ring.pop()) {
+            taken++;
+            expect(chain.readable.count + chain.writable.count).toBeLessThanOrEqual(size);
+            fixture.ring.push(chain, bytes[0]);
+          }
+          expect(taken).toBeLessThanOrEqual(size);
+          fixture.ring.flush();
+        }
+        expect(fixture.problems.length).toBe(fixture.ring.broken ? 1 : 0);
+      },
+    );
+    fc.assert(property, { numRuns: 500 });
+  });
+
+  it('survives packed descriptors that are nearly right, and takes none beyond a bad one', () => {
+    const descriptor = fc.record({
+      address: fc.constantFrom(0x10_0000, 0x10_1000, 0x10_1010, 0x1f_fff0, 0x20_0000, 0),
+      length: fc.constantFrom(0, 1, 16, 32, 112, 128, 4096),
+      flags: fc.nat(7),
+      id: fc.nat(0xffff),
+    });
+    const property = fc.property(
+      fc.array(descriptor, { maxLength: 7 }),
+      fc.array(descriptor, { minLength: 8, maxLength: 8 }),
+      fc.nat(20),
+      (direct, indirect, startIndex) => {
+        const { driver, problems, ram, ring } = makePackedRing({ size: 7, startIndex });
+        indirect.forEach((entry, i) => driver.writeTableEntry(0x10_1000, i, entry));
+        driver.offer(direct);
+        let descriptors = 0;
+        for (let chain = ring.pop(); chain !== undefined; chain = ring.pop()) {
+          while (((direct[descriptors].flags ?? 0) & 5) === 1) descriptors++;
+          const { id } = direct[descriptors++];
+          ring.push(chain, 1);
+          ring.flush();
+          const ids = Array.from({ length: 7 }, (_, i) => ram[16 * i + 12] + 256 * ram[16 * i + 13]);
+          expect(ids).toContain(id);
+        }
+        expect(ring.broken).toBe(descriptors < direct.length);
+        expect(problems.length).toBe(ring.broken ? 1 : 0);
+      },
+    );
+    fc.assert(property, { numRuns: 1000 });
   });
 
   it('survives descriptors that are nearly right', () => {

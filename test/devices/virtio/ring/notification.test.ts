@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { splitNeedsInterrupt, vringNeedEvent } from '../../../../devices/virtio/ring/notification.js';
+import {
+  packedNeedsInterrupt,
+  splitNeedsInterrupt,
+  vringNeedEvent,
+} from '../../../../devices/virtio/ring/notification.js';
 
 const MODULUS = 0x1_0000;
 const LONGEST_MOVE = 20;
@@ -66,5 +70,85 @@ describe('splitNeedsInterrupt', () => {
       expect(splitNeedsInterrupt(true, 4, flags, 5, 4)).toBe(true);
       expect(splitNeedsInterrupt(true, 5, flags, 5, 4)).toBe(false);
     }
+  });
+});
+
+describe('packedNeedsInterrupt', () => {
+  const [ENABLE, DISABLE, DESC, RESERVED] = [0, 1, 2, 3];
+  /** One step from descriptor to descriptor, as the specification turns wrap counters. */
+  const step = (place: number, size: number): number =>
+    (place & 0x7fff) + 1 < size ? place + 1 : (place & 0x8000) ^ 0x8000;
+  /** Every place on two laps: index, and the wrap counter in bit 15. */
+  const places = (size: number): number[] =>
+    [0x8000, 0].flatMap((wrap) => Array.from({ length: size }, (_, i) => wrap + i));
+
+  it('agrees with stepping, for every event, from every place, over every move, in every ring of up to 9', () => {
+    const wrong: string[] = [];
+    let checked = 0;
+    for (let size = 1; size <= 9; size++) {
+      for (const from of places(size)) {
+        const passed = new Set<number>();
+        let to = from;
+        for (let move = 0; move <= size; move++) {
+          for (const event of places(size)) {
+            checked++;
+            if (packedNeedsInterrupt(true, DESC, event, to, from, size) !== passed.has(event)) {
+              wrong.push(`size ${size}: event ${event}, ${from} to ${to}`);
+            }
+          }
+          passed.add(to);
+          to = step(to, size);
+        }
+      }
+    }
+    expect(wrong).toEqual([]);
+    expect(checked).toBeGreaterThan(8000);
+  });
+
+  it('agrees with stepping around both ends of the largest ring', () => {
+    const size = 32768;
+    const wrong: string[] = [];
+    for (const start of [0x8000, 0, 0xfffe, 0x7ffe, 0xffff, 0x7fff]) {
+      const passed: number[] = [];
+      for (let to = start, move = 0; move < 6; move++, to = step(to, size)) {
+        for (const event of [0, 1, 2, 3, 0x7ffd, 0x7ffe, 0x7fff].flatMap((i) => [i, i + 0x8000])) {
+          if (packedNeedsInterrupt(true, DESC, event, to, start, size) !== passed.includes(event)) {
+            wrong.push(`event ${event}, ${start} to ${to}`);
+          }
+        }
+        passed.push(to);
+      }
+    }
+    expect(wrong).toEqual([]);
+    expect(packedNeedsInterrupt(true, DESC, 0x8005, 0, 0x8000, size)).toBe(true);
+    expect(packedNeedsInterrupt(true, DESC, 0x0005, 0, 0x8000, size)).toBe(false);
+  });
+
+  it('an event beyond the ring is never passed', () => {
+    for (const from of places(3)) {
+      for (let move = 1, to = step(from, 3); move <= 3; move++, to = step(to, 3)) {
+        for (const index of [3, 4, 5, 6, 100, 0x7fff]) {
+          expect(packedNeedsInterrupt(true, DESC, index, to, from, 3)).toBe(false);
+          expect(packedNeedsInterrupt(true, DESC, index + 0x8000, to, from, 3)).toBe(false);
+        }
+      }
+    }
+  });
+
+  it('obeys ENABLE and DISABLE with and without the event index, and never speaks where nothing was used', () => {
+    for (const eventIdx of [false, true]) {
+      expect(packedNeedsInterrupt(eventIdx, ENABLE, 0, 0x8002, 0x8001, 8)).toBe(true);
+      expect(packedNeedsInterrupt(eventIdx, DISABLE, 0x8001, 0x8002, 0x8001, 8)).toBe(false);
+      for (const flags of [ENABLE, DISABLE, DESC, RESERVED]) {
+        expect(packedNeedsInterrupt(eventIdx, flags, 0x8001, 0x8001, 0x8001, 8)).toBe(false);
+      }
+    }
+  });
+
+  it('interrupts for what was not negotiated and for what is reserved, and looks at two bits only', () => {
+    expect(packedNeedsInterrupt(false, DESC, 0x8007, 0x8002, 0x8001, 8)).toBe(true);
+    expect(packedNeedsInterrupt(true, RESERVED, 0x8007, 0x8002, 0x8001, 8)).toBe(true);
+    expect(packedNeedsInterrupt(true, DISABLE + 0xfffc, 0x8001, 0x8002, 0x8001, 8)).toBe(false);
+    expect(packedNeedsInterrupt(true, DESC + 0xfffc, 0x8007, 0x8002, 0x8001, 8)).toBe(false);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { AreaAddress, QueueConfig } from '../../../../devices/virtio/ring/queue-config.js';
 import { newQueueCounters } from '../../../../devices/virtio/ring/running-ring.js';
 import { ArrayRegion } from '../../../../devices/virtio/memory/array-region.js';
-import { makeRing, RAM_ADDRESS, RAM_BYTES } from './fixture.js';
+import { makePackedRing, makeRing, RAM_ADDRESS, RAM_BYTES } from './fixture.js';
 
 const silent = { interrupt: () => {}, broken: () => {} };
 
@@ -31,6 +31,52 @@ describe('a queue configuration', () => {
       expect(problemAfter((config) => (config.size = size))).toBe(`size ${size} is not a power of two`);
     });
   }
+
+  for (const size of [1, 3, 100, 255]) {
+    it(`of size ${size} becomes a packed ring, whose size is any`, () => {
+      const { config, memory, features } = makePackedRing();
+      config.size = size;
+      expect(config.activate(memory, features, silent, newQueueCounters()).problem).toBeUndefined();
+    });
+  }
+
+  it('of a packed ring whose event structures are not aligned to 4 bytes is refused', () => {
+    for (const area of ['driverArea', 'deviceArea'] as const) {
+      const { config, memory, features } = makePackedRing();
+      config[area].low += 2;
+      expect(config.activate(memory, features, silent, newQueueCounters()).problem).toMatch(/not aligned/);
+    }
+  });
+
+  it('of a packed ring with any part outside memory is refused', () => {
+    for (const area of ['descriptor', 'driver', 'device'] as const) {
+      const { config, memory, features } = makePackedRing();
+      config[`${area}Area`].set(RAM_ADDRESS + RAM_BYTES);
+      const { problem } = config.activate(memory, features, silent, newQueueCounters());
+      expect(problem).toBe(`the ${area} area is not in memory`);
+    }
+  });
+
+  it('of a packed ring over memory that lies at an odd place in this process is refused, not misread', () => {
+    const { config, memory, features } = makePackedRing();
+    memory.clear();
+    memory.addRegion(new ArrayRegion(RAM_ADDRESS, new Uint8Array(RAM_BYTES + 1).subarray(1)));
+    const { problem } = config.activate(memory, features, silent, newQueueCounters());
+    expect(problem).toBe('guest memory is not aligned in this process');
+  });
+
+  it.each([
+    [{ nextAvail: 8, nextUsed: 0 }, 'the position to start from lies beyond the ring'],
+    [{ nextAvail: 0, nextUsed: 0xffff }, 'the position to start from lies beyond the ring'],
+    [
+      { nextAvail: 0x8000, nextUsed: 0x8001 },
+      'the position to start from has more under way than the ring holds',
+    ],
+  ])('of a packed ring that is to start from %o is refused', (start, expected) => {
+    const { config, memory, features } = makePackedRing({ size: 8 });
+    config.start = start;
+    expect(config.activate(memory, features, silent, newQueueCounters()).problem).toBe(expected);
+  });
 
   it('with areas that are not aligned is refused', () => {
     const { config } = makeRing();
@@ -74,7 +120,7 @@ describe('a queue configuration', () => {
   });
 
   it('refuses a largest size that no ring can have', () => {
-    for (const size of [0, 3, -1, 65536]) expect(() => new QueueConfig(0, size)).toThrow(RangeError);
+    for (const size of [0, 2.5, -1, 32769, 65536]) expect(() => new QueueConfig(0, size)).toThrow(RangeError);
   });
 
   it('a ring stays where it was activated when the registers change', () => {

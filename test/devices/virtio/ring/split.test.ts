@@ -6,7 +6,13 @@ import { ringSuite } from './ring-suite.js';
 for (const indirect of [false, true]) {
   for (const eventIdx of [false, true]) {
     const name = `a split ring with ${indirect ? 'indirect tables' : 'direct chains'} and ${eventIdx ? 'event index' : 'flags'}`;
-    ringSuite({ name, indirect, make: (options) => makeRing({ ...options, indirect, eventIdx }) });
+    ringSuite({
+      name,
+      indirect,
+      make: (options) => makeRing({ ...options, indirect, eventIdx }),
+      lap: { size: 256, startIndex: 0xff00, total: 0x1_0000 + 0x177 },
+      position: (count) => count & 0xffff,
+    });
   }
 }
 

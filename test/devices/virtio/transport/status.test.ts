@@ -25,7 +25,9 @@ async function turn(): Promise<void> {
 describe('feature negotiation', () => {
   it('offers VERSION_1, the ring features and the device’s own, and nothing else', () => {
     const { driver } = plug(nullDevice({ features: 0x21n | (1n << 55n) }));
-    expect(driver.offeredFeatures()).toBe(0x21n | (1n << 55n) | VERSION_1 | EVENT_IDX | (1n << 28n));
+    expect(driver.offeredFeatures()).toBe(
+      0x21n | (1n << 55n) | VERSION_1 | EVENT_IDX | (1n << 28n) | (1n << 34n),
+    );
   });
 
   it('offers RING_RESET where the device can reset one queue', () => {
@@ -59,7 +61,7 @@ describe('feature negotiation', () => {
       EVENT_IDX,
       VERSION_1 | 2n,
       VERSION_1 | (1n << 33n),
-      VERSION_1 | (1n << 34n),
+      VERSION_1 | (1n << 35n),
       VERSION_1 | (1n << 127n),
     ]) {
       expect(driver.negotiate(features)).toBe(ACK | DRIVER);

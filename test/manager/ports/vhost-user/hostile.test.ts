@@ -93,7 +93,7 @@ describe('requests that make no sense', () => {
     [
       'SET_FEATURES of what was not offered',
       Request.SET_FEATURES,
-      u64(Feature.VERSION_1 | Feature.RING_PACKED),
+      u64(Feature.VERSION_1 | Feature.LOG_ALL),
       0,
       FAULTS,
     ],

@@ -9,7 +9,7 @@ import {
   type EchoDevice,
   type Harness,
 } from './harness.js';
-import { memTable, Request, state, u64, type RawFrontEnd } from './raw-front-end.js';
+import { Feature, memRegion, memTable, Request, state, u64, type RawFrontEnd } from './raw-front-end.js';
 
 interface Bench {
   readonly harness: Harness<EchoDevice>;
@@ -190,10 +190,34 @@ describe('a reset by the driver', () => {
     device.onReset = () => Promise.reject(new Error('stuck'));
     expect(await frontEnd.ack(Request.RESET_DEVICE)).toBe(0);
     expect(harness.events.at(-1)).toContain('log: the device failed to reset: Error: stuck');
-    await frontEnd.negotiate();
+    await frontEnd.set(Request.SET_FEATURES, u64(Feature.VERSION_1 | Feature.PROTOCOL_FEATURES));
     const fresh = new TestQueue(harness.reactor, ram);
     await fresh.start(frontEnd);
     expect(await fresh.roundTrip('x')).toBe('x');
+  });
+});
+
+describe('a new session over the same connection', () => {
+  it('starts with SET_OWNER, and finds nothing of the last one', async () => {
+    const { harness, device, frontEnd, ram } = await running();
+    const descriptors = openDescriptors();
+    await frontEnd.getVringBase(0);
+    await frontEnd.set(Request.SET_OWNER);
+    expect(mappingsOf('lifecycle')).toBe(1);
+    expect(device.calls).toEqual(['activate', 'reset']);
+    await frontEnd.negotiate();
+    await frontEnd.set(Request.ADD_MEM_REG, memRegion(ram.region), [ram.fd]);
+    const fresh = new TestQueue(harness.reactor, ram);
+    await fresh.start(frontEnd);
+    expect(await fresh.roundTrip('x')).toBe('x');
+    // The queue's own three, of the test.
+    expect(openDescriptors()).toBe(descriptors + 3);
+  });
+
+  it('cannot start while rings run', async () => {
+    const { frontEnd, queue } = await running();
+    expect(await frontEnd.ack(Request.SET_OWNER)).toBe(16);
+    expect(await queue.roundTrip('y')).toBe('y');
   });
 });
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { RING_FEATURES } from '../../../../devices/virtio/ring/factory.js';
 import { ReceivedFds, recvMessage, socketPair } from '../../../../host/index.js';
 import { GuestRam, openDescriptors, owned, startServer, TestQueue } from './harness.js';
 import { config, Feature, ProtocolFeature, Request, u64 } from './raw-front-end.js';
@@ -7,7 +8,7 @@ describe('features', () => {
   it('the device, the rings and the transport offer theirs', async () => {
     const frontEnd = startServer().connect();
     expect(await frontEnd.queryU64(Request.GET_FEATURES)).toBe(
-      (1n << 3n) | Feature.INDIRECT_DESC | Feature.EVENT_IDX | Feature.PROTOCOL_FEATURES | Feature.VERSION_1,
+      (1n << 3n) | RING_FEATURES | Feature.PROTOCOL_FEATURES | Feature.VERSION_1,
     );
   });
 

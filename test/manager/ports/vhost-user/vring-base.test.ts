@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   decodeVringBase,
   encodeVringBase,
+  freshVringBase,
   isVringBase,
 } from '../../../../manager/ports/vhost-user/vring-base.js';
 
@@ -18,5 +19,10 @@ describe('the base of a ring in 32 bits', () => {
     expect(decodeVringBase(base, true, 0)).toEqual({ nextAvail: 0x0007, nextUsed: 0x8005 });
     expect(encodeVringBase({ nextAvail: 0x0007, nextUsed: 0x8005 }, true)).toBe(base);
     expect(isVringBase(0xffff_ffff, true)).toBe(true);
+  });
+
+  it("a fresh split ring's is 0, and a fresh packed ring's has both wrap counters at 1", () => {
+    expect(freshVringBase(false)).toBe(0);
+    expect(decodeVringBase(freshVringBase(true), true, 0)).toEqual({ nextAvail: 0x8000, nextUsed: 0x8000 });
   });
 });

@@ -1,0 +1,64 @@
+/** Descriptor chains of the split ring (virtio 1.3, section 2.7.5). */
+import type { GuestMemory } from '../memory/guest-memory.js';
+import { VIRTQ_DESC_BYTES, VirtqDesc, VirtqDescFlag } from './defs.js';
+import { appendBuffer, IndirectTable, problemOfLength, type DescriptorChain } from './descriptor-chain.js';
+
+const { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } = VirtqDescFlag;
+
+/**
+ * Walks chains. The driver may change any byte at any time, so each field is read exactly once into a local, and only the local is
+ * checked and used. A walk reads at most `size` descriptors, whatever they say.
+ */
+export class SplitChainWalker {
+  readonly #memory: GuestMemory;
+  readonly #size: number;
+  readonly #indirect: IndirectTable;
+
+  constructor(memory: GuestMemory, size: number, indirectAllowed: boolean) {
+    this.#memory = memory;
+    this.#size = size;
+    this.#indirect = new IndirectTable(memory, size, indirectAllowed);
+  }
+
+  /**
+   * Fills `chain` from the descriptor `head` of the table at `tableStart` in `table`. Answers what is wrong with the chain, or
+   * undefined where nothing is.
+   */
+  walk(chain: DescriptorChain, table: DataView, tableStart: number, head: number): string | undefined {
+    chain.readable.clear();
+    chain.writable.clear();
+    let view = table;
+    let start = tableStart;
+    let entries = this.#size;
+    let index = head;
+    let isIndirect = false;
+    let sawWritable = false;
+    for (let count = 0; count < this.#size;) {
+      if (index >= entries) return 'a descriptor index lies beyond its table';
+      const at = start + index * VIRTQ_DESC_BYTES;
+      const flagsAndNext = view.getUint32(at + VirtqDesc.FLAGS_AND_NEXT, true);
+      if ((flagsAndNext & VIRTQ_DESC_F_INDIRECT) !== 0) {
+        if (isIndirect) return 'an indirect table holds an indirect descriptor';
+        const problem = this.#openIndirect(view, at, flagsAndNext);
+        if (problem !== undefined) return problem;
+        isIndirect = true;
+        ({ view, start, entries } = this.#indirect);
+        index = 0;
+        continue;
+      }
+      count++;
+      const isWritable = (flagsAndNext & VIRTQ_DESC_F_WRITE) !== 0;
+      if (sawWritable && !isWritable) return 'a readable descriptor follows a writable one';
+      sawWritable = isWritable;
+      if (!appendBuffer(this.#memory, chain, view, at, isWritable)) return 'a buffer lies outside memory';
+      if ((flagsAndNext & VIRTQ_DESC_F_NEXT) === 0) return problemOfLength(chain);
+      index = flagsAndNext >>> 16;
+    }
+    return 'a chain has more descriptors than the queue';
+  }
+
+  #openIndirect(view: DataView, at: number, flagsAndNext: number): string | undefined {
+    if ((flagsAndNext & VIRTQ_DESC_F_NEXT) !== 0) return 'an indirect descriptor has a next one';
+    return this.#indirect.open(view, at);
+  }
+}
