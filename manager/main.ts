@@ -1,4 +1,4 @@
-/** The daemon's executable: `node main.js [--dir DIRECTORY]`. Runs until it is interrupted. */
+/** The daemon's executable: `node main.js [--dir DIRECTORY] [--json]`. Runs until it is interrupted. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ChassisError } from './control/api.js';
@@ -10,7 +10,9 @@ function log(message: string): void {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { dir: { type: 'string' } } });
+  const { values } = parseArgs({
+    options: { dir: { type: 'string' }, json: { type: 'boolean', default: false } },
+  });
   const directory = resolve(values.dir ?? defaultStateDirectory());
   const daemon = new Daemon({ directory, log, onShutdown: () => stop() });
   const stop = () => {
@@ -29,7 +31,11 @@ async function main(): Promise<void> {
   process.stdout.on('error', () => undefined);
   process.stderr.on('error', () => undefined);
   await daemon.start();
-  process.stdout.write(`chassis: serving at ${apiSocketPath(directory)} (pid ${process.pid})\n`);
+  const socket = apiSocketPath(directory);
+  const { pid } = process;
+  // One line either way, once requests are answered: whoever started the daemon waits for it.
+  const ready = values.json ? JSON.stringify({ socket, pid }) : `chassis: serving at ${socket} (pid ${pid})`;
+  process.stdout.write(`${ready}\n`);
 }
 
 function fail(error: unknown): never {

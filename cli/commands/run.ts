@@ -6,10 +6,9 @@ import { requireQemu } from '../support/qemu-version.js';
 
 export default class Run extends BaseCommand {
   static override strict = false;
-  static override enableJsonFlag = false;
   static override summary = 'Boot a QEMU that is wired to a chassis, in the foreground.';
   static override description =
-    "The serial console is this terminal (leave with Ctrl-A X). The exit code is QEMU's. Everything after -- goes to QEMU as it is.";
+    "The serial console is this terminal (leave with Ctrl-A X). The exit code is QEMU's. Everything after -- goes to QEMU as it is. With --json the console goes to standard error, and what was run and its exit code to standard output.";
   static override examples = [
     '<%= config.bin %> run --disk debian.qcow2',
     '<%= config.bin %> run --kernel vmlinuz --initrd initrd.img --append "console=ttyS0"',
@@ -37,7 +36,7 @@ export default class Run extends BaseCommand {
     }),
   };
 
-  async run(): Promise<void> {
+  async run(): Promise<{ command: string[]; exitCode: number }> {
     const { argv, flags } = await this.parse(Run);
     const qemuFacts = await requireQemu(flags.qemu);
     const name = await this.chassisName(flags.chassis);
@@ -49,14 +48,16 @@ export default class Run extends BaseCommand {
       ...(flags.append === undefined ? [] : ['-append', flags.append]),
       ...(flags.disk ?? []).flatMap((file) => ['-drive', `file=${file.replaceAll(',', ',,')},if=virtio`]),
     ];
-    const qemu = execa(flags.qemu, [...args, ...boot, '-nographic', ...(argv as string[])], {
-      stdio: 'inherit',
+    const line = [...args, ...boot, '-nographic', ...(argv as string[])];
+    const qemu = execa(flags.qemu, line, {
+      stdio: ['inherit', this.jsonEnabled() ? process.stderr : 'inherit', 'inherit'],
       reject: false,
     });
     process.on('SIGINT', () => undefined);
     process.on('SIGTERM', () => void qemu.kill('SIGTERM'));
-    const { exitCode } = await qemu;
-    this.exit(exitCode ?? 1);
+    const { exitCode = 1 } = await qemu;
+    process.exitCode = exitCode;
+    return { command: [flags.qemu, ...line], exitCode };
   }
 }
 

@@ -131,6 +131,18 @@ describe('the command line, without a VM', () => {
     expect((await readdir(daemon.directory)).filter((name) => name === 'dev')).toEqual([]);
   });
 
+  it('tells that a daemon is ready as JSON, for scripts that start one', async () => {
+    const line = [CHASSIS, 'serve', '--json', '--dir', join(folder, 'second')];
+    const second = execa(process.execPath, line, { reject: false });
+    const { value } = (await second.stdout[Symbol.asyncIterator]().next()) as { value: Buffer };
+    expect(JSON.parse(value.toString())).toEqual({
+      socket: join(folder, 'second', 'api.sock'),
+      pid: expect.any(Number) as number,
+    });
+    second.kill('SIGTERM');
+    expect((await second).exitCode).toBe(0);
+  });
+
   it('refuses a second daemon on the same directory, naming the first', async () => {
     const { exitCode, stderr } = await execa(
       process.execPath,

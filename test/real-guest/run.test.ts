@@ -53,9 +53,13 @@ describeRealGuest('chassis run', () => {
   });
 
   it('answers with the exit code of QEMU', async () => {
-    const line = ['run', '--qemu', qemu, '--accel', 'tcg', '--', '-device', 'no-such-device'];
-    const { exitCode, stderr } = await daemon.cli(...line);
+    const line = ['run', '--json', '--qemu', qemu, '--accel', 'tcg', '--', '-device', 'no-such-device'];
+    const { exitCode, stdout, stderr } = await daemon.cli(...line);
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(/no-such-device/);
+    expect(JSON.parse(stdout)).toMatchObject({
+      exitCode: 1,
+      command: expect.arrayContaining([qemu]) as unknown,
+    });
   });
 });
