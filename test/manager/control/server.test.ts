@@ -197,6 +197,7 @@ describe('the control server and its client', () => {
         mounts: [{ tag: 'a', source: { type: 'memory' }, readOnly: false }],
         slot: 3,
         permanent: false,
+        port: 'auto',
         timeoutMs: 30_000,
       },
     ]);
