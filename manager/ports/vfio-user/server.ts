@@ -1,24 +1,13 @@
 /** A vfio-user server: one PCI function behind one unix socket, for one VMM at a time. */
-import { lstatSync, unlinkSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
-import { Errno } from '../../../devices/errno.js';
 import type { PciFunction } from '../../../devices/pci/function.js';
 import type { GuestMemory } from '../../../devices/virtio/memory/guest-memory.js';
 import { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
-import {
-  acceptUnix,
-  closeFd,
-  EpollEvents,
-  HostError,
-  listenUnix,
-  type Reactor,
-} from '../../../host/index.js';
+import { closeFd, type Reactor } from '../../../host/index.js';
+import { UnixListener } from '../unix-listener.js';
 import { Connection, type ConnectionCounters } from './connection.js';
 import { VfioUserDevice } from './device.js';
 import type { IrqCounters } from './irqs.js';
-
-/** How long the server does not accept after that failed. */
-const ACCEPT_PAUSE_MS = 1000;
 
 export interface VfioUserServerOptions {
   /** Where the socket is made; at most 107 bytes. */
@@ -39,14 +28,13 @@ export class VfioUserServer {
   readonly #options: VfioUserServerOptions;
   readonly #device: VfioUserDevice;
   readonly #counters: ConnectionCounters = { messages: 0, errors: 0 };
-  #listenFd = -1;
-  /** Of the socket file that we made: another server may have put its own in the place since. */
-  #socketInode = 0;
-  #acceptTimer: NodeJS.Timeout | undefined;
+  readonly #listener: UnixListener;
   #connection: Connection | undefined;
 
   constructor(options: VfioUserServerOptions) {
     this.#options = options;
+    const { path, reactor, log } = options;
+    this.#listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.#admit(fd) });
     const memory = new RegionMemory();
     this.#device = new VfioUserDevice(options.createFunction(memory), memory, options.reactor);
     this.counters = Object.assign(this.#counters, { irqs: this.#device.irqs.counters });
@@ -59,54 +47,13 @@ export class VfioUserServer {
 
   /** Makes the socket and accepts on it. @throws HostError for a path that is too long, in use, or cannot be made */
   listen(): void {
-    if (this.#listenFd >= 0) throw new Error(`already listening on ${this.#options.path}`);
-    const { path, reactor } = this.#options;
-    const fd = listenUnix(path);
-    const error = reactor.add(fd, EpollEvents.EPOLLIN, () => this.#acceptAll());
-    if (error !== 0) {
-      closeFd(fd);
-      unlinkSync(path);
-      throw HostError.from(error, 'epoll_ctl', path);
-    }
-    this.#listenFd = fd;
-    this.#socketInode = lstatSync(path).ino;
+    this.#listener.listen();
   }
 
   /** Ends the connection, stops listening and removes the socket. The function stays usable, and so does `listen`. */
   close(): void {
     this.#connection?.close('the server was closed');
-    if (this.#listenFd < 0) return;
-    clearTimeout(this.#acceptTimer);
-    this.#options.reactor.remove(this.#listenFd);
-    closeFd(this.#listenFd);
-    this.#listenFd = -1;
-    this.#removeSocket();
-  }
-
-  #removeSocket(): void {
-    const { path } = this.#options;
-    if (lstatSync(path, { throwIfNoEntry: false })?.ino === this.#socketInode) unlinkSync(path);
-  }
-
-  #acceptAll(): void {
-    while (this.#listenFd >= 0) {
-      const fd = acceptUnix(this.#listenFd);
-      if (fd >= 0) this.#admit(fd);
-      else if (fd === -Errno.EAGAIN) return;
-      else return this.#pauseAccepting(fd);
-    }
-  }
-
-  /**
-   * Nearly always the process is out of descriptors: then the waiting client cannot even be refused, and its event would come
-   * again at once, for ever.
-   */
-  #pauseAccepting(error: number): void {
-    const { reactor, log, path } = this.#options;
-    log(`${path}: cannot accept a connection now: ${getSystemErrorName(error)}`);
-    const fd = this.#listenFd;
-    reactor.modify(fd, 0);
-    this.#acceptTimer = setTimeout(() => reactor.modify(fd, EpollEvents.EPOLLIN), ACCEPT_PAUSE_MS).unref();
+    this.#listener.close();
   }
 
   #admit(fd: number): void {

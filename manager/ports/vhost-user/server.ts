@@ -4,7 +4,7 @@ import { describeError } from '../../../devices/virtio/device-session.js';
 import { closeFd, type Reactor } from '../../../host/index.js';
 import { Connection } from './connection.js';
 import { VhostUserDevice } from './device.js';
-import { UnixListener } from './listener.js';
+import { UnixListener } from '../unix-listener.js';
 
 export interface VhostUserServerOptions {
   /** Where the socket is made; at most 107 bytes. */

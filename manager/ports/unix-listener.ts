@@ -1,17 +1,11 @@
-/** A unix socket that others connect to. */
+/** A unix socket that VMMs connect to, of whichever port. */
 import { lstatSync, unlinkSync } from 'node:fs';
-import { Errno } from '../../../devices/errno.js';
-import {
-  acceptUnix,
-  closeFd,
-  EpollEvents,
-  HostError,
-  listenUnix,
-  type Reactor,
-} from '../../../host/index.js';
+import { getSystemErrorName } from 'node:util';
+import { Errno } from '../../devices/errno.js';
+import { acceptUnix, closeFd, EpollEvents, HostError, listenUnix, type Reactor } from '../../host/index.js';
 
 /** How long the listener does not accept after that failed. */
-const ACCEPT_PAUSE_MS = 100;
+const ACCEPT_PAUSE_MS = 1000;
 
 export interface UnixListenerOptions {
   /** Where the socket is made; at most 107 bytes. */
@@ -74,7 +68,7 @@ export class UnixListener {
    */
   #pauseAccepting(error: number): void {
     const { reactor, log, path } = this.#options;
-    log(`${path}: cannot accept a connection now: errno ${-error}`);
+    log(`${path}: cannot accept a connection now: ${getSystemErrorName(error)}`);
     const fd = this.#fd;
     reactor.modify(fd, 0);
     this.#acceptTimer = setTimeout(() => reactor.modify(fd, EpollEvents.EPOLLIN), ACCEPT_PAUSE_MS).unref();
