@@ -19,14 +19,24 @@ const layers = [
   { target: ['devices/virtio/ring'], from: 'devices/virtio', except: ['ring', 'memory', 'device.ts'] },
   { target: ['devices/9p'], from: 'devices', except: ['9p', 'virtio/device.ts', 'io-vector.ts', 'errno.ts'] },
   {
+    target: ['devices/blk'],
+    from: 'devices',
+    except: ['blk', 'virtio/device.ts', 'io-vector.ts', 'errno.ts'],
+  },
+  { target: ['devices/blk/backends'], from: 'devices/virtio', except: [] },
+  {
     target: ['devices/9p/protocol', 'devices/9p/server', 'devices/9p/fs'],
     from: 'devices/virtio',
     except: [],
   },
 ];
 
-/** The only folder of devices/ that reaches the operating system: the host directory backend. */
-const HOST_BACKEND = 'devices/9p/fs/host-directory/**';
+/** The only folders of devices/ that reach the operating system: backends on the host's files, devices and networks. */
+const HOST_BACKENDS = [
+  'devices/9p/fs/host-directory/**',
+  'devices/blk/backends/file/**',
+  'devices/blk/backends/nbd/**',
+];
 
 export default tseslint.config(
   { ignores: ['dist', 'node_modules'] },
@@ -64,7 +74,7 @@ export default tseslint.config(
   },
   {
     files: ['devices/**/*.ts', 'guest/**/*.ts'],
-    ignores: [HOST_BACKEND],
+    ignores: HOST_BACKENDS,
     rules: {
       'no-restricted-imports': [
         'error',

@@ -1,5 +1,6 @@
 /** `npm run bench -- NAME [options]`: measurements, each against a peer in the same run. */
 import { attach } from './attach.js';
+import { kicks } from './kicks.js';
 import { ring } from './ring.js';
 import { vm9p } from './vm-9p.js';
 
@@ -13,6 +14,10 @@ const BENCHMARKS: Record<string, Benchmark> = {
   ring: {
     summary: 'the device side of a virtqueue alone',
     run: (options) => ring(options.includes('--json')),
+  },
+  kicks: {
+    summary: 'doorbells and interrupts: one a queue, one a device, none; suppressed and not',
+    run: (options) => kicks(options.includes('--json')),
   },
   attach: { summary: "from typing attach to the guest seeing it, beside QEMU's device_add", run: attach },
 };

@@ -1,249 +1,153 @@
 /**
- * The device's side of a virtqueue by itself: chains of two descriptors (one to read, one to write) taken, completed and
- * published, with no device work and a driver that only moves its index.
+ * The device's side of a virtqueue by itself: chains taken, completed and published, with no device work, beside a program in C that does the
+ * same on the same memory. The two take turns.
  */
-import type { Chain, VirtioDevice, Virtqueue } from '../devices/virtio/device.js';
-import { VirtioFeature } from '../devices/virtio/device.js';
-import { ArrayRegion } from '../devices/virtio/memory/array-region.js';
-import { RegionMemory } from '../devices/virtio/memory/region-memory.js';
-import { QueueService } from '../devices/virtio/queue-service.js';
-import { QueueConfig } from '../devices/virtio/ring/queue-config.js';
-import { newQueueCounters, type RunningRing } from '../devices/virtio/ring/running-ring.js';
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { table } from '../cli/support/mounts-text.js';
+import { measureBulk, type BulkResult } from './ring-bulk.js';
+import type { RingQuestion } from './ring-child.js';
+import type { RingCase } from './ring-workload.js';
+import { spreadOf } from './support/results.js';
 
-interface Shape {
-  readonly name: string;
-  readonly size: number;
-  /** Chains the driver makes available at once. */
-  readonly batch: number;
-  readonly indirect: boolean;
-  readonly eventIdx: boolean;
-  readonly guestAddress: number;
-  readonly packed?: boolean;
-}
-
-interface Measurement extends Shape {
+interface Measurement extends RingCase {
+  /** Of processor time, as all that follow. */
   readonly nsPerChain: number;
-  readonly chainsPerSecond: number;
   readonly heapBytesPerChain: number;
+  /** Undefined without a C compiler, and where the C program has no such ring. */
+  readonly nsPerChainInC?: number;
+  /** How many times the C program's time: the median over the rounds of the ratio within a round. */
+  readonly timesC?: number;
 }
 
-const MIB = 1024 * 1024;
-const HIGH = 5 * 1024 * MIB;
-const CHAINS = 3_000_000;
-const SHAPES: readonly Shape[] = [
-  { name: 'batches of 64', size: 256, batch: 64, indirect: false, eventIdx: true, guestAddress: 0 },
-  {
-    name: 'batches of 64, no event index',
-    size: 256,
-    batch: 64,
-    indirect: false,
-    eventIdx: false,
-    guestAddress: 0,
-  },
-  { name: 'batches of 64, indirect', size: 256, batch: 64, indirect: true, eventIdx: true, guestAddress: 0 },
-  {
-    name: 'batches of 64, above 4 GiB',
-    size: 256,
-    batch: 64,
-    indirect: false,
-    eventIdx: true,
-    guestAddress: HIGH,
-  },
-  {
-    name: 'batches of 64, indirect, above 4 GiB',
-    size: 256,
-    batch: 64,
-    indirect: true,
-    eventIdx: true,
-    guestAddress: HIGH,
-  },
-  { name: 'one at a time', size: 256, batch: 1, indirect: false, eventIdx: true, guestAddress: 0 },
-  {
-    name: 'packed, batches of 64',
-    size: 256,
-    batch: 64,
-    indirect: false,
-    eventIdx: true,
-    guestAddress: 0,
-    packed: true,
-  },
-  {
-    name: 'packed, batches of 64, indirect',
-    size: 256,
-    batch: 64,
-    indirect: true,
-    eventIdx: true,
-    guestAddress: 0,
-    packed: true,
-  },
-  {
-    name: 'packed, one at a time',
-    size: 256,
-    batch: 1,
-    indirect: false,
-    eventIdx: true,
-    guestAddress: 0,
-    packed: true,
-  },
+const C_SOURCE = fileURLToPath(new URL('../../bench/ring.c', import.meta.url));
+const CHILD = fileURLToPath(new URL('./ring-child.js', import.meta.url));
+/** Megabytes of the child's young generation. Nothing is collected before they are full, so that all that is allocated is counted. */
+const CHILD_FLAGS = ['--expose-gc', '--min-semi-space-size=64', '--max-semi-space-size=64'];
+const ROUNDS = 7;
+const WARM_UP_CHAINS = 2_048_000;
+const CHAINS = 1_024_000;
+const HEAP_CHAINS = 256_000;
+
+const YES_AND_NO = [false, true];
+const FORMATS = ['split', 'packed'] as const;
+const CASES: readonly RingCase[] = [
+  ...FORMATS.flatMap((format) =>
+    [128, 1024].flatMap((size) =>
+      YES_AND_NO.flatMap((indirect) =>
+        YES_AND_NO.map((eventIdx) => ({ format, size, batch: 64, indirect, eventIdx, inOrder: false })),
+      ),
+    ),
+  ),
+  ...FORMATS.map((format) => caseOf(format, { inOrder: true })),
+  ...FORMATS.map((format) => caseOf(format, { batch: 1 })),
 ];
 
-const nullDevice: VirtioDevice = {
-  deviceId: 2,
-  pciClass: 0,
-  features: 0n,
-  queueSizes: [256],
-  config: new Uint8Array(0),
-  writeConfig: () => {},
-  activate: () => {},
-  handleChain: (queue: Virtqueue, chain: Chain) => queue.push(chain, chain.writable.byteLength),
-  reset: () => {},
-  close: () => {},
-};
+function caseOf(format: RingCase['format'], change: Partial<RingCase>): RingCase {
+  return { format, size: 128, batch: 64, indirect: false, eventIdx: true, inOrder: false, ...change };
+}
 
-/** Prints nanoseconds per chain, as a table or as JSON. */
+/** Prints a row for each case, or everything as JSON. */
 export async function ring(json: boolean): Promise<void> {
-  const measurements = SHAPES.map(measure);
-  if (json) {
-    console.log(JSON.stringify(measurements, undefined, 2));
-    return;
-  }
-  for (const { name, nsPerChain, chainsPerSecond, heapBytesPerChain } of measurements) {
-    const rate = `${(chainsPerSecond / 1e6).toFixed(2)} M chains/s`;
-    console.log(
-      `${name.padEnd(40)} ${nsPerChain.toFixed(0).padStart(5)} ns  ${rate}  ${heapBytesPerChain.toFixed(3)} B/chain`,
-    );
-  }
-}
-
-function measure(shape: Shape): Measurement {
-  const ram = new Uint8Array(4 * MIB);
-  const memory = new RegionMemory();
-  memory.addRegion(new ArrayRegion(shape.guestAddress, ram));
-  const running = activate(shape, memory);
-  fillRing(shape, new DataView(ram.buffer));
-  const offer = shape.packed === true ? offerPacked(shape, ram) : offerSplit(shape, ram);
-  const service = new QueueService(running, nullDevice, newQueueCounters());
-  drive(shape, service, offer, CHAINS / 4);
-  const heapBefore = process.memoryUsage().heapUsed;
-  const start = process.hrtime.bigint();
-  drive(shape, service, offer, CHAINS);
-  const ns = Number(process.hrtime.bigint() - start);
-  const heapAfter = process.memoryUsage().heapUsed;
-  return {
-    ...shape,
-    nsPerChain: ns / CHAINS,
-    chainsPerSecond: (CHAINS / ns) * 1e9,
-    heapBytesPerChain: Math.max(0, heapAfter - heapBefore) / CHAINS,
-  };
-}
-
-const AVAIL_OFFSET = 0x10000;
-const USED_OFFSET = 0x20000;
-const TABLES_OFFSET = 0x40000;
-const BUFFERS_OFFSET = 0x100000;
-const BUFFER_BYTES = 4096;
-const NEXT = 1;
-const WRITE = 2;
-const INDIRECT = 4;
-const AVAIL = 1 << 7;
-const USED = 1 << 15;
-
-function activate(shape: Shape, memory: RegionMemory): RunningRing {
-  const config = new QueueConfig(0, shape.size);
-  config.descriptorArea.set(shape.guestAddress);
-  config.driverArea.set(shape.guestAddress + AVAIL_OFFSET);
-  config.deviceArea.set(shape.guestAddress + USED_OFFSET);
-  let features = 1n << BigInt(VirtioFeature.VIRTIO_F_INDIRECT_DESC);
-  if (shape.packed === true) features |= 1n << BigInt(VirtioFeature.VIRTIO_F_RING_PACKED);
-  if (shape.eventIdx) features |= 1n << BigInt(VirtioFeature.VIRTIO_F_EVENT_IDX);
-  const signals = { interrupt: () => {}, broken: (_: number, reason: string) => console.error(reason) };
-  const { ring: running, problem } = config.activate(memory, features, signals, newQueueCounters());
-  if (running === undefined) throw new Error(problem);
-  return running;
-}
-
-/** Every slot's chain, once: the driver offers the same ones over and over. */
-function fillRing(shape: Shape, view: DataView): void {
-  if (shape.packed === true) {
-    fillPackedRing(shape, view);
-    return;
-  }
-  const chains = shape.indirect ? shape.size : shape.size / 2;
-  for (let slot = 0; slot < shape.size; slot++) {
-    const chain = slot % chains;
-    const table = shape.indirect ? TABLES_OFFSET + chain * 32 : chain * 32;
-    const first = shape.indirect ? 0 : chain * 2;
-    const buffer = shape.guestAddress + BUFFERS_OFFSET + chain * 2 * BUFFER_BYTES;
-    writeDescriptor(view, table, buffer, 128, NEXT, first + 1);
-    writeDescriptor(view, table + 16, buffer + BUFFER_BYTES, BUFFER_BYTES, WRITE, 0);
-    if (shape.indirect) writeDescriptor(view, chain * 16, shape.guestAddress + table, 32, INDIRECT, 0);
-    view.setUint16(AVAIL_OFFSET + 4 + slot * 2, shape.indirect ? chain : first, true);
+  const folder = await mkdtemp(join(tmpdir(), 'chassis-bench-'));
+  try {
+    const program = await compile(join(folder, 'ring'));
+    const measurements: Measurement[] = [];
+    for (const each of CASES) measurements.push(await measure(each, program));
+    const bulk = await measureBulk();
+    if (json) console.log(JSON.stringify({ measurements, bulk }, undefined, 2));
+    else print(measurements, bulk, program !== undefined);
+  } finally {
+    await rm(folder, { recursive: true });
   }
 }
 
-/** The parts of a packed ring's descriptors that stay; `offerPacked` writes the others. */
-function fillPackedRing(shape: Shape, view: DataView): void {
-  for (let slot = 0; slot < shape.size; slot++) {
-    const buffer = shape.guestAddress + BUFFERS_OFFSET + slot * BUFFER_BYTES;
-    const table = TABLES_OFFSET + slot * 32;
-    const address = shape.indirect ? shape.guestAddress + table : buffer;
-    // Ids and flags lie where a split ring has flags and next: no flags means that nothing is available yet.
-    writeDescriptor(view, slot * 16, address, 0, slot, 0);
-    if (!shape.indirect) continue;
-    writeDescriptor(view, table, buffer, 128, 0, 0);
-    writeDescriptor(view, table + 16, buffer, BUFFER_BYTES, 0, WRITE);
-  }
+/** The C program, or undefined where there is no compiler. */
+async function compile(program: string): Promise<string | undefined> {
+  const { failed, code } = await execa('cc', ['-O2', '-o', program, C_SOURCE], { reject: false });
+  if (failed && code !== 'ENOENT') throw new Error(`cc does not compile ${C_SOURCE}`);
+  return failed ? undefined : program;
 }
 
-function writeDescriptor(
-  view: DataView,
-  at: number,
-  address: number,
-  length: number,
-  flags: number,
-  next: number,
-): void {
-  view.setUint32(at, address >>> 0, true);
-  view.setUint32(at + 4, Math.floor(address / 0x1_0000_0000), true);
-  view.setUint32(at + 8, length, true);
-  view.setUint16(at + 12, flags, true);
-  view.setUint16(at + 14, next, true);
-}
-
-/** Makes the next batch available. */
-type Offer = () => void;
-
-function offerSplit(shape: Shape, ram: Uint8Array): Offer {
-  const avail = new Uint16Array(ram.buffer, AVAIL_OFFSET, shape.size + 3);
-  return () => void (avail[1] += shape.batch);
-}
-
-/** The device writes over what it used: ids, lengths and flags have to be written anew on every lap, so this side costs something. */
-function offerPacked(shape: Shape, ram: Uint8Array): Offer {
-  const flags = new Uint16Array(ram.buffer, 0, shape.size * 8);
-  const lengths = new Uint32Array(ram.buffer, 0, shape.size * 4);
-  let at = 0;
-  let available = AVAIL;
-  const put = (length: number, itsFlags: number): void => {
-    lengths[at * 4 + 2] = length;
-    flags[at * 8 + 7] = itsFlags | available;
-    at = (at + 1) % shape.size;
-    if (at === 0) available ^= AVAIL | USED;
-  };
-  return () => {
-    for (let i = 0; i < shape.batch; i++) {
-      if (shape.indirect) put(32, INDIRECT);
-      else {
-        put(128, NEXT);
-        put(BUFFER_BYTES, WRITE);
-      }
+async function measure(ringCase: RingCase, program: string | undefined): Promise<Measurement> {
+  const child = fork(CHILD, [JSON.stringify(ringCase)], { execArgv: CHILD_FLAGS });
+  try {
+    await ask(child, { measure: 'time', chains: WARM_UP_CHAINS });
+    const ours: number[] = [];
+    const theirs: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      ours.push(await ask(child, { measure: 'time', chains: CHAINS }));
+      if (program !== undefined && !ringCase.inOrder) theirs.push(await runInC(program, ringCase));
     }
-  };
+    const heapBytesPerChain = await ask(child, { measure: 'heap', chains: HEAP_CHAINS });
+    const result = { ...ringCase, nsPerChain: spreadOf(ours).median, heapBytesPerChain };
+    if (theirs.length === 0) return result;
+    const timesC = spreadOf(ours.map((ns, round) => ns / theirs[round])).median;
+    return { ...result, nsPerChainInC: spreadOf(theirs).median, timesC };
+  } finally {
+    child.kill();
+  }
 }
 
-function drive(shape: Shape, service: QueueService, offer: Offer, chains: number): void {
-  for (let done = 0; done < chains; done += shape.batch) {
-    offer();
-    while (service.service(shape.size));
-  }
+async function ask(child: ChildProcess, question: RingQuestion): Promise<number> {
+  const answered = Promise.race([
+    once(child, 'message'),
+    once(child, 'exit').then(() => {
+      throw new Error('the measuring process ended');
+    }),
+  ]);
+  child.send(question);
+  const [answer] = (await answered) as [number];
+  return answer;
+}
+
+async function runInC(program: string, ringCase: RingCase): Promise<number> {
+  const { format, size, batch, indirect, eventIdx } = ringCase;
+  const numbers = [size, batch, Number(indirect), Number(eventIdx), CHAINS].map(String);
+  const { stdout } = await execa(program, [format, ...numbers]);
+  return Number(stdout);
+}
+
+function print(measurements: readonly Measurement[], bulk: readonly BulkResult[], hasC: boolean): void {
+  const rows = measurements.map((measurement) => [
+    nameOf(measurement),
+    measurement.nsPerChain.toFixed(1),
+    (1000 / measurement.nsPerChain).toFixed(1),
+    measurement.heapBytesPerChain.toFixed(2),
+    measurement.nsPerChainInC?.toFixed(1) ?? '-',
+    measurement.timesC?.toFixed(2) ?? '-',
+  ]);
+  const headings = [
+    'CHAINS OF TWO DESCRIPTORS',
+    'NS/CHAIN',
+    'M CHAINS/S',
+    'HEAP B/CHAIN',
+    'NS IN C',
+    'TIMES C',
+  ];
+  console.log(table(headings, rows));
+  if (!hasC) console.log('There is no C compiler (Debian: gcc libc6-dev), and so nothing to compare with.');
+  const bulkRows = bulk.map(({ name, kicksPerThousand, interruptsPerThousand, nsPerChain }) => [
+    name,
+    kicksPerThousand.toFixed(3),
+    interruptsPerThousand.toFixed(3),
+    nsPerChain.toFixed(1),
+  ]);
+  const bulkHeadings = ['BULK OVER TWO CORES', 'KICKS/1000', 'INTERRUPTS/1000', 'NS/CHAIN'];
+  console.log(`\n${table(bulkHeadings, bulkRows)}`);
+}
+
+function nameOf({ format, size, batch, indirect, eventIdx, inOrder }: RingCase): string {
+  return [
+    `${format}, ${size}`,
+    ...(indirect ? ['indirect'] : []),
+    eventIdx ? 'event index' : 'flags',
+    ...(inOrder ? ['in order'] : []),
+    ...(batch === 1 ? ['one at a time'] : []),
+  ].join(', ');
 }

@@ -1,83 +1,61 @@
 import { parseArgs } from 'node:util';
-import type { Mount, QemuArgs } from '../manager/control/api.js';
+import type { QemuArgs } from '../manager/control/api.js';
+import { TestbedError } from '../testbed/errors.js';
 import { LinuxGuest } from '../testbed/guest.js';
 import { kernelVersions, type KernelVersion } from '../testbed/kernel.js';
 import { findQemu } from '../testbed/qemu.js';
 import { Bench } from './support/bench-vm.js';
+import { printNotifications, type TestRuns } from './support/notifications.js';
 import { printComparisons, type Comparison } from './support/results.js';
+import { VirtiofsdProcess } from './support/virtiofsd-process.js';
+import { SideRunner, type Run, type VmSide } from './support/vm-sides.js';
+import { MAKE_TAR, VM_TESTS, type VmTest } from './support/vm-tests.js';
 
 const USAGE = `npm run bench -- vm-9p [options]
 
-One host directory, mounted three times in one guest: through Chassis over each of its ports, and through QEMU's own
-virtio-9p. The sides take turns.
+One host directory, mounted four times in one guest: through Chassis over each of its ports, through QEMU's own virtio-9p, and
+through virtiofsd (Debian's package, fetched where it is missing). The sides take turns. Prints medians, the ratios within a turn
+(above 1: faster than the peer) with their spread, the guest's interrupts, and what crossed Chassis's ports.
 
-  --kernel 6.1|6.12   the guest's Linux (default 6.1; 6.12 sends direct I/O in 4 KiB requests)
-  --cache MODE        the mounts' cache= option (default none)
-  --rounds N          turns of each side (default 3)
+  --kernel 6.1|6.12   the guest's Linux (default 6.1; 6.12 sends direct I/O over 9p in 4 KiB requests)
+  --cache MODE        the mounts' cache= option (default none; virtiofsd's is what is nearest to it)
+  --rounds N          how often all is measured (default 3); what is over in a moment has five turns in each round
   --size MIB          of the file read and written (default 128)
   --only PART         only tests whose name contains it
   --json              lines of JSON
 `;
 
-interface Test {
-  readonly name: string;
-  readonly unit: string;
-  readonly better: Comparison['better'];
-  /** A shell command in the guest that prints one number. DIR stands for the folder, SIZE for its MiB. */
-  readonly command: string;
+const PORTS = ['vhost-user', 'vfio-user'] as const;
+const QEMU = 'qemu';
+const VIRTIOFSD = 'virtiofsd';
+
+interface Settings {
+  readonly kernel: KernelVersion;
+  readonly cache: string;
+  readonly rounds: number;
+  readonly sizeMiB: number;
+  readonly tests: readonly VmTest[];
+  readonly json: boolean;
 }
 
-const PORTS = ['vhost-user', 'vfio-user'] as const;
-const SIDES = [...PORTS, 'qemu'] as const;
-const FILES = 2000;
-const RANDOM_OPERATIONS = 1000;
-
-const TESTS: readonly Test[] = [
-  {
-    name: 'seq write 1M buffered',
-    unit: 'MiB/s',
-    better: 'more',
-    command: '/fsbench seq-write DIR SIZE buffered',
-  },
-  {
-    name: 'seq read 1M buffered',
-    unit: 'MiB/s',
-    better: 'more',
-    command: '/fsbench seq-read DIR SIZE buffered',
-  },
-  {
-    name: 'seq write 1M direct',
-    unit: 'MiB/s',
-    better: 'more',
-    command: '/fsbench seq-write DIR SIZE direct',
-  },
-  { name: 'seq read 1M direct', unit: 'MiB/s', better: 'more', command: '/fsbench seq-read DIR SIZE direct' },
-  ...(['read', 'write'] as const).map((kind) => ({
-    name: `random ${kind} 4K depth 1`,
-    unit: '/s',
-    better: 'more' as const,
-    command: `/fsbench rand-${kind} DIR SIZE ${RANDOM_OPERATIONS}`,
-  })),
-  ...(['create', 'stat', 'unlink'] as const).map((kind) => ({
-    name: `${kind} ${FILES} files`,
-    unit: '/s',
-    better: 'more' as const,
-    command: `/fsbench ${kind} DIR ${FILES}`,
-  })),
-  {
-    name: 'untar 500 files',
-    unit: 's',
-    better: 'less',
-    command: '/fsbench time tar -xf /tmp/tree.tar -C DIR/tree',
-  },
-];
-
-/** Made once, in the guest's own memory, so that only the writing is measured. */
-const MAKE_TAR = `mkdir -p /tmp/tree && cd /tmp/tree && i=0
-while [ $i -lt 500 ]; do head -c $((i * 37)) /dev/zero > f$i; i=$((i+1)); done
-cd /tmp && tar -cf tree.tar -C tree . && rm -rf tree`;
-
 export async function vm9p(options: readonly string[]): Promise<void> {
+  const settings = readOptions(options);
+  if (settings === undefined) return void process.stdout.write(USAGE);
+  const bench = await Bench.start();
+  try {
+    const virtiofsd = await startVirtiofsd(bench, settings);
+    try {
+      await measureInGuest(bench, virtiofsd, settings);
+    } finally {
+      await virtiofsd?.stop();
+    }
+  } finally {
+    await bench.close();
+  }
+}
+
+/** @throws Error for what the options cannot be; undefined where help is asked for. */
+function readOptions(options: readonly string[]): Settings | undefined {
   const { values } = parseArgs({
     args: [...options],
     options: {
@@ -90,101 +68,146 @@ export async function vm9p(options: readonly string[]): Promise<void> {
       help: { type: 'boolean', default: false },
     },
   });
-  if (values.help) return void process.stdout.write(USAGE);
+  if (values.help) return undefined;
   const kernel = kernelVersions.find((version) => version === values.kernel);
   if (kernel === undefined)
     throw new Error(`--kernel ${values.kernel}: it is one of ${kernelVersions.join(', ')}`);
-  const tests = TESTS.filter(
-    ({ name }) => name.includes(values.only) || name.startsWith('seq write 1M buffered'),
-  );
-  const bench = await Bench.start();
+  const tests = VM_TESTS.filter(({ name }) => name.includes(values.only));
+  if (tests.length === 0) throw new Error(`--only ${values.only}: no test's name contains that`);
+  return {
+    kernel,
+    cache: values.cache,
+    rounds: positive('--rounds', values.rounds),
+    sizeMiB: positive('--size', values.size),
+    tests,
+    json: values.json,
+  };
+}
+
+function positive(option: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1)
+    throw new Error(`${option} ${text}: it is a whole number from 1`);
+  return value;
+}
+
+/** Without it the others are still worth measuring. */
+async function startVirtiofsd(bench: Bench, { cache }: Settings): Promise<VirtiofsdProcess | undefined> {
   try {
-    const guest = await boot(bench, kernel, values.cache);
-    try {
-      const comparisons = await measure(guest, tests, Number(values.rounds), Number(values.size));
-      if (!values.json)
-        process.stdout.write(`Linux ${guest.release}, cache=${values.cache}, msize=512000\n\n`);
-      printComparisons(comparisons, values.json);
-      if (!values.json) process.stdout.write('\n');
-      await printCounters(bench, values.json);
-    } finally {
-      await guest.shutdown();
-    }
-  } finally {
-    await bench.close();
+    return await VirtiofsdProcess.start(bench.folder, await sharedDirectory(bench), cache);
+  } catch (error) {
+    if (!(error instanceof TestbedError)) throw error;
+    process.stderr.write(`without virtiofsd: ${error.message}\n`);
+    return undefined;
   }
 }
 
-/** Boots with all devices in place, so that all have MSI-X, and mounts them. */
-async function boot(bench: Bench, kernel: KernelVersion, cache: string): Promise<LinuxGuest> {
-  const shared = await bench.directory('shared');
+async function measureInGuest(
+  bench: Bench,
+  virtiofsd: VirtiofsdProcess | undefined,
+  settings: Settings,
+): Promise<void> {
+  const { json, cache, sizeMiB } = settings;
+  const guest = await boot(bench, virtiofsd, settings);
+  try {
+    const runners: SideRunner[] = [];
+    for (const side of sides(virtiofsd, cache)) runners.push(await SideRunner.mount(side, bench, guest));
+    await guest.ok(MAKE_TAR, { timeoutMs: 120_000 });
+    const results = await measure(runners, settings);
+    if (!json) process.stdout.write(`${heading(guest, virtiofsd, settings)}\n\n`);
+    printComparisons(results.map(comparison), json, virtiofsd ? [QEMU, VIRTIOFSD] : [QEMU]);
+    if (!json) process.stdout.write('\n');
+    printNotifications(results, sizeMiB, json);
+  } finally {
+    await guest.shutdown();
+  }
+}
+
+/** Boots with all devices in place, so that all have MSI-X. */
+async function boot(
+  bench: Bench,
+  virtiofsd: VirtiofsdProcess | undefined,
+  { kernel }: Settings,
+): Promise<LinuxGuest> {
+  const shared = await sharedDirectory(bench);
   for (const port of PORTS) {
     await bench.chassis('attach', shared, '--tag', port, '--port', port, '--permanent');
   }
   const { args } = await bench.chassis<QemuArgs>('args', '--memory', '768');
-  const native = [
-    ...[
-      '-fsdev',
-      `local,id=native,path=${shared},security_model=${process.geteuid?.() === 0 ? 'passthrough' : 'none'}`,
-    ],
-    ...['-device', 'virtio-9p-pci,fsdev=native,mount_tag=qemu'],
-  ];
-  const guest = await LinuxGuest.boot({
+  const security = process.geteuid?.() === 0 ? 'passthrough' : 'none';
+  return LinuxGuest.boot({
     qemu: await findQemu(),
     kernel,
     machineArgs: args,
-    extraArgs: native,
+    extraArgs: [
+      ...['-fsdev', `local,id=native,path=${shared},security_model=${security}`],
+      ...['-device', `virtio-9p-pci,fsdev=native,mount_tag=${QEMU}`],
+      ...(virtiofsd?.qemuArguments(VIRTIOFSD) ?? []),
+    ],
     extraFiles: [{ path: '/fsbench', hostPath: await bench.fsbench(), mode: 0o755 }],
   });
-  for (const tag of SIDES) {
-    const mountOptions = `trans=virtio,version=9p2000.L,msize=512000,cache=${cache}`;
-    await guest.ok(
-      `mkdir -p /mnt/${tag} && mount -t 9p -o ${mountOptions} ${tag} /mnt/${tag} && mkdir /mnt/${tag}/of-${tag}`,
-    );
-  }
-  await guest.ok(MAKE_TAR, { timeoutMs: 120_000 });
-  return guest;
+}
+
+function sharedDirectory(bench: Bench): Promise<string> {
+  return bench.directory('shared');
+}
+
+function sides(virtiofsd: VirtiofsdProcess | undefined, cache: string): VmSide[] {
+  const options = `trans=virtio,version=9p2000.L,msize=512000,cache=${cache}`;
+  const over9p = (name: string, counted: boolean): VmSide => ({
+    name,
+    mountCommand: `mount -t 9p -o ${options} ${name}`,
+    counted,
+  });
+  const virtiofs = { name: VIRTIOFSD, mountCommand: `mount -t virtiofs ${VIRTIOFSD}`, counted: false };
+  return [
+    ...PORTS.map((port) => over9p(port, true)),
+    over9p(QEMU, false),
+    ...(virtiofsd === undefined ? [] : [virtiofs]),
+  ];
 }
 
 async function measure(
-  guest: LinuxGuest,
-  tests: readonly Test[],
-  rounds: number,
-  size: number,
-): Promise<Comparison[]> {
-  const comparisons = tests.map(({ name, unit, better }) => ({
-    name,
-    unit,
-    better,
-    sides: Object.fromEntries(SIDES.map((side) => [side, [] as number[]])),
+  runners: readonly SideRunner[],
+  { tests, rounds, sizeMiB }: Settings,
+): Promise<TestRuns[]> {
+  const results = tests.map((test) => ({
+    test,
+    sides: Object.fromEntries(runners.map(({ side }) => [side.name, [] as Run[]])),
   }));
   for (let round = 0; round < rounds; round++) {
-    for (const [i, test] of tests.entries()) {
-      // Who goes first changes with the round.
-      for (const side of round % 2 === 0 ? SIDES : [...SIDES].reverse()) {
-        comparisons[i].sides[side].push(await runOnce(guest, test, `/mnt/${side}/of-${side}`, size));
+    for (const { test, sides } of results) {
+      for (let turn = 0; turn < test.turns; turn++) {
+        for (const runner of rotated(runners, round * test.turns + turn)) {
+          sides[runner.side.name].push(await runner.run(test, sizeMiB));
+        }
       }
     }
-    for (const side of SIDES) await guest.ok(`rm -rf /mnt/${side}/of-${side}/tree`, { timeoutMs: 120_000 });
   }
-  return comparisons;
+  return results;
 }
 
-async function runOnce(guest: LinuxGuest, test: Test, folder: string, size: number): Promise<number> {
-  const command = test.command.replaceAll('DIR', folder).replaceAll('SIZE', String(size));
-  const script = `mkdir -p ${folder}/tree; sync; echo 3 > /proc/sys/vm/drop_caches; ${command}`;
-  const { stdout } = await guest.ok(script, { timeoutMs: 300_000 });
-  return Number(stdout.trim());
+/** Who goes first, and after whom, changes with the turn. */
+function rotated<T>(items: readonly T[], turn: number): T[] {
+  const order = turn % 2 === 0 ? [...items] : [...items].reverse();
+  const first = (turn >> 1) % items.length;
+  return [...order.slice(first), ...order.slice(0, first)];
 }
 
-async function printCounters(bench: Bench, json: boolean): Promise<void> {
-  const { mounts } = await bench.chassis<{ mounts: Mount[] }>('mounts');
-  for (const { tag, counters } of mounts) {
-    if (counters === undefined) continue;
-    const perThousand = (count: number): string => ((count * 1000) / counters.requests).toFixed(0);
-    const text =
-      `${tag}: ${counters.requests} requests; for a thousand of them ${perThousand(counters.kicks)} kicks, ` +
-      `${perThousand(counters.interrupts)} interrupts, ${perThousand(counters.spuriousWakes)} wakes for nothing`;
-    process.stdout.write(json ? `${JSON.stringify({ name: 'counters', tag, counters })}\n` : `${text}\n`);
-  }
+function comparison({ test, sides }: TestRuns): Comparison {
+  const figures = Object.entries(sides).map(([name, runs]) => [name, runs.map(({ figure }) => figure)]);
+  const { name, unit, better } = test;
+  return { name, unit, better, sides: Object.fromEntries(figures) as Record<string, number[]> };
+}
+
+function heading(
+  guest: LinuxGuest,
+  virtiofsd: VirtiofsdProcess | undefined,
+  { cache, rounds, sizeMiB }: Settings,
+): string {
+  const ninep = `9p: cache=${cache}, msize=512000`;
+  const virtiofs = virtiofsd && `virtiofsd ${virtiofsd.version}: --cache ${virtiofsd.cachePolicy}`;
+  return [`Linux ${guest.release}`, `rounds: ${rounds}, file: ${sizeMiB} MiB`, ninep, virtiofs]
+    .filter((part) => part !== undefined)
+    .join('; ');
 }

@@ -1,3 +1,12 @@
+/** Bytes that segments are cut from. */
+export interface IoSource {
+  readonly bytes: Uint8Array;
+  /** Where the source starts in `bytes`. */
+  readonly bytesOffset: number;
+  /** Where it starts in this process, or 0. */
+  readonly address: number;
+}
+
 /**
  * Scattered bytes: the buffers of a virtqueue chain, the payload of a 9p message, what a file read fills.
  *
@@ -28,6 +37,19 @@ export class IoVector {
     this.offsets[i] = offset;
     this.lengths[i] = lengthBytes;
     this.addresses[i] = address;
+    this.byteLength += lengthBytes;
+  }
+
+  /**
+   * As `push`, for a part of `source`. Where it lies in this process is added up in here: as an argument it would be a number on the
+   * heap wherever V8 does not inline the call.
+   */
+  pushPart(source: IoSource, offset: number, lengthBytes: number): void {
+    const i = this.count++;
+    this.bytes[i] = source.bytes;
+    this.offsets[i] = source.bytesOffset + offset;
+    this.lengths[i] = lengthBytes;
+    this.addresses[i] = source.address === 0 ? 0 : source.address + offset;
     this.byteLength += lengthBytes;
   }
 

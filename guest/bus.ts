@@ -5,6 +5,15 @@
  */
 export type HotplugNotification = 'check' | 'eject-request' | 'eject-cancelled';
 
+/** Port I/O: a space of 64 KiB beside memory, where legacy devices have their registers. */
+export interface PortIo {
+  /** Where I/O BARs may be placed. */
+  readonly window: { readonly start: number; readonly sizeBytes: number };
+  /** Registers at a port, aligned to `width`; all ones where no BAR is. */
+  read(port: number, width: 1 | 2 | 4): number;
+  write(port: number, width: 1 | 2 | 4, value: number): void;
+}
+
 /**
  * The machine that an in-process guest runs on: config space, memory-mapped registers, RAM and interrupts. The chassis
  * provides it; the guest's drivers know nothing else of the host.
@@ -21,6 +30,8 @@ export interface GuestBus {
   writeMemory(address: number, width: 1 | 2 | 4, value: number): void;
   /** Where BARs may be placed. */
   readonly mmioWindow: { readonly start: number; readonly sizeBytes: number };
+  /** Undefined where the machine has no such space. */
+  readonly io?: PortIo;
   /** The guest's RAM, at guest-physical address 0 (and nothing else is). */
   readonly ram: Uint8Array;
   /** Where RAM lies in this process, for file systems that read straight into it; 0 if unknown. */

@@ -23,7 +23,7 @@ export * from './files/index.js';
 export type { Memory } from './libc.js';
 export { memfdCreate, SharedMapping, WINDOW_STRIDE_BYTES } from './memory.js';
 export { addressOf } from './native-buffer.js';
-export { EpollEvents, Reactor, type ReactorHandler, type ReactorOptions } from './reactor.js';
+export { EpollEvents, Reactor, type Poller, type ReactorHandler, type ReactorOptions } from './reactor.js';
 export {
   acceptUnix,
   connectUnix,

@@ -2,7 +2,7 @@
  * The only place where native functions are declared.
  *
  * Symbols come from the process itself (`koffi.load(null)`), so the same code runs on glibc and musl. Calls
- * that some C libraries lack (`openat2` in all, `renameat2`, `statx`, `preadv2` in older ones) go through
+ * that some C libraries lack (`openat2`, `fchmodat2` in all, `renameat2`, `statx`, `preadv2` in older ones) go through
  * `syscall(2)`.
  *
  * Declarations are chosen by measurement (Node 20, ns a call over the system call itself): an address passed
@@ -49,6 +49,7 @@ const SYSCALL_NUMBERS = {
   pwritev2: [328, 287],
   statx: [332, 291],
   openat2: [437, 437],
+  fchmodat2: [452, 452],
 } as const;
 
 type Column = 0 | 1;
@@ -82,6 +83,11 @@ export const close = declare<[fd: number]>('close', 'int', ['int']);
 export const fcntl = declare<[fd: number, command: number, argument: number]>('fcntl', 'int', [
   'int',
   'int',
+  'uintptr_t',
+]);
+export const ioctl = declare<[fd: number, request: number, argument: number]>('ioctl', 'int', [
+  'int',
+  'uint64_t',
   'uintptr_t',
 ]);
 export const flock = declare<[fd: number, operation: number]>('flock', 'int', ['int', 'int']);
@@ -270,6 +276,9 @@ export const syscall_statx = declare<
 export const syscall_openat2 = declare<
   [number: number, dirFd: number, path: Memory, how: number, size: number]
 >('syscall', 'int64_t', ['int64_t', 'int', 'void *', 'uintptr_t', 'size_t']);
+export const syscall_fchmodat2 = declare<
+  [number: number, dirFd: number, path: Memory, mode: number, flags: number]
+>('syscall', 'int64_t', ['int64_t', 'int', 'void *', 'uint32_t', 'int']);
 export const syscall_renameat2 = declare<
   [number: number, oldDirFd: number, oldPath: Memory, newDirFd: number, newPath: Memory, flags: number]
 >('syscall', 'int64_t', ['int64_t', 'int', 'void *', 'int', 'void *', 'uint32_t']);

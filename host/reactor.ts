@@ -66,15 +66,17 @@ const TURN_BUDGET_MS = 0.1;
  */
 export type ReactorHandler = (events: number, fd: number) => void;
 
+/** Memory that somebody else writes, looked at instead of being told: rings whose notifications are off. */
+export interface Poller {
+  /** Looks for work and does some; true where there was any. Without work it must cost less than a microsecond. */
+  poll(): boolean;
+  /** There was no work for a while: asks to be told from now on. True where work came before that. */
+  rest(): boolean;
+}
+
 export interface ReactorOptions {
-  /** Told of exceptions from handlers and from `afterBatch` (fd -1); the reactor goes on. */
+  /** Told of exceptions from handlers and from pollers (fd -1); the reactor goes on. */
   readonly onError: (error: unknown, fd: number) => void;
-  /**
-   * Called after every batch of handlers and at every look of a spinning reactor: publish completions, poll
-   * rings whose notifications are off. Returns true when it found work, which keeps the reactor from
-   * sleeping.
-   */
-  readonly afterBatch?: () => boolean;
   /** The longest time to spin after activity; 0 never spins. Default 200, or 0 on a single processor. */
   readonly maxSpinMicros?: number;
 }
@@ -87,7 +89,12 @@ interface Watch {
   events: number;
 }
 
-const noWork = (): boolean => false;
+/** A poller that is looked at: whether it had work just now, and when it had any. */
+interface AwakePoller {
+  readonly poller: Poller;
+  busy: boolean;
+  workedMs: number;
+}
 
 /**
  * Watches descriptors on the thread that created it. A started reactor keeps the process alive.
@@ -95,9 +102,9 @@ const noWork = (): boolean => false;
  */
 export class Reactor {
   readonly #onError: (error: unknown, fd: number) => void;
-  readonly #afterBatch: () => boolean;
   readonly #maxSpinMs: number;
   readonly #watches = new Map<number, Watch>();
+  readonly #awake: AwakePoller[] = [];
   readonly #ready = new NativeBuffer(BATCH_EVENTS * EVENT_WORDS * 4);
   readonly #event = new NativeBuffer(EVENT_WORDS * 4);
   readonly #turn = (): void => this.#takeTurn();
@@ -109,10 +116,10 @@ export class Reactor {
   #removedInBatch = false;
   #spinMs = 0;
   #lastWorkMs = 0;
+  #wakeUps = 0;
 
   constructor(options: ReactorOptions) {
     this.#onError = options.onError;
-    this.#afterBatch = options.afterBatch ?? noWork;
     this.#maxSpinMs = (options.maxSpinMicros ?? DEFAULT_MAX_SPIN_MICROS) / 1000;
     this.#epollFd = createEpoll();
   }
@@ -152,11 +159,21 @@ export class Reactor {
     // Edges taken by a batch that stop() cut short would otherwise not be reported again.
     for (const watch of this.#watches.values()) this.#control(EPOLL_CTL_MOD, watch);
     this.#poll = koffi.node.poll(this.#epollFd, this.#readable);
+    if (this.#awake.length > 0) this.#arm();
   }
 
-  /** Asks for a turn soon although no descriptor is ready: `afterBatch` has work to find. */
-  wakeUp(): void {
+  /**
+   * Polls from now on, and has the poller rest once it has found nothing for as long as the reactor spins. Call it once per
+   * wake: when the work of a wake is done, and again only after `rest` has answered false.
+   */
+  keepAwake(poller: Poller): void {
+    this.#awake.push({ poller, busy: true, workedMs: performance.now() });
     if (this.#poll !== null) this.#arm();
+  }
+
+  /** How often the reactor was woken from sleep. */
+  get wakeUps(): number {
+    return this.#wakeUps;
   }
 
   /**
@@ -174,6 +191,7 @@ export class Reactor {
   close(): void {
     this.stop();
     this.#watches.clear();
+    this.#awake.length = 0;
     if (this.#epollFd >= 0) libc.close(this.#epollFd);
     this.#epollFd = -1;
   }
@@ -191,6 +209,7 @@ export class Reactor {
    */
   #onReadable(): void {
     if (this.#immediate !== null || this.#poll === null) return;
+    this.#wakeUps++;
     this.#adaptSpin(performance.now() - this.#lastWorkMs);
     this.#arm();
   }
@@ -208,7 +227,7 @@ export class Reactor {
   }
 
   /**
-   * Batches while there are any, or a slice of looking for one; arms the next turn, or leaves the waiting to
+   * Does what there is to do, or a slice of looking for it; arms the next turn, or leaves the waiting to
    * libuv.
    */
   #takeTurn(): void {
@@ -216,7 +235,7 @@ export class Reactor {
     const endMs = performance.now() + TURN_BUDGET_MS;
     let worked = false;
     for (let look = 0; look < LOOKS_PER_SLICE && this.#poll !== null; look++) {
-      if (this.#runBatch()) {
+      if (this.#runBatch() || this.#pollAwake()) {
         worked = true;
         this.#lastWorkMs = performance.now();
         if (this.#lastWorkMs > endMs) break;
@@ -225,10 +244,48 @@ export class Reactor {
         break;
       }
     }
-    if (this.#poll !== null && performance.now() - this.#lastWorkMs < this.#spinMs) this.#arm();
+    const nowMs = performance.now();
+    const spins = nowMs - this.#lastWorkMs < this.#spinMs;
+    this.#restIdle(nowMs);
+    if (this.#poll !== null && (spins || this.#awake.length > 0)) this.#arm();
   }
 
-  /** Calls the handlers of what is ready now, then afterBatch. @returns whether there was work */
+  /** @returns whether one of the pollers had work */
+  #pollAwake(): boolean {
+    let worked = false;
+    for (const awake of this.#awake) {
+      awake.busy = this.#ask(awake.poller, 'poll');
+      if (!awake.busy) continue;
+      worked = true;
+      awake.workedMs = performance.now();
+    }
+    return worked;
+  }
+
+  /** Each poller by itself: one that is busy for hours must not keep all others from resting. */
+  #restIdle(nowMs: number): void {
+    for (let i = this.#awake.length - 1; i >= 0; i--) {
+      const awake = this.#awake.at(i);
+      // One that rested may have closed the reactor.
+      if (awake === undefined || awake.busy || nowMs - awake.workedMs < this.#spinMs) continue;
+      if (this.#ask(awake.poller, 'rest')) {
+        awake.workedMs = nowMs;
+      } else {
+        this.#awake.splice(this.#awake.indexOf(awake), 1);
+      }
+    }
+  }
+
+  #ask(poller: Poller, what: keyof Poller): boolean {
+    try {
+      return poller[what]();
+    } catch (error) {
+      this.#report(error, -1);
+      return false;
+    }
+  }
+
+  /** Calls the handlers of what is ready now. @returns whether there was any */
   #runBatch(): boolean {
     const count = libc.epoll_wait(this.#epollFd, this.#ready.address, BATCH_EVENTS, 0);
     this.#removedInBatch = false;
@@ -237,12 +294,7 @@ export class Reactor {
       if (!this.#deliver(i * EVENT_WORDS)) stale = true;
     }
     if (stale && !this.#removedInBatch) this.#rebuild();
-    try {
-      return (this.#poll !== null && this.#afterBatch()) || count > 0;
-    } catch (error) {
-      this.#report(error, -1);
-      return count > 0;
-    }
+    return count > 0;
   }
 
   /** @returns false for an event of a watch that is gone */

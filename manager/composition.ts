@@ -136,7 +136,11 @@ class VfioUserNineP implements ServedFunction {
       path: spec.socketPath,
       reactor,
       createFunction: (memory: GuestMemory) =>
-        (this.pci = new VirtioPciFunction(device, memory, { msix: spec.msix, log })),
+        (this.pci = new VirtioPciFunction(device, memory, {
+          msix: spec.msix,
+          log,
+          keepAwake: (session) => reactor.keepAwake(session),
+        })),
       onConnect: () => hooks.onConnect(),
       onDisconnect: () => hooks.onDisconnect(),
       log,
@@ -197,9 +201,9 @@ class VhostUserNineP implements ServedFunction {
 
 /** What crossed a function: its one queue's counters, and the 9p server's. */
 function countersOf(device: Virtio9p, queue: Readonly<QueueCounters> | undefined): FunctionCounters {
-  const { kicks = 0, interrupts = 0, spuriousWakes = 0, polls = 0, requests = 0 } = queue ?? {};
+  const { kicks = 0, interrupts = 0, wakes = 0, spuriousWakes = 0, polls = 0, requests = 0 } = queue ?? {};
   const { bytesRead, bytesWritten, fids } = device.statistics;
-  return { kicks, interrupts, spuriousWakes, polls, requests, bytesRead, bytesWritten, fids };
+  return { kicks, interrupts, wakes, spuriousWakes, polls, requests, bytesRead, bytesWritten, fids };
 }
 
 function describe(error: unknown): string {

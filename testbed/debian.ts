@@ -184,3 +184,17 @@ export async function removeDocumentation(root: string): Promise<void> {
     folders.map((name) => rm(join(root, 'usr/share', name), { recursive: true, force: true })),
   );
 }
+
+/** Where packages for x86-64 put their libraries, below the root. */
+export const libraryFolder = 'usr/lib/x86_64-linux-gnu';
+
+/**
+ * The command line that runs a program of an unpacked tree with that tree's own loader and libraries: no chroot, and nothing of
+ * the host's C library.
+ * @param program its path below the root.
+ */
+export function programInTree(root: string, program: string): string[] {
+  const libraries = join(root, libraryFolder);
+  const loader = join(libraries, 'ld-linux-x86-64.so.2');
+  return [loader, '--inhibit-cache', '--library-path', libraries, join(root, program)];
+}

@@ -5,7 +5,8 @@ export const agentPortName = 'chassis.agent';
  * The guest's init: loads the drivers and then is the agent, whose protocol is described in agent-protocol.ts.
  *
  * Scripts run side by side, each in a session of its own, with their output in files, so that nothing they print can be taken for
- * the protocol. The lock keeps two answers apart: each job opens it anew, as a lock belongs to an open file.
+ * the protocol. One process writes all answers, one after the other: a job tells it through a named pipe that it has ended, with
+ * a line so short that writing it cannot be torn apart. (Debian's static busybox has no \`flock\`.)
  * When the host's end of the port closes, the machine goes off: no guest outlives the process that started it.
  */
 export const initScript = `#!/bin/sh
@@ -20,7 +21,20 @@ mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 hostname guest
 ifconfig lo 127.0.0.1 up
-while read -r module; do insmod "$module"; done </etc/modules
+
+# The kernel reads \`module.option=value\` from its command line for what is built in only.
+read -r words </proc/cmdline
+options_of() {
+  options=
+  for word in $words; do
+    case $word in "$1".*) options="$options \${word#*.}" ;; esac
+  done
+}
+while read -r module; do
+  name=\${module##*/}
+  options_of "\${name%.ko}"
+  insmod "$module" $options
+done </etc/modules
 
 find_port() {
   for name in /sys/class/virtio-ports/*/name; do
@@ -36,24 +50,27 @@ exec 3<>"$port"
 
 jobs=/run/jobs
 mkdir -p "$jobs"
-: >"$jobs/lock"
+mkfifo "$jobs/ended"
 
 run_job() {
   cd /
   setsid sh "$jobs/$1.sh" </dev/null >"$jobs/$1.out" 2>"$jobs/$1.err" 3>&- &
   echo $! >"$jobs/$1.pid"
   wait $!
-  code=$?
-  set -- "$1" "$code" $(stat -c %s "$jobs/$1.out" "$jobs/$1.err")
-  {
-    flock 4
-    echo "done $*" >&3
-    cat "$jobs/$1.out" "$jobs/$1.err" >&3
-  } 4<"$jobs/lock"
-  rm "$jobs/$1.sh" "$jobs/$1.out" "$jobs/$1.err" "$jobs/$1.pid"
+  echo "$1 $?" >"$jobs/ended"
+}
+
+answer_jobs() {
+  while read -r id code; do
+    echo "done $id $code" $(stat -c %s "$jobs/$id.out" "$jobs/$id.err")
+    cat "$jobs/$id.out" "$jobs/$id.err"
+    rm "$jobs/$id.sh" "$jobs/$id.out" "$jobs/$id.err" "$jobs/$id.pid"
+  done
 }
 
 echo "hello $(uname -r)" >&3
+# Opened for writing as well, so that it never sees the pipe's end.
+answer_jobs <>"$jobs/ended" >&3 &
 while read -r verb id length <&3; do
   case $verb in
     run)

@@ -2,7 +2,14 @@ import { execa } from 'execa';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Cache } from './cache.js';
-import { fetchPackages, removeDocumentation, unpack, type PackageRequest } from './debian.js';
+import {
+  fetchPackages,
+  libraryFolder,
+  programInTree,
+  removeDocumentation,
+  unpack,
+  type PackageRequest,
+} from './debian.js';
 import { QemuUnavailableError } from './errors.js';
 import type { OnProgress } from './progress.js';
 
@@ -19,7 +26,6 @@ const program = 'qemu-system-x86_64';
 /** The first release with vfio-user's client. */
 const minimumVersion = [10, 1, 0] as const;
 const requiredDevice = 'vfio-user-pci';
-const libraries = 'usr/lib/x86_64-linux-gnu';
 
 const request: PackageRequest = {
   title: 'QEMU',
@@ -80,15 +86,11 @@ async function requireWorking(root: string, signal?: AbortSignal): Promise<QemuB
   );
 }
 
-/**
- * Runs QEMU from an unpacked tree with that tree's own loader and libraries: no chroot, and nothing of the host's C library.
- * Debian's build does not look for firmware and modules beside itself, so it is told where they are.
- */
+/** Debian's build does not look for firmware and modules beside itself, so it is told where they are. */
 function treeCommand(root: string): string[] {
-  const loader = join(root, libraries, 'ld-linux-x86-64.so.2');
   return [
-    ...['env', `QEMU_MODULE_DIR=${join(root, libraries, 'qemu')}`],
-    ...[loader, '--inhibit-cache', '--library-path', join(root, libraries), join(root, 'usr/bin', program)],
+    ...['env', `QEMU_MODULE_DIR=${join(root, libraryFolder, 'qemu')}`],
+    ...programInTree(root, `usr/bin/${program}`),
     ...['qemu', 'seabios'].flatMap((name) => ['-L', join(root, 'usr/share', name)]),
   ];
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa, type ResultPromise } from 'execa';
+import { ChassisClient } from '../../manager/control/client.js';
 
 const CHASSIS = fileURLToPath(new URL('../../../bin/chassis.js', import.meta.url));
 const FSBENCH_SOURCE = fileURLToPath(new URL('../../../bench/guest/fsbench.c', import.meta.url));
@@ -10,10 +11,13 @@ const FSBENCH_SOURCE = fileURLToPath(new URL('../../../bench/guest/fsbench.c', i
 /** A folder, a daemon and a chassis for one measurement; gone when it is closed. */
 export class Bench {
   readonly folder: string;
+  /** Asks the daemon without the start of a command. */
+  readonly client: ChassisClient;
   private readonly daemon: ResultPromise;
 
   private constructor(folder: string, daemon: ResultPromise) {
     this.folder = folder;
+    this.client = new ChassisClient({ directory: join(folder, 'state') });
     this.daemon = daemon;
   }
 

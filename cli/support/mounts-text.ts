@@ -16,9 +16,13 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
   return [line(headings), ...rows.map(line)].join('\n');
 }
 
+/** The counters that people look at, in the order in which a request meets them. */
+const COUNTERS = ['requests', 'kicks', 'wakes', 'spuriousWakes', 'polls', 'interrupts'] as const;
+const COUNTER_HEADINGS = ['REQUESTS', 'KICKS', 'WAKES', 'SPURIOUS', 'POLLS', 'INTERRUPTS'];
+
 export function mountsTable(mounts: readonly Mount[]): string {
   return table(
-    ['TAG', 'SOURCE', 'ACCESS', 'SLOT', 'FUNCTION', 'STATE', 'PORT', 'KICKS', 'INTERRUPTS', 'REQUESTS'],
+    ['TAG', 'SOURCE', 'ACCESS', 'SLOT', 'FUNCTION', 'STATE', 'PORT', ...COUNTER_HEADINGS],
     mounts.map((mount) => [
       mount.tag,
       sourceText(mount.source),
@@ -27,9 +31,7 @@ export function mountsTable(mounts: readonly Mount[]): string {
       String(mount.function),
       mount.state,
       mount.port ?? '-',
-      String(mount.counters?.kicks ?? '-'),
-      String(mount.counters?.interrupts ?? '-'),
-      String(mount.counters?.requests ?? '-'),
+      ...COUNTERS.map((name) => String(mount.counters?.[name] ?? '-')),
     ]),
   );
 }

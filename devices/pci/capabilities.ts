@@ -71,12 +71,15 @@ export class CapabilityList {
     return start;
   }
 
-  /** Appends a PCI Express endpoint capability (PCIe 5.0, section 7.5.3). `onFlr` runs when the guest asks for a function-level reset. */
-  addExpressEndpoint(onFlr: () => void): number {
+  /**
+   * Appends a PCI Express endpoint capability (PCIe 5.0, section 7.5.3): a legacy endpoint's where the function has I/O BARs. `onFlr` runs
+   * when the guest asks for a function-level reset.
+   */
+  addExpressEndpoint(onFlr: () => void, hasIoBar = false): number {
     const space = this.#space;
     const start = this.add(PciCapabilityId.PCI_CAP_ID_EXP, PciExpress.PCI_CAP_EXP_ENDPOINT_SIZEOF_V2);
-    const flags = PciExpress.PCI_EXP_FLAGS_VERSION_2 | (PciExpress.PCI_EXP_TYPE_ENDPOINT << 4);
-    space.define(start + PciExpress.PCI_EXP_FLAGS, 2, flags);
+    const type = hasIoBar ? PciExpress.PCI_EXP_TYPE_LEG_END : PciExpress.PCI_EXP_TYPE_ENDPOINT;
+    space.define(start + PciExpress.PCI_EXP_FLAGS, 2, PciExpress.PCI_EXP_FLAGS_VERSION_2 | (type << 4));
     const devcap = PciExpress.PCI_EXP_DEVCAP_RBER | PciExpress.PCI_EXP_DEVCAP_FLR;
     space.define(start + PciExpress.PCI_EXP_DEVCAP, 4, devcap);
     const control = start + PciExpress.PCI_EXP_DEVCTL;

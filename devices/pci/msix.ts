@@ -78,8 +78,9 @@ export class MsixTable {
     return readView(this.#table, offset, width);
   }
 
+  /** An access that is not aligned could reach into two entries: it is ignored. */
   writeTable(offset: number, width: AccessWidth, value: number): void {
-    if (offset < 0 || offset + width > this.tableBytes) return;
+    if (offset < 0 || offset + width > this.tableBytes || offset % width !== 0) return;
     if (width === 1) this.#table.setUint8(offset, value);
     else if (width === 2) this.#table.setUint16(offset, value, true);
     else this.#table.setUint32(offset, value, true);

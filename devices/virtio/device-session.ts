@@ -5,16 +5,38 @@ import { newQueueCounters, type RingSignals, type RunningRing } from './ring/run
 /** Chains that one queue may have served before the others get their turn. */
 const CHAINS_PER_TURN = 128;
 
+/**
+ * Up to so many queues are all looked after once one of them is kicked: where a network card's driver gives back a received
+ * buffer it has often something to send. A device with more of them looks after those that were kicked.
+ */
+const SIBLING_QUEUES = 16;
+
+/** Why a queue is to be looked at: its doorbell was rung, or it may have work that no doorbell tells of. */
+const Mark = { NONE: 0, KICKED: 1, LOOK: 2 } as const;
+
+/** A session between a wake and the next sleep, when the driver's notifications are off. */
+export interface AwakeSession {
+  /** Looks at the queues, and serves what is there; true where there was something. */
+  poll(): boolean;
+  /** Turns notifications on. False where the session sleeps now; true where something came before that: it is polled on. */
+  rest(): boolean;
+}
+
 /** What a session asks of the transport that carries it. */
 export interface SessionTransport {
-  /** The driver wants to hear of used buffers in this queue. */
-  interruptQueue(queueIndex: number): void;
+  /** The driver wants to hear of used buffers in this queue. False where it gave no way to tell it: that is no interrupt. */
+  interruptQueue(queueIndex: number): boolean | void;
   /** The device changed its config space. */
   configChanged(): void;
   /** The device cannot go on: DEVICE_NEEDS_RESET. Called once a session at most. */
   needsReset(reason: string): void;
   /** Runs `work` soon, from the event loop, after other things had their turn. */
   defer(work: () => void): void;
+  /**
+   * Polls the session from the event loop while that finds work and for a bounded time after, then has it rest; called again only
+   * after that. For transports whose wakes cost more than a call: without it the session sleeps once a wake has been served.
+   */
+  readonly keepAwake?: ((session: AwakeSession) => void) | undefined;
 }
 
 /**
@@ -29,8 +51,12 @@ export class DeviceSession implements DeviceContext, RingSignals {
   readonly #rings: (RunningRing | undefined)[];
   readonly #services: (QueueService | undefined)[];
   readonly #counters: readonly QueueCounters[];
-  /** 1 where a queue has been kicked, or was left with work. */
+  /** A `Mark` for each queue. */
   readonly #pending: Uint8Array;
+  /** The queues whose notifications are off because they are polled; and 1 for each of them. */
+  readonly #awake: number[] = [];
+  readonly #isAwake: Uint8Array;
+  readonly #awakeSession: AwakeSession = { poll: () => this.#pollAwake(), rest: () => this.#rest() };
   readonly #runDeferred = (): void => {
     this.#deferred = false;
     this.run();
@@ -39,6 +65,8 @@ export class DeviceSession implements DeviceContext, RingSignals {
   #paused = false;
   #running = false;
   #deferred = false;
+  /** Whether the transport polls the session. */
+  #keptAwake = false;
 
   constructor(device: VirtioDevice, features: bigint, transport: SessionTransport) {
     const count = device.queueSizes.length;
@@ -50,6 +78,7 @@ export class DeviceSession implements DeviceContext, RingSignals {
     this.#services = new Array<QueueService | undefined>(count).fill(undefined);
     this.#counters = Array.from({ length: count }, newQueueCounters);
     this.#pending = new Uint8Array(count);
+    this.#isAwake = new Uint8Array(count);
   }
 
   counters(queueIndex: number): QueueCounters {
@@ -65,7 +94,7 @@ export class DeviceSession implements DeviceContext, RingSignals {
     const { index } = ring;
     this.#rings[index] = ring;
     this.#services[index] = new QueueService(ring, this.#device, this.#counters[index]);
-    this.#pending[index] = 1;
+    this.#pending[index] = Mark.LOOK;
   }
 
   /** A queue is reset or stopped, alone. */
@@ -73,7 +102,8 @@ export class DeviceSession implements DeviceContext, RingSignals {
     this.#rings[queueIndex]?.drop();
     this.#rings[queueIndex] = undefined;
     this.#services[queueIndex] = undefined;
-    this.#pending[queueIndex] = 0;
+    this.#pending[queueIndex] = Mark.NONE;
+    this.#fallAsleep(queueIndex);
   }
 
   /** Hands the device over to its driver. */
@@ -89,13 +119,20 @@ export class DeviceSession implements DeviceContext, RingSignals {
   kick(queueIndex: number): void {
     if (this.#services[queueIndex] === undefined) return;
     this.#counters[queueIndex].kicks++;
-    this.#pending[queueIndex] = 1;
+    this.#pending[queueIndex] = Mark.KICKED;
+  }
+
+  /** The driver's one doorbell for all its queues: marks every queue, of which this one has been kicked. */
+  kickDevice(queueIndex: number): void {
+    this.kick(queueIndex);
+    this.kickAll();
   }
 
   /** Marks every queue, for when kicks may have been missed. */
   kickAll(): void {
-    for (let i = 0; i < this.#services.length; i++)
-      this.#pending[i] = this.#services[i] === undefined ? 0 : 1;
+    for (let i = 0; i < this.#services.length; i++) {
+      if (this.#services[i] !== undefined && this.#pending[i] === Mark.NONE) this.#pending[i] = Mark.LOOK;
+    }
   }
 
   /** While paused (the function may not master the bus) kicks are kept and nothing is served. */
@@ -104,7 +141,7 @@ export class DeviceSession implements DeviceContext, RingSignals {
   }
 
   get needsService(): boolean {
-    return this.#live && this.#pending.includes(1);
+    return this.#live && (this.#pending.includes(Mark.KICKED) || this.#pending.includes(Mark.LOOK));
   }
 
   /**
@@ -148,10 +185,12 @@ export class DeviceSession implements DeviceContext, RingSignals {
     this.#live = false;
     for (const ring of this.#rings) ring?.drop();
     this.#pending.fill(0);
+    this.#isAwake.fill(0);
+    this.#awake.length = 0;
   }
 
-  interrupt(queueIndex: number): void {
-    if (this.#live) this.#transport.interruptQueue(queueIndex);
+  interrupt(queueIndex: number): boolean | void {
+    return this.#live && this.#transport.interruptQueue(queueIndex);
   }
 
   broken(queueIndex: number, reason: string): void {
@@ -170,12 +209,78 @@ export class DeviceSession implements DeviceContext, RingSignals {
 
   #serveMarked(): void {
     for (let i = 0; i < this.#pending.length && this.#live; i++) {
-      if (this.#pending[i] === 0) continue;
+      if (this.#pending[i] === Mark.NONE) continue;
+      const kicked = this.#pending[i] === Mark.KICKED;
       const service = this.#services[i];
       // Marks made while the queue was being served are covered by its last look, so the outcome replaces them.
-      const left = service !== undefined && service.service(CHAINS_PER_TURN);
-      this.#pending[i] = left && this.#live ? 1 : 0;
+      const left = service !== undefined && this.#serve(i, service, kicked);
+      this.#pending[i] = left && this.#live ? Mark.LOOK : Mark.NONE;
     }
+    if (this.#awake.length > 0 && !this.#keptAwake) this.#stayAwake();
+  }
+
+  /** True where work is left that nobody would look for. */
+  #serve(queueIndex: number, service: QueueService, kicked: boolean): boolean {
+    if (this.#transport.keepAwake === undefined) return service.service(CHAINS_PER_TURN, kicked);
+    if (this.#isAwake[queueIndex] === 1) {
+      service.poll(CHAINS_PER_TURN);
+    } else {
+      this.#wakeUp(queueIndex);
+      service.wake(CHAINS_PER_TURN, kicked);
+    }
+    return false;
+  }
+
+  /** Has the transport poll what has woken, and the siblings with it. */
+  #stayAwake(): void {
+    const count = this.#services.length;
+    for (let i = 0; count <= SIBLING_QUEUES && i < count; i++) {
+      const sibling = this.#services[i];
+      if (sibling === undefined || this.#isAwake[i] === 1) continue;
+      this.#wakeUp(i);
+      sibling.mute();
+      sibling.poll(CHAINS_PER_TURN);
+    }
+    if (this.#awake.length === 0) return;
+    this.#keptAwake = true;
+    this.#transport.keepAwake?.(this.#awakeSession);
+  }
+
+  #pollAwake(): boolean {
+    if (this.#running || this.#paused) return false;
+    let served = 0;
+    this.#running = true;
+    try {
+      for (let i = 0; i < this.#awake.length; i++) {
+        served += this.#services[this.#awake[i]]?.poll(CHAINS_PER_TURN) ?? 0;
+      }
+    } catch (error) {
+      this.#deviceFailed(error);
+    }
+    this.#running = false;
+    return served > 0;
+  }
+
+  #rest(): boolean {
+    for (let i = this.#awake.length - 1; i >= 0; i--) {
+      const queueIndex = this.#awake[i];
+      // Rings must not be touched while paused: what is awake then is looked at afterwards.
+      if (this.#paused) this.#pending[queueIndex] = Mark.LOOK;
+      else if (this.#services[queueIndex]?.rest() === true) continue;
+      this.#fallAsleep(queueIndex);
+    }
+    return (this.#keptAwake = this.#awake.length > 0);
+  }
+
+  #wakeUp(queueIndex: number): void {
+    this.#isAwake[queueIndex] = 1;
+    this.#awake.push(queueIndex);
+  }
+
+  #fallAsleep(queueIndex: number): void {
+    if (this.#isAwake[queueIndex] === 0) return;
+    this.#isAwake[queueIndex] = 0;
+    this.#awake.splice(this.#awake.indexOf(queueIndex), 1);
   }
 
   /** A device must not throw: where one does, it is out of order until reset, and nobody else notices. */

@@ -62,6 +62,8 @@ export interface QueueCounters {
   kicks: number;
   /** Interrupts sent. */
   interrupts: number;
+  /** Doorbells that found the queue asleep: while it is polled they change nothing. */
+  wakes: number;
   /** Wakes that found nothing to do. */
   spuriousWakes: number;
   /** Times the ring was looked at without a doorbell. */
@@ -90,6 +92,11 @@ export interface VirtioDevice {
   readonly features: bigint;
   /** Largest size of each queue; its length is the number of queues. Powers of two. */
   readonly queueSizes: readonly number[];
+  /**
+   * True where the device completes the chains of a queue in the order in which it took them, as one does that answers at once. It is
+   * offered VIRTIO_F_IN_ORDER then. Any other device had better not be: its completions would wait for the slowest one before them.
+   */
+  readonly completesInOrder?: boolean;
   /** The device's config space, little-endian as on the wire. The device changes it, then calls `configChanged`. */
   readonly config: Uint8Array;
   /** A driver's write to the config space: the device applies what it accepts and ignores the rest. */

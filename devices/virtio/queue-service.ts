@@ -16,9 +16,10 @@ export class QueueService {
   /**
    * Serves a wake: takes chains, with notifications off, until none are left, then turns notifications on and looks once
    * more, because chains may have come in between that nobody will notify of. Takes `budget` chains at most; true
-   * where that stopped it, so that there may be work left (and notifications are still off).
+   * where that stopped it, so that there may be work left (and notifications are still off). `kicked` says whether a doorbell was
+   * the reason: without one it is a look.
    */
-  service(budget: number): boolean {
+  service(budget: number, kicked = true): boolean {
     const ring = this.#ring;
     let left = budget;
     let served = 0;
@@ -29,18 +30,48 @@ export class QueueService {
       served += taken;
       // A round costs something even if it found nothing: a driver that moves its index to and fro must not keep us here.
       left -= Math.max(taken, 1);
-      if (left <= 0) return true;
+      if (left <= 0) {
+        this.#countLook(kicked, served);
+        return true;
+      }
     } while (ring.enableNotifications());
-    if (served === 0) this.#counters.spuriousWakes++;
+    this.#countLook(kicked, served);
     return false;
+  }
+
+  /** Serves a wake, `budget` chains of it at most, and leaves notifications off: the queue is to be polled until it rests. */
+  wake(budget: number, kicked = true): void {
+    this.mute();
+    const taken = this.#take(budget);
+    this.#ring.flush();
+    this.#countLook(kicked, taken);
+  }
+
+  /** Turns notifications off. */
+  mute(): void {
+    this.#ring.disableNotifications();
   }
 
   /** Looks without having been woken, and leaves notifications as they are. Answers how many chains it took. */
   poll(budget: number): number {
     this.#counters.polls++;
     const taken = this.#take(budget);
-    this.#ring.flush();
+    if (taken > 0) this.#ring.flush();
     return taken;
+  }
+
+  /** Ends polling: turns notifications on. True where chains came before that, so that the queue has to be polled on. */
+  rest(): boolean {
+    return this.#ring.enableNotifications();
+  }
+
+  #countLook(kicked: boolean, taken: number): void {
+    if (!kicked) {
+      this.#counters.polls++;
+      return;
+    }
+    this.#counters.wakes++;
+    if (taken === 0) this.#counters.spuriousWakes++;
   }
 
   #take(budget: number): number {

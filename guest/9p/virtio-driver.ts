@@ -4,7 +4,7 @@ import { BufferPool } from '../memory/buffer-pool.js';
 import type { DriverServices, PciBinding, PciDriver } from '../pci/driver.js';
 import type { GuestPciFunction } from '../pci/function.js';
 import { GuestVirtioDevice, type VirtioOptions } from '../virtio/device.js';
-import { VIRTIO_PCI_DEVICE_ID_BASE, VIRTIO_PCI_VENDOR_ID } from '../virtio/registers.js';
+import { virtioDeviceId } from '../virtio/device-id.js';
 import type { VirtioTransport } from '../virtio/transport.js';
 import { Mount, type MountOptions } from './mount.js';
 import { VirtioTransport9p } from './virtio-transport.js';
@@ -114,8 +114,7 @@ export class Virtio9pBinding implements PciBinding {
 export function virtio9pDriver(options: VirtioOptions): PciDriver {
   return {
     name: 'virtio-9p',
-    matches: (fn) =>
-      fn.vendorId === VIRTIO_PCI_VENDOR_ID && fn.deviceId === VIRTIO_PCI_DEVICE_ID_BASE + VIRTIO_ID_9P,
+    matches: (fn) => virtioDeviceId(fn) === VIRTIO_ID_9P,
     probe: (fn, services) => Virtio9pBinding.probe(fn, services, options),
   };
 }

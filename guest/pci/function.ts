@@ -9,10 +9,12 @@ const BAR_COUNT = 6;
 /** Capabilities lie in 0x40–0xff, 4 bytes at least each: a list with more of them has a loop. */
 const MAX_CAPABILITIES = 48;
 const FIRST_CAPABILITY_OFFSET = 0x40;
+const DECODING = PciCommand.MEMORY_SPACE | PciCommand.IO_SPACE;
 
-/** A memory BAR of a function, and where it was placed. */
+/** A BAR of a function, and where it was placed. */
 interface PlacedBar {
   readonly index: number;
+  readonly isIo: boolean;
   readonly sizeBytes: number;
   readonly range: MmioRange;
 }
@@ -32,11 +34,14 @@ export class GuestPciFunction {
   readonly subsystemId: number;
   readonly #bus: GuestBus;
   readonly #window: MmioWindow;
+  readonly #ioWindow: MmioWindow | undefined;
   readonly #bars = new Map<number, PlacedBar>();
 
-  constructor(bus: GuestBus, window: MmioWindow, address: PciAddress) {
+  /** Without an `ioWindow`, I/O BARs stay unused. */
+  constructor(bus: GuestBus, window: MmioWindow, address: PciAddress, ioWindow?: MmioWindow) {
     this.#bus = bus;
     this.#window = window;
+    this.#ioWindow = ioWindow;
     this.address = address;
     this.vendorId = this.readConfig(PciRegister.VENDOR_ID, 2);
     this.deviceId = this.readConfig(PciRegister.DEVICE_ID, 2);
@@ -66,24 +71,26 @@ export class GuestPciFunction {
     this.writeConfig(PciRegister.COMMAND, 2, (command & ~mask) | bits);
   }
 
-  /** Sizes and places every memory BAR, and switches memory decoding and bus mastering on. I/O BARs stay unused. */
+  /** Sizes and places every BAR that there is room for, and switches decoding and bus mastering on. */
   enable(): void {
-    this.setCommand(PciCommand.MEMORY_SPACE | PciCommand.BUS_MASTER, 0);
+    this.setCommand(DECODING | PciCommand.BUS_MASTER, 0);
     for (let index = 0; index < this.#barCount(); index++) {
       if (this.#placeBar(index)) index++;
     }
-    this.setCommand(0, PciCommand.MEMORY_SPACE | PciCommand.BUS_MASTER);
+    const hasIo = [...this.#bars.values()].some(({ isIo }) => isIo);
+    const io = hasIo ? PciCommand.IO_SPACE : 0;
+    this.setCommand(0, PciCommand.MEMORY_SPACE | io | PciCommand.BUS_MASTER);
   }
 
   /** Switches the function off and gives its BARs' room back. */
   disable(): void {
-    this.setCommand(PciCommand.MEMORY_SPACE | PciCommand.BUS_MASTER, 0);
+    this.setCommand(DECODING | PciCommand.BUS_MASTER, 0);
     this.release();
   }
 
   /** Gives the BARs' room back without touching the function: it is gone, and another may sit at its address. */
   release(): void {
-    for (const bar of this.#bars.values()) this.#window.free(bar.range);
+    for (const { isIo, range } of this.#bars.values()) this.#windowOf(isIo)?.free(range);
     this.#bars.clear();
   }
 
@@ -95,8 +102,15 @@ export class GuestPciFunction {
   /** Where bytes `offset … offset + lengthBytes` of a memory BAR are; undefined where the BAR has no such bytes. */
   locate(bar: number, offset: number, lengthBytes: number): number | undefined {
     const placed = this.#bars.get(bar);
-    if (placed === undefined || offset + lengthBytes > placed.sizeBytes) return undefined;
+    if (placed === undefined || placed.isIo || offset + lengthBytes > placed.sizeBytes) return undefined;
     return placed.range.address + offset;
+  }
+
+  /** The ports of an I/O BAR; undefined where it is none, or there is no room for it. */
+  ports(bar: number): { readonly port: number; readonly sizeBytes: number } | undefined {
+    const placed = this.#bars.get(bar);
+    if (placed?.isIo !== true) return undefined;
+    return { port: placed.range.address, sizeBytes: placed.sizeBytes };
   }
 
   /**
@@ -109,7 +123,8 @@ export class GuestPciFunction {
     if (this.readConfig(PciRegister.SUBSYSTEM_ID, 2) !== this.subsystemId) return false;
     for (const bar of this.#bars.values()) {
       const low = this.readConfig(PciRegister.BASE_ADDRESS_0 + 4 * bar.index, 4);
-      if ((low & ~PciBar.MEMORY_FLAGS_MASK) >>> 0 !== bar.range.address % 2 ** 32) return false;
+      const flags = bar.isIo ? PciBar.IO_FLAGS_MASK : PciBar.MEMORY_FLAGS_MASK;
+      if ((low & ~flags) >>> 0 !== bar.range.address % 2 ** 32) return false;
     }
     return true;
   }
@@ -135,30 +150,52 @@ export class GuestPciFunction {
     this.#bus.writeMemory(address, width, value);
   }
 
+  readPort(port: number, width: 1 | 2 | 4): number {
+    return this.#bus.io?.read(port, width) ?? 2 ** (8 * width) - 1;
+  }
+
+  writePort(port: number, width: 1 | 2 | 4, value: number): void {
+    this.#bus.io?.write(port, width, value);
+  }
+
   #barCount(): number {
     const layout = this.readConfig(PciRegister.HEADER_TYPE, 1) & PciHeaderType.LAYOUT_MASK;
     return layout === 0 ? BAR_COUNT : 0;
   }
 
-  /** Places BAR `index` if it is a memory BAR; true where it took the next register as its upper half. */
+  /** Places BAR `index`; true where it took the next register as its upper half. */
   #placeBar(index: number): boolean {
     const register = PciRegister.BASE_ADDRESS_0 + 4 * index;
     this.writeConfig(register, 4, 0xffff_ffff);
     const low = this.readConfig(register, 4);
-    if (low === 0 || (low & PciBar.IO_SPACE) !== 0) return false;
+    if (low === 0) return false;
+    if ((low & PciBar.IO_SPACE) !== 0) {
+      // The upper half may be hard-wired to 0: there are 64 KiB of ports.
+      this.#assign(index, true, barSize((low & ~PciBar.IO_FLAGS_MASK & 0xffff) >>> 0, 0));
+      return false;
+    }
     const is64Bit = (low & PciBar.MEMORY_TYPE_MASK) === PciBar.MEMORY_TYPE_64 && index + 1 < BAR_COUNT;
     let high = 0xffff_ffff;
     if (is64Bit) {
       this.writeConfig(register + 4, 4, 0xffff_ffff);
       high = this.readConfig(register + 4, 4);
     }
-    const sizeBytes = barSize((low & ~PciBar.MEMORY_FLAGS_MASK) >>> 0, high);
-    const range = sizeBytes === 0 ? undefined : this.#window.allocate(sizeBytes);
-    const address = range?.address ?? 0;
-    this.writeConfig(register, 4, address % 2 ** 32);
+    const address = this.#assign(index, false, barSize((low & ~PciBar.MEMORY_FLAGS_MASK) >>> 0, high));
     if (is64Bit) this.writeConfig(register + 4, 4, Math.floor(address / 2 ** 32));
-    if (range !== undefined) this.#bars.set(index, { index, sizeBytes, range });
     return is64Bit;
+  }
+
+  /** Finds room for a BAR and writes its register's lower half; answers the address, 0 where there is no room. */
+  #assign(index: number, isIo: boolean, sizeBytes: number): number {
+    const range = sizeBytes === 0 ? undefined : this.#windowOf(isIo)?.allocate(sizeBytes);
+    const address = range?.address ?? 0;
+    this.writeConfig(PciRegister.BASE_ADDRESS_0 + 4 * index, 4, address % 2 ** 32);
+    if (range !== undefined) this.#bars.set(index, { index, isIo, sizeBytes, range });
+    return address;
+  }
+
+  #windowOf(isIo: boolean): MmioWindow | undefined {
+    return isIo ? this.#ioWindow : this.#window;
   }
 }
 

@@ -1,5 +1,5 @@
-/** BARs are placed in pages of their own, as they would be to be mapped into processes. */
-const MIN_ALIGNMENT = 4096;
+/** Memory BARs are placed in pages of their own, as they would be to be mapped into processes. */
+const MEMORY_ALIGNMENT = 4096;
 
 /** A placed BAR: sizes are powers of two, and addresses multiples of them. */
 export interface MmioRange {
@@ -7,21 +7,27 @@ export interface MmioRange {
   readonly sizeBytes: number;
 }
 
-/** Places BARs in the machine's MMIO window: first fit, naturally aligned, and the room comes back when a function leaves. */
+/** Places BARs in one of the machine's windows, memory or I/O: first fit, naturally aligned, and the room comes back when a function leaves. */
 export class MmioWindow {
+  readonly #alignment: number;
   readonly #start: number;
   readonly #end: number;
   /** Sorted by address. */
   readonly #taken: MmioRange[] = [];
 
-  constructor(window: { readonly start: number; readonly sizeBytes: number }) {
+  /** `alignment` is the least that a BAR gets. */
+  constructor(
+    window: { readonly start: number; readonly sizeBytes: number },
+    alignment: number = MEMORY_ALIGNMENT,
+  ) {
+    this.#alignment = alignment;
     this.#start = window.start;
     this.#end = window.start + window.sizeBytes;
   }
 
   /** Room for a BAR of `sizeBytes` (a power of two); undefined where the window has none. */
   allocate(sizeBytes: number): MmioRange | undefined {
-    const size = Math.max(sizeBytes, MIN_ALIGNMENT);
+    const size = Math.max(sizeBytes, this.#alignment);
     const align = (address: number) => Math.ceil(address / size) * size;
     let address = align(this.#start);
     let index = 0;

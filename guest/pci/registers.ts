@@ -17,6 +17,7 @@ export const PciRegister = {
 } as const;
 
 export const PciCommand = {
+  IO_SPACE: 1 << 0,
   MEMORY_SPACE: 1 << 1,
   BUS_MASTER: 1 << 2,
   INTX_DISABLE: 1 << 10,
@@ -38,6 +39,7 @@ export const PciBar = {
   MEMORY_TYPE_MASK: 0x6,
   MEMORY_TYPE_64: 0x4,
   MEMORY_FLAGS_MASK: 0xf,
+  IO_FLAGS_MASK: 0x3,
 } as const;
 
 export const PciCapabilityId = {

@@ -15,6 +15,8 @@ import {
 } from './registers.js';
 
 export const ROOT_BUS = 0;
+/** The smallest I/O BAR. */
+const IO_BAR_ALIGNMENT = 4;
 
 /** A function that was found, with the driver that took it. */
 export interface FoundFunction {
@@ -33,6 +35,7 @@ export interface RootBusEvents {
 export class RootBus {
   readonly #bus: GuestBus;
   readonly #window: MmioWindow;
+  readonly #ioWindow: MmioWindow | undefined;
   readonly #drivers: readonly PciDriver[];
   readonly #events: RootBusEvents;
   readonly #found: FoundFunction[] = [];
@@ -40,6 +43,7 @@ export class RootBus {
   constructor(bus: GuestBus, drivers: readonly PciDriver[], events: RootBusEvents) {
     this.#bus = bus;
     this.#window = new MmioWindow(bus.mmioWindow);
+    this.#ioWindow = bus.io && new MmioWindow(bus.io.window, IO_BAR_ALIGNMENT);
     this.#drivers = drivers;
     this.#events = events;
   }
@@ -101,7 +105,8 @@ export class RootBus {
   }
 
   async #add(device: number, fnNumber: number, services: DriverServices): Promise<void> {
-    const fn = new GuestPciFunction(this.#bus, this.#window, { bus: ROOT_BUS, device, fn: fnNumber });
+    const address = { bus: ROOT_BUS, device, fn: fnNumber };
+    const fn = new GuestPciFunction(this.#bus, this.#window, address, this.#ioWindow);
     const driver = this.#drivers.find((candidate) => candidate.matches(fn));
     let binding: PciBinding | undefined;
     let error: GuestError | undefined;

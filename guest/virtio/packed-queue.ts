@@ -12,6 +12,7 @@ import {
   type RingAddresses,
 } from './queue.js';
 import { PackedRing, RingEventFlags, VirtqDescFlag } from './registers.js';
+import { RequestOrder } from './request-order.js';
 import { allocateRing, INDIRECT_ENTRIES, writeBuffer } from './ring-memory.js';
 
 const { VIRTQ_DESC_F_AVAIL, VIRTQ_DESC_F_USED, VIRTQ_DESC_F_WRITE } = VirtqDescFlag;
@@ -36,13 +37,15 @@ export class PackedDriverQueue implements DriverQueue {
   readonly #view: DataView;
   readonly #indirect: boolean;
   readonly #eventIndex: boolean;
-  readonly #notify: () => void;
+  readonly #notify: (next: number) => void;
   /** Where the parts start in the view; descriptors start at 0. */
   readonly #driverEvent: number;
   readonly #deviceEvent: number;
   readonly #tables: number;
   /** The request that is out under this buffer id. */
   readonly #requests: (QueueRequest | undefined)[];
+  /** With VIRTIO_F_IN_ORDER, the ids of the chains that are out. */
+  readonly #order: RequestOrder | undefined;
   /** Buffer ids that are free: there are as many as descriptors, so they never run out first. */
   readonly #freeIds: number[];
   #freeDescriptors: number;
@@ -59,7 +62,7 @@ export class PackedDriverQueue implements DriverQueue {
     this.#indirect = options.indirect;
     this.#eventIndex = options.eventIndex;
     this.#notify = options.notify;
-    // A table with more entries than the ring is none that a device has to take.
+    // A chain longer than the ring is none that a device has to take, in a table or not.
     this.maxBuffers = options.indirect ? Math.min(INDIRECT_ENTRIES, size) : size;
     this.#tables = size * PackedRing.DESC_SIZE;
     const tableBytes = options.indirect ? size * INDIRECT_ENTRIES * PackedRing.DESC_SIZE : 0;
@@ -74,6 +77,7 @@ export class PackedDriverQueue implements DriverQueue {
       deviceArea: memory.address + this.#deviceEvent,
     };
     this.#requests = new Array<QueueRequest | undefined>(size).fill(undefined);
+    this.#order = options.inOrder === true ? new RequestOrder(size) : undefined;
     this.#freeIds = Array.from({ length: size }, (_, i) => size - 1 - i);
     this.#freeDescriptors = size;
     this.#enableInterrupts();
@@ -94,10 +98,11 @@ export class PackedDriverQueue implements DriverQueue {
     if (needed > this.#freeDescriptors || this.#broken) return false;
     const id = this.#freeIds.pop()!;
     this.#requests[id] = request;
+    this.#order?.push(id);
     this.#freeDescriptors -= needed;
     if (this.#indirect) this.#offerIndirect(id, request);
     else this.#offerChain(id, request);
-    if (this.#deviceWantsNotify(needed)) this.#notify();
+    if (this.#deviceWantsNotify(needed)) this.#notify(offWrap(this.#avail));
     return true;
   }
 
@@ -189,34 +194,53 @@ export class PackedDriverQueue implements DriverQueue {
     return (flags & AVAIL_AND_USED) === (wrap ? AVAIL_AND_USED : 0);
   }
 
-  /** Completes the next used element. False, and the queue broken, where it names no chain that is out. */
+  /** Completes what the next used element stands for. False, and the queue broken, where that is not out. */
   #completeNext(): boolean {
     const at = this.#used.index * PackedRing.DESC_SIZE;
     const id = this.#view.getUint16(at + PackedRing.DESC_ID, true);
     const length = this.#view.getUint32(at + PackedRing.DESC_LENGTH, true);
     const flags = this.#view.getUint16(at + PackedRing.DESC_FLAGS, true);
-    const request = this.#requests[id];
-    if (request === undefined) {
+    const count = this.#batchUpTo(id);
+    if (count === 0) {
       this.#broken = true;
       return false;
     }
-    const descriptors = this.#descriptorsFor(request);
-    this.#requests[id] = undefined;
-    this.#freeIds.push(id);
-    this.#freeDescriptors += descriptors;
-    this.#advance(this.#used, descriptors);
+    // Those that the batch skips have been used completely. All of it is over before the first one hears of it, and may add or collect.
+    const skipped = count > 1 ? this.#retireSkipped(count - 1) : undefined;
+    this.#order?.shift();
+    const last = this.#retire(id);
+    skipped?.forEach((request) => request.complete(writableBytes(request)));
     // The length means something only where the device says that it wrote.
     const written = (flags & VIRTQ_DESC_F_WRITE) === 0 ? 0 : length;
-    request.complete(Math.min(written, writableBytes(request)));
+    last.complete(Math.min(written, writableBytes(last)));
     // Whoever was completed may have closed the queue.
     return !this.#broken;
   }
 
+  #batchUpTo(id: number): number {
+    if (this.#order !== undefined) return this.#order.batchUpTo(id);
+    return id < this.size && this.#requests[id] !== undefined ? 1 : 0;
+  }
+
+  #retireSkipped(count: number): QueueRequest[] {
+    return Array.from({ length: count }, () => this.#retire(this.#order!.shift()));
+  }
+
+  /** What is used is the driver's again: the request that went by this name. */
+  #retire(id: number): QueueRequest {
+    const request = this.#requests[id]!;
+    this.#requests[id] = undefined;
+    const descriptors = this.#descriptorsFor(request);
+    this.#freeIds.push(id);
+    this.#freeDescriptors += descriptors;
+    this.#advance(this.#used, descriptors);
+    return request;
+  }
+
   /** Asks for an interrupt at the next used element; true where there is one already, which no interrupt may announce. */
   #enableInterrupts(): boolean {
-    const { index, wrap } = this.#used;
     if (this.#eventIndex) {
-      this.#writeDriverEvent(index | (wrap ? 0x8000 : 0), RingEventFlags.RING_EVENT_FLAGS_DESC);
+      this.#writeDriverEvent(offWrap(this.#used), RingEventFlags.RING_EVENT_FLAGS_DESC);
     } else {
       this.#writeDriverEvent(0, RingEventFlags.RING_EVENT_FLAGS_ENABLE);
     }
@@ -227,6 +251,11 @@ export class PackedDriverQueue implements DriverQueue {
     this.#view.setUint16(this.#driverEvent + PackedRing.EVENT_OFF_WRAP, offWrap, true);
     this.#view.setUint16(this.#driverEvent + PackedRing.EVENT_FLAGS, flags, true);
   }
+}
+
+/** A place as event suppression and notifications have it: the index in 15 bits, the wrap counter above. */
+function offWrap({ index, wrap }: Cursor): number {
+  return index | (wrap ? 0x8000 : 0);
 }
 
 function bufferFlags(request: QueueRequest, i: number): number {

@@ -30,11 +30,17 @@ export interface DriverQueueOptions {
   readonly index: number;
   /** 32768 at most; a power of two for a split ring. */
   readonly size: number;
-  /** VIRTIO_F_INDIRECT_DESC and VIRTIO_F_EVENT_IDX, as negotiated. */
+  /** Where a split ring's used part may start, in bytes: 4 for modern devices, which is the default. */
+  readonly usedAlignment?: number;
+  /** VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX and VIRTIO_F_IN_ORDER, as negotiated. */
   readonly indirect: boolean;
   readonly eventIndex: boolean;
-  /** Rings the device's doorbell for this queue. */
-  readonly notify: () => void;
+  readonly inOrder?: boolean;
+  /**
+   * Rings the device's doorbell for this queue. `next` says how far the driver has come, in the 16 bits that VIRTIO_F_NOTIFICATION_DATA passes
+   * on (2.9): a split ring's available index, or a packed ring's next_off with next_wrap above it.
+   */
+  readonly notify: (next: number) => void;
 }
 
 export interface DriverQueue {

@@ -3,6 +3,9 @@
 export const VIRTIO_PCI_VENDOR_ID = 0x1af4;
 /** A modern device's PCI device id is this plus its virtio device id (4.1.2.1). */
 export const VIRTIO_PCI_DEVICE_ID_BASE = 0x1040;
+export const VIRTIO_PCI_DEVICE_ID_LAST = 0x107f;
+/** A legacy or transitional device's is one from here up to the modern ones, and its subsystem id is the virtio device id. */
+export const VIRTIO_PCI_TRANSITIONAL_ID_BASE = 0x1000;
 
 /** Device status bits (2.1). */
 export const DeviceStatus = {
@@ -16,11 +19,17 @@ export const DeviceStatus = {
 
 /** Feature bits that this driver knows what to do with (6), as masks. */
 export const Feature = {
+  /** Of the legacy interface alone. */
+  VIRTIO_F_ANY_LAYOUT: 1n << 27n,
   VIRTIO_F_INDIRECT_DESC: 1n << 28n,
   VIRTIO_F_EVENT_IDX: 1n << 29n,
   VIRTIO_F_VERSION_1: 1n << 32n,
   VIRTIO_F_ACCESS_PLATFORM: 1n << 33n,
   VIRTIO_F_RING_PACKED: 1n << 34n,
+  VIRTIO_F_IN_ORDER: 1n << 35n,
+  VIRTIO_F_NOTIFICATION_DATA: 1n << 38n,
+  VIRTIO_F_NOTIF_CONFIG_DATA: 1n << 39n,
+  VIRTIO_F_RING_RESET: 1n << 40n,
 } as const;
 
 /** virtio_pci_cap (4.1.4): where in config space its fields lie, and which structure it points at. */
@@ -30,6 +39,7 @@ export const VirtioPciCap = {
   OFFSET: 8,
   LENGTH: 12,
   NOTIFY_OFF_MULTIPLIER: 16,
+  PCI_CFG_DATA: 16,
 } as const;
 
 export const VirtioPciCapType = {
@@ -37,6 +47,7 @@ export const VirtioPciCapType = {
   VIRTIO_PCI_CAP_NOTIFY_CFG: 2,
   VIRTIO_PCI_CAP_ISR_CFG: 3,
   VIRTIO_PCI_CAP_DEVICE_CFG: 4,
+  VIRTIO_PCI_CAP_PCI_CFG: 5,
 } as const;
 
 /** virtio_pci_common_cfg (4.1.4.3). */
@@ -59,7 +70,31 @@ export const CommonConfig = {
   QUEUE_DEVICE: 48,
   /** Up to and without the fields that only newer devices have. */
   MIN_LENGTH: 56,
+  QUEUE_NOTIF_CONFIG_DATA: 56,
+  QUEUE_RESET: 58,
+  /** Up to and with those two. */
+  LENGTH_WITH_QUEUE_RESET: 60,
 } as const;
+
+/** The legacy registers, in the I/O space of BAR 0 (4.1.4.10). */
+export const LegacyRegister = {
+  DEVICE_FEATURES: 0,
+  DRIVER_FEATURES: 4,
+  QUEUE_ADDRESS: 8,
+  QUEUE_SIZE: 12,
+  QUEUE_SELECT: 14,
+  QUEUE_NOTIFY: 16,
+  DEVICE_STATUS: 18,
+  ISR_STATUS: 19,
+  /** From here on only while MSI-X is enabled: the device's config space makes room for them. */
+  CONFIG_MSIX_VECTOR: 20,
+  QUEUE_MSIX_VECTOR: 22,
+  CONFIG: 20,
+  CONFIG_WITH_MSIX: 24,
+} as const;
+export const LEGACY_BAR = 0;
+/** Queue addresses count pages of this size, and a used ring starts on one (2.7.2, 4.1.5.1.3.1). */
+export const LEGACY_QUEUE_ALIGN = 4096;
 
 export const VIRTIO_MSI_NO_VECTOR = 0xffff;
 

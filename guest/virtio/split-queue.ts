@@ -11,6 +11,7 @@ import {
   type QueueRequest,
   type RingAddresses,
 } from './queue.js';
+import { RequestOrder } from './request-order.js';
 import { SplitRing, VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY, VirtqDescFlag } from './registers.js';
 import { align, allocateRing, INDIRECT_ENTRIES, writeBuffer } from './ring-memory.js';
 
@@ -24,14 +25,19 @@ export class SplitDriverQueue implements DriverQueue {
   readonly #view: DataView;
   readonly #indirect: boolean;
   readonly #eventIndex: boolean;
-  readonly #notify: () => void;
+  readonly #notify: (next: number) => void;
   /** Where the parts start in the view; descriptors start at 0. */
   readonly #avail: number;
   readonly #used: number;
   readonly #tables: number;
   /** The request whose chain starts at this descriptor. */
   readonly #requests: (QueueRequest | undefined)[];
-  /** Free descriptors: a list through #next, which also holds the chains, so that the device cannot change either. */
+  /** With VIRTIO_F_IN_ORDER, the heads of the chains that are out. */
+  readonly #order: RequestOrder | undefined;
+  /**
+   * Free descriptors: a list through #next, which also holds the chains, so that the device cannot change either. In order it is a circle
+   * that never changes, and descriptors are taken and given back one after the other, as section 2.7.5 asks.
+   */
   readonly #next: Uint16Array;
   #freeHead = 0;
   #freeCount: number;
@@ -48,10 +54,11 @@ export class SplitDriverQueue implements DriverQueue {
     this.#indirect = options.indirect;
     this.#eventIndex = options.eventIndex;
     this.#notify = options.notify;
-    this.maxBuffers = options.indirect ? INDIRECT_ENTRIES : size;
+    // A chain longer than the ring is none that a device has to take, in a table or not.
+    this.maxBuffers = options.indirect ? Math.min(INDIRECT_ENTRIES, size) : size;
     this.#avail = size * SplitRing.DESC_SIZE;
     const availBytes = SplitRing.AVAIL_RING + 2 * size + 2;
-    this.#used = align(this.#avail + availBytes, 4);
+    this.#used = align(this.#avail + availBytes, options.usedAlignment ?? 4);
     const usedBytes = SplitRing.USED_RING + SplitRing.USED_ELEM_SIZE * size + 2;
     this.#tables = align(this.#used + usedBytes, SplitRing.DESC_SIZE);
     const tableBytes = options.indirect ? size * INDIRECT_ENTRIES * SplitRing.DESC_SIZE : 0;
@@ -64,6 +71,7 @@ export class SplitDriverQueue implements DriverQueue {
       deviceArea: memory.address + this.#used,
     };
     this.#requests = new Array<QueueRequest | undefined>(size).fill(undefined);
+    this.#order = options.inOrder === true ? new RequestOrder(size) : undefined;
     this.#next = Uint16Array.from({ length: size }, (_, i) => (i + 1) % size);
     this.#freeCount = size;
   }
@@ -86,6 +94,7 @@ export class SplitDriverQueue implements DriverQueue {
     else this.#fillChain(head, request);
     this.#freeCount -= needed;
     this.#requests[head] = request;
+    this.#order?.push(head);
     this.#publish(head);
     return true;
   }
@@ -94,8 +103,8 @@ export class SplitDriverQueue implements DriverQueue {
     if (this.#broken) return false;
     this.#disableInterrupts();
     do {
-      while (this.#view.getUint16(this.#used + SplitRing.USED_IDX, true) !== this.#usedIndex) {
-        if (!this.#completeNext()) return false;
+      for (let used = this.#countUsed(); used > 0; used = this.#countUsed()) {
+        if (!this.#completeNext(used)) return false;
       }
     } while (this.#enableInterrupts());
     return true;
@@ -154,7 +163,7 @@ export class SplitDriverQueue implements DriverQueue {
     this.#view.setUint16(slot, head, true);
     this.#availIndex = (old + 1) & 0xffff;
     this.#view.setUint16(this.#avail + SplitRing.AVAIL_IDX, this.#availIndex, true);
-    if (this.#deviceWantsNotify(old)) this.#notify();
+    if (this.#deviceWantsNotify(old)) this.#notify(this.#availIndex);
   }
 
   #deviceWantsNotify(oldIndex: number): boolean {
@@ -165,31 +174,57 @@ export class SplitDriverQueue implements DriverQueue {
     return vringNeedEvent(this.#view.getUint16(availEvent, true), this.#availIndex, oldIndex);
   }
 
-  /** Completes the next used element. False, and the queue broken, where it names no chain that is out. */
-  #completeNext(): boolean {
+  /** Entries of the used ring that have not been looked at. */
+  #countUsed(): number {
+    return (this.#view.getUint16(this.#used + SplitRing.USED_IDX, true) - this.#usedIndex) & 0xffff;
+  }
+
+  /** Completes what the next of `used` elements stands for. False, and the queue broken, where that is not out. */
+  #completeNext(used: number): boolean {
     const slot =
       this.#used + SplitRing.USED_RING + SplitRing.USED_ELEM_SIZE * (this.#usedIndex & (this.size - 1));
     const head = this.#view.getUint32(slot, true);
     const written = this.#view.getUint32(slot + 4, true);
-    const request = head < this.size ? this.#requests[head] : undefined;
-    if (request === undefined) {
+    const count = this.#batchUpTo(head);
+    if (count === 0 || count > used) {
       this.#broken = true;
       return false;
     }
-    this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
-    this.#requests[head] = undefined;
-    this.#freeChain(head, this.#indirect ? 1 : request.count);
-    request.complete(Math.min(written, writableBytes(request)));
+    // Those that the batch skips have been used completely. All of it is over before the first one hears of it, and may add or collect.
+    const skipped = count > 1 ? this.#retireSkipped(count - 1) : undefined;
+    this.#order?.shift();
+    const last = this.#retire(head);
+    skipped?.forEach((request) => request.complete(writableBytes(request)));
+    last.complete(Math.min(written, writableBytes(last)));
     // Whoever was completed may have closed the queue.
     return !this.#broken;
   }
 
+  #batchUpTo(head: number): number {
+    if (this.#order !== undefined) return this.#order.batchUpTo(head);
+    return head < this.size && this.#requests[head] !== undefined ? 1 : 0;
+  }
+
+  #retireSkipped(count: number): QueueRequest[] {
+    return Array.from({ length: count }, () => this.#retire(this.#order!.shift()));
+  }
+
+  /** What is used is the driver's again: the request that went by this name. */
+  #retire(head: number): QueueRequest {
+    const request = this.#requests[head]!;
+    this.#requests[head] = undefined;
+    this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
+    this.#freeChain(head, this.#indirect ? 1 : request.count);
+    return request;
+  }
+
   #freeChain(head: number, descriptors: number): void {
+    this.#freeCount += descriptors;
+    if (this.#order !== undefined) return;
     let last = head;
     for (let i = 1; i < descriptors; i++) last = this.#next[last];
     this.#next[last] = this.#freeHead;
     this.#freeHead = head;
-    this.#freeCount += descriptors;
   }
 
   /** With event indices the old used_event stays behind, which says the same. */

@@ -1,32 +1,37 @@
-/** A modern virtio device over PCI: registers, features, status and queues (virtio 1.3, sections 3.1 and 4.1). */
+/** A virtio device over PCI as its driver reaches it (virtio 1.3, sections 3.1 and 4.1), by whichever registers it has. */
 import { GuestError } from '../errors.js';
 import { unusable, type GuestPciFunction } from '../pci/function.js';
-import { findRegisters, type VirtioRegisters } from './capabilities.js';
 import type { RingAddresses } from './queue.js';
-import { CommonConfig, DeviceStatus, Feature, VIRTIO_MSI_NO_VECTOR } from './registers.js';
 
-/** A reset is over once the status reads 0; a device that takes longer than this many milliseconds is given up on. */
+/** A reset is over once the device says so; one that takes longer than this many milliseconds is given up on. */
 const RESET_TIMEOUT_MS = 1000;
-/** A device that changes its config space faster than it can be read is not waited for any longer. */
-const MAX_CONFIG_READS = 100;
 /** Reads of a function that is gone. */
 const STATUS_ABSENT = 0xff;
 
-export class VirtioTransport {
-  readonly fn: GuestPciFunction;
-  readonly #registers: VirtioRegisters;
-  readonly #common: number;
+/**
+ * How a driver tells the device that there is something in a queue: the queue's own doorbell, the one for all queues of the device,
+ * the window through config space, or not at all, which takes a device that looks by itself.
+ */
+export type KickMode = 'queue' | 'device' | 'window' | 'none';
 
-  /** Throws a GuestError ENODEV where the function is not a modern virtio device. */
+/** Tells the device of a queue. `next` is what VIRTIO_F_NOTIFICATION_DATA passes on: next_off, and next_wrap in bit 15 (2.9). */
+export type Notify = (next: number) => void;
+
+export abstract class VirtioTransport {
+  readonly fn: GuestPciFunction;
+  /** Least alignment of a split ring's used part. */
+  abstract readonly usedAlignment: number;
+  /** True where a queue's size is the device's to choose. */
+  abstract readonly hasFixedQueueSizes: boolean;
+  /** Bytes of device-specific config space, or a few more. */
+  abstract readonly deviceConfigLength: number;
+
   constructor(fn: GuestPciFunction) {
     this.fn = fn;
-    this.#registers = findRegisters(fn);
-    this.#common = this.#registers.common.address;
   }
 
-  get status(): number {
-    return this.#read(CommonConfig.DEVICE_STATUS, 1);
-  }
+  abstract get status(): number;
+  protected abstract writeStatus(value: number): void;
 
   /** True where nothing answers any more: a status with every bit set cannot be. */
   get isGone(): boolean {
@@ -34,131 +39,51 @@ export class VirtioTransport {
   }
 
   addStatus(bits: number): void {
-    this.#write(CommonConfig.DEVICE_STATUS, 1, this.status | bits);
+    this.writeStatus(this.status | bits);
   }
 
   /** Resets the device and waits until it is done: from then on it touches no memory. Rejects with ENODEV or ETIMEDOUT. */
   async reset(): Promise<void> {
-    this.#write(CommonConfig.DEVICE_STATUS, 1, 0);
-    for (let waitedMs = 0; this.status !== 0; waitedMs++) {
-      if (this.isGone) throw unusable(this.fn, 'the device is gone');
-      if (waitedMs >= RESET_TIMEOUT_MS)
-        throw new GuestError('ETIMEDOUT', { syscall: 'reset', path: this.fn.name });
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
+    this.writeStatus(0);
+    await this.waitUntil('reset', () => this.status === 0);
   }
 
-  /** Resets, then agrees on features: those offered out of `wanted`. Throws where the device does not take them. */
-  async negotiate(wanted: bigint): Promise<bigint> {
-    await this.reset();
-    this.addStatus(DeviceStatus.ACKNOWLEDGE);
-    this.addStatus(DeviceStatus.DRIVER);
-    const features = this.#offeredFeatures() & wanted;
-    if ((features & Feature.VIRTIO_F_VERSION_1) === 0n) {
-      this.addStatus(DeviceStatus.FAILED);
-      throw unusable(this.fn, 'the device offers no VIRTIO_F_VERSION_1');
-    }
-    for (let half = 0; half < 2; half++) {
-      this.#write(CommonConfig.DRIVER_FEATURE_SELECT, 4, half);
-      this.#write(CommonConfig.DRIVER_FEATURE, 4, Number((features >> BigInt(32 * half)) & 0xffff_ffffn));
-    }
-    this.addStatus(DeviceStatus.FEATURES_OK);
-    if ((this.status & DeviceStatus.FEATURES_OK) === 0) {
-      this.addStatus(DeviceStatus.FAILED);
-      throw unusable(this.fn, 'the device refuses the features');
-    }
-    return features;
-  }
-
-  get queueCount(): number {
-    return this.#read(CommonConfig.NUM_QUEUES, 2);
-  }
+  /** Resets, then agrees on features: those offered out of `wanted`. Rejects where the device does not take them. */
+  abstract negotiate(wanted: bigint): Promise<bigint>;
 
   /** The largest size of a queue; 0 where it does not exist. */
-  queueMaxSize(queue: number): number {
-    this.#write(CommonConfig.QUEUE_SELECT, 2, queue);
-    return this.#read(CommonConfig.QUEUE_SIZE, 2);
-  }
+  abstract queueMaxSize(queue: number): number;
 
-  /** Tells the device where a queue is and enables it. */
-  enableQueue(queue: number, size: number, addresses: RingAddresses): void {
-    this.#write(CommonConfig.QUEUE_SELECT, 2, queue);
-    this.#write(CommonConfig.QUEUE_SIZE, 2, size);
-    this.#writeAddress(CommonConfig.QUEUE_DESC, addresses.descriptorArea);
-    this.#writeAddress(CommonConfig.QUEUE_DRIVER, addresses.driverArea);
-    this.#writeAddress(CommonConfig.QUEUE_DEVICE, addresses.deviceArea);
-    this.#write(CommonConfig.QUEUE_ENABLE, 2, 1);
-  }
+  /** Tells the device where a queue is and enables it. Throws where it does not take it. */
+  abstract enableQueue(queue: number, size: number, addresses: RingAddresses): void;
 
-  /** What rings a queue's doorbell (4.1.4.4). Throws where its address lies outside the notification structure. */
-  doorbell(queue: number): () => void {
-    this.#write(CommonConfig.QUEUE_SELECT, 2, queue);
-    const { notify, notifyOffMultiplier } = this.#registers;
-    const offset = this.#read(CommonConfig.QUEUE_NOTIFY_OFF, 2) * notifyOffMultiplier;
-    if (offset + 2 > notify.lengthBytes) throw unusable(this.fn, `queue ${queue} has no doorbell`);
-    const address = notify.address + offset;
-    return () => this.fn.writeMemory(address, 2, queue);
-  }
+  /** Takes one queue back, where VIRTIO_F_RING_RESET was agreed on, and waits until the device has let go of it. */
+  abstract resetQueue(queue: number): Promise<void>;
 
-  /** Assigns MSI-X table entries; false where the device has no resources for them. */
-  setVectors(config: number, queues: readonly number[]): boolean {
-    this.#write(CommonConfig.CONFIG_MSIX_VECTOR, 2, config);
-    if (this.#read(CommonConfig.CONFIG_MSIX_VECTOR, 2) === VIRTIO_MSI_NO_VECTOR) return false;
-    for (const [queue, vector] of queues.entries()) {
-      this.#write(CommonConfig.QUEUE_SELECT, 2, queue);
-      this.#write(CommonConfig.QUEUE_MSIX_VECTOR, 2, vector);
-      if (this.#read(CommonConfig.QUEUE_MSIX_VECTOR, 2) === VIRTIO_MSI_NO_VECTOR) return false;
-    }
-    return true;
-  }
+  /** What tells the device of a queue, once features are agreed on. Throws where the device has no such way. */
+  abstract doorbell(queue: number, kick: KickMode): Notify;
+
+  /** MSI-X has been switched on or off in config space. */
+  abstract msixSwitched(enabled: boolean): void;
+
+  /** Assigns an MSI-X table entry to config changes, or to a queue; false where the device has no resources for it. */
+  abstract setConfigVector(vector: number): boolean;
+  abstract setQueueVector(queue: number, vector: number): boolean;
 
   /** Reads and thereby clears the ISR status, which lowers the pin. */
-  readIsr(): number {
-    return this.fn.readMemory(this.#registers.isr.address, 1);
-  }
+  abstract readIsr(): number;
 
   /**
    * The device's config space from `offset` on, as of one moment (2.5.1): `decode` may be called again where it changed
    * meanwhile. It reads bytes; those beyond the space are 0.
    */
-  readDeviceConfig<T>(decode: (byteAt: (offset: number) => number) => T): T {
-    const { device } = this.#registers;
-    const byteAt = (offset: number) =>
-      device !== undefined && offset < device.lengthBytes
-        ? this.fn.readMemory(device.address + offset, 1)
-        : 0;
-    for (let reads = 0; reads < MAX_CONFIG_READS; reads++) {
-      const generation = this.#read(CommonConfig.CONFIG_GENERATION, 1);
-      const value = decode(byteAt);
-      if (this.#read(CommonConfig.CONFIG_GENERATION, 1) === generation) return value;
+  abstract readDeviceConfig<T>(decode: (byteAt: (offset: number) => number) => T): T;
+
+  protected async waitUntil(syscall: string, done: () => boolean): Promise<void> {
+    for (let waitedMs = 0; !done(); waitedMs++) {
+      if (this.isGone) throw unusable(this.fn, 'the device is gone');
+      if (waitedMs >= RESET_TIMEOUT_MS) throw new GuestError('ETIMEDOUT', { syscall, path: this.fn.name });
+      await new Promise((resolve) => setTimeout(resolve, 1));
     }
-    throw unusable(this.fn, 'the config space never settles');
-  }
-
-  /** Bytes of device-specific config space. */
-  get deviceConfigLength(): number {
-    return this.#registers.device?.lengthBytes ?? 0;
-  }
-
-  #offeredFeatures(): bigint {
-    let features = 0n;
-    for (let half = 0; half < 2; half++) {
-      this.#write(CommonConfig.DEVICE_FEATURE_SELECT, 4, half);
-      features |= BigInt(this.#read(CommonConfig.DEVICE_FEATURE, 4)) << BigInt(32 * half);
-    }
-    return features;
-  }
-
-  #read(offset: number, width: 1 | 2 | 4): number {
-    return this.fn.readMemory(this.#common + offset, width);
-  }
-
-  #write(offset: number, width: 1 | 2 | 4, value: number): void {
-    this.fn.writeMemory(this.#common + offset, width, value);
-  }
-
-  #writeAddress(offset: number, address: number): void {
-    this.#write(offset, 4, address % 2 ** 32);
-    this.#write(offset + 4, 4, Math.floor(address / 2 ** 32));
   }
 }

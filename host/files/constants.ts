@@ -79,6 +79,7 @@ export const StatxMask = {
   STATX_BASIC_STATS: 0x7ff,
   STATX_BTIME: 0x800,
   STATX_MNT_ID: 0x1000,
+  STATX_DIOALIGN: 0x2000,
 } as const;
 
 /** Byte offsets in struct statx; a time is seconds i64, nanoseconds u32. */
@@ -103,6 +104,9 @@ export const STATX = {
   devMajor: 136,
   devMinor: 140,
   mntId: 144,
+  /** What O_DIRECT asks of memory and of offsets: bytes, u32 each; 0 where the file cannot. */
+  dioMemAlign: 152,
+  dioOffsetAlign: 156,
 } as const;
 export const STATX_BYTES = 256;
 

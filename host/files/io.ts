@@ -7,6 +7,9 @@ import * as libc from '../libc.js';
 import { addressOf, pinned } from '../native-buffer.js';
 import { SeekWhence } from './constants.js';
 import type { IovecBuffer } from './iovec-buffer.js';
+import { settleSync, settleVectored, submit, type Completion } from './on-thread.js';
+
+export type { Completion } from './on-thread.js';
 
 const SYS_PREADV2 = libc.syscallNumber('preadv2');
 const SYS_PWRITEV2 = libc.syscallNumber('pwritev2');
@@ -80,44 +83,6 @@ export function pwritev2(
   return result(libc.syscall_vectored2(SYS_PWRITEV2, fd, iovecs.address, count, offset, 0, flags));
 }
 
-/** Receives what the synchronous call would have returned, from Node's event loop. */
-export type Completion = (value: number) => void;
-type Settle = (error: unknown, value: number) => void;
-
-/**
- * koffi runs asynchronous calls on libuv's threads and refuses more than a number at once; running the call
- * here instead holds back whoever submits faster than the disk works.
- */
-function submit(
-  start: (settle: Settle) => void,
-  settle: Settle,
-  inline: () => number,
-  done: Completion,
-): void {
-  try {
-    start(settle);
-  } catch {
-    setImmediate(done, inline());
-  }
-}
-
-/**
- * koffi keeps this callback until the call is over, and the callback keeps the iovecs, which a thread reads
- * meanwhile.
- */
-function settleVectored(iovecs: IovecBuffer, done: Completion): Settle {
-  return (_error, value) => {
-    void iovecs;
-    done(result(value));
-  };
-}
-
-function settleSync(done: Completion): Settle {
-  return (_error, value) => {
-    done(result(value));
-  };
-}
-
 /**
  * {@link preadv} on a thread. Until `done`, which is called once, the iovecs, their memory and `fd` stay
  * untouched and the memory stays alive: the system writes to addresses, and nothing here knows whose they
@@ -154,6 +119,25 @@ export function pwritevAsync(
     },
     settleVectored(iovecs, done),
     () => pwritev(fd, iovecs, count, offset),
+    done,
+  );
+}
+
+/** {@link pwritev2} on a thread, for `flags` that make it wait (RWF_DSYNC); all of {@link preadvAsync} holds. */
+export function pwritev2Async(
+  fd: number,
+  iovecs: IovecBuffer,
+  count: number,
+  offset: number,
+  flags: number,
+  done: Completion,
+): void {
+  submit(
+    (settle) => {
+      libc.syscall_vectored2.async(SYS_PWRITEV2, fd, iovecs.address, count, offset, 0, flags, settle);
+    },
+    settleVectored(iovecs, done),
+    () => pwritev2(fd, iovecs, count, offset, flags),
     done,
   );
 }

@@ -9,7 +9,7 @@ import * as libc from '../libc.js';
 import type { Memory } from '../libc.js';
 import { NativeBuffer } from '../native-buffer.js';
 import { AT_FDCWD, AtFlags, OpenFlags } from './constants.js';
-import { procPath } from './proc-path.js';
+import { procDirectory, procName } from './proc-path.js';
 
 const { O_CLOEXEC } = OpenFlags;
 
@@ -61,7 +61,8 @@ function probeOpenat2(): boolean {
  * directories only.
  */
 export function reopen(fd: number, flags: number): number {
-  return result(libc.openat(AT_FDCWD, procPath(fd), flags | O_CLOEXEC, 0));
+  const name = procName(fd);
+  return result(libc.openat(procDirectory(), name, flags | O_CLOEXEC, 0));
 }
 
 export function mkdirat(dirFd: number, path: Memory, mode: number): number {
@@ -94,7 +95,8 @@ export function linkat(
 
 /** A new name for the file behind `fd`, O_PATH or not; needs no privilege, which AT_EMPTY_PATH would. */
 export function linkFd(fd: number, newDirFd: number, newPath: Memory): number {
-  return result(libc.linkat(AT_FDCWD, procPath(fd), newDirFd, newPath, AtFlags.AT_SYMLINK_FOLLOW));
+  const name = procName(fd);
+  return result(libc.linkat(procDirectory(), name, newDirFd, newPath, AtFlags.AT_SYMLINK_FOLLOW));
 }
 
 /** `flags` 0 for a file, AT_REMOVEDIR for a directory. */

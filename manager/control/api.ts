@@ -87,9 +87,13 @@ export type MountState = Static<typeof MountState>;
 
 /** What crossed a function since it was last reset. */
 export const FunctionCounters = Type.Object({
+  /** Doorbells that arrived. */
   kicks: Type.Integer(),
   interrupts: Type.Integer(),
+  /** Kicks that found the queue asleep, and of these the ones that found nothing to do. */
+  wakes: Type.Integer(),
   spuriousWakes: Type.Integer(),
+  /** Looks at the queue without a kick. */
   polls: Type.Integer(),
   requests: Type.Integer(),
   bytesRead: Type.Integer(),

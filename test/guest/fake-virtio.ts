@@ -36,6 +36,8 @@ export interface FakeVirtioOptions {
   /** Entries in the MSI-X table; 0 for none. */
   readonly vectors?: number;
   readonly deviceId?: number;
+  /** Length of the common configuration; 56 without the fields that came later. */
+  readonly commonBytes?: number;
 }
 
 export class FakeVirtio9p {
@@ -46,6 +48,8 @@ export class FakeVirtio9p {
   driverFeatures = 0n;
   readonly statusWrites: number[] = [];
   notifications = 0;
+  /** The values written to doorbells, and how wide the writes were. */
+  readonly doorbellWrites: { readonly value: number; readonly width: number }[] = [];
   /** Hooks that tests replace. */
   onStatus: (status: number) => number = (status) => status;
   onNotify: () => void = () => {};
@@ -57,6 +61,7 @@ export class FakeVirtio9p {
 
   constructor(machine: FakeMachine, options: FakeVirtioOptions = {}) {
     const { tag = 'work', features = (1n << 32n) | 1n, queueSize = 8, vectors = 0, deviceId = 9 } = options;
+    const { commonBytes = 56 } = options;
     this.#machine = machine;
     this.#queueSize = queueSize;
     this.fn = new FakeFunction(0x1af4, 0x1040 + deviceId);
@@ -73,7 +78,7 @@ export class FakeVirtio9p {
     memory.bytes.setUint16(DEVICE, bytes.byteLength, true);
     bytes.forEach((byte, i) => memory.bytes.setUint8(DEVICE + 2 + i, byte));
     this.fn.addBar(4, this.registers);
-    this.#addCapabilities(2 + bytes.byteLength, vectors);
+    this.#addCapabilities(commonBytes, 2 + bytes.byteLength, vectors);
   }
 
   get status(): number {
@@ -165,6 +170,7 @@ export class FakeVirtio9p {
   #write(memory: FakeBar, offset: number, width: 1 | 2 | 4, value: number): void {
     if (offset >= NOTIFY) {
       this.notifications++;
+      this.doorbellWrites.push({ value, width });
       this.onNotify();
     } else if (offset === COMMON + REGISTER.status) {
       this.statusWrites.push(value);
@@ -185,9 +191,9 @@ export class FakeVirtio9p {
     this.#used = 0;
   }
 
-  #addCapabilities(deviceBytes: number, vectors: number): void {
+  #addCapabilities(commonBytes: number, deviceBytes: number, vectors: number): void {
     const structures = [
-      [1, COMMON, 56],
+      [1, COMMON, commonBytes],
       [2, NOTIFY, 4],
       [3, ISR, 1],
       [4, DEVICE, deviceBytes],

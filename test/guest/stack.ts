@@ -27,7 +27,10 @@ export class Stack {
   }
 
   /** A fresh directory of the host that a device with this tag shows. */
-  async share(tag: string, options: { msix?: boolean; fs?: FileSystem } = {}) {
+  async share(
+    tag: string,
+    options: { msix?: boolean; fs?: FileSystem; registers?: 'modern' | 'transitional' | 'legacy' } = {},
+  ) {
     const directory = mkdtempSync(join(tmpdir(), 'guest-test-'));
     this.#directories.push(directory);
     const fs = options.fs ?? (await HostDirectory.open(directory));
@@ -35,6 +38,7 @@ export class Stack {
     this.devices.set(tag, device);
     const fn = new VirtioPciFunction(device, this.bus.memory, {
       msix: options.msix ?? true,
+      registers: options.registers ?? 'modern',
       log: (message) => this.logs.push(message),
     });
     return { directory, device, fn };

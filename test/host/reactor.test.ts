@@ -247,8 +247,7 @@ describe('watches', () => {
   });
 
   it('of a descriptor closed without removal while a duplicate lives on are got rid of', async () => {
-    let batches = 0;
-    const reactor = startedReactor({ afterBatch: () => (batches++, false), maxSpinMicros: 0 });
+    const reactor = startedReactor({ maxSpinMicros: 0 });
     const [closed, peer] = socketPair();
     owned(peer);
     const live = owned(eventfdCreate());
@@ -263,10 +262,10 @@ describe('watches', () => {
     sendMessage(peer, Buffer.from('never read'), 0, 10);
     await settled(reactor);
     await settled(reactor);
-    // Without a new epoll set the socket would be ready for ever, and every turn of the event loop a batch.
-    const before = batches;
+    // Without a new epoll set the socket would be ready for ever, and every turn of the event loop a wake.
+    const before = reactor.wakeUps;
     for (let i = 0; i < 20; i++) await nextTurn();
-    expect(batches).toBe(before);
+    expect(reactor.wakeUps).toBe(before);
     eventfdSignal(live);
     await happened;
   });
@@ -290,75 +289,98 @@ describe('errors', () => {
     expect(errors.splice(0)).toEqual([{ error: failure, fd: bad }]);
   });
 
-  it('thrown by afterBatch are reported, and the next batch is served', async () => {
-    const failure = new Error('afterBatch');
-    let failed = false;
-    const reactor = startedReactor({
-      afterBatch: () => {
-        if (failed) return false;
-        failed = true;
-        throw failure;
-      },
-    });
+  it('thrown by a poller are reported, the poller goes, and everything else is served', async () => {
+    const failure = new Error('a poller');
+    const fail = (): never => {
+      throw failure;
+    };
+    const reactor = startedReactor({ maxSpinMicros: 0 });
+    reactor.keepAwake({ poll: fail, rest: fail });
     await settled(reactor);
+    for (let i = 0; i < 5; i++) await nextTurn();
+    const reported = errors.splice(0);
+    expect(reported).not.toHaveLength(0);
+    for (const error of reported) expect(error).toEqual({ error: failure, fd: -1 });
     await settled(reactor);
-    expect(errors.splice(0)).toEqual([{ error: failure, fd: -1 }]);
   });
 });
 
-describe('afterBatch', () => {
-  it('runs after the handlers of a batch', async () => {
-    const order: string[] = [];
+describe('a poller', () => {
+  /** Has `work` pieces of work, then asks to rest, and has one more the first `late` times. */
+  function poller(work: number, late = 0) {
     const { happened, happen } = signal();
-    const reactor = newReactor({
-      afterBatch: () => {
-        if (order.length === 2) happen();
-        order.push('after');
-        return false;
-      },
-    });
-    for (const name of ['handler', 'handler']) {
-      const fd = owned(eventfdCreate());
-      reactor.add(fd, EPOLLIN | EPOLLET, () => order.push(name));
-      eventfdSignal(fd);
-    }
-    reactor.start();
-    await happened;
-    expect(order.slice(0, 3)).toEqual(['handler', 'handler', 'after']);
+    const seen = { polls: 0, rests: 0, done: 0 };
+    const poll = (): boolean => {
+      seen.polls++;
+      if (work === 0) return false;
+      work--;
+      seen.done++;
+      return true;
+    };
+    const rest = (): boolean => {
+      seen.rests++;
+      if (late > 0) {
+        late--;
+        work++;
+        return true;
+      }
+      happen();
+      return false;
+    };
+    return { poll, rest, seen, rested: happened };
+  }
+
+  it.each([
+    ['spins', {}],
+    ['never spins', { maxSpinMicros: 0 }],
+  ])(
+    'is polled while it finds work, then rests, and is left alone, by a reactor that %s',
+    async (_, options) => {
+      const reactor = startedReactor(options);
+      const busy = poller(1000);
+      reactor.keepAwake(busy);
+      await busy.rested;
+      const { polls, rests } = busy.seen;
+      expect(busy.seen.done).toBe(1000);
+      expect(rests).toBe(1);
+      await settled(reactor);
+      for (let i = 0; i < 20; i++) await nextTurn();
+      expect(busy.seen).toMatchObject({ polls, rests });
+    },
+  );
+
+  it('goes on where work came before it could rest', async () => {
+    const reactor = startedReactor();
+    const late = poller(1, 3);
+    reactor.keepAwake(late);
+    await late.rested;
+    expect(late.seen).toMatchObject({ done: 4, rests: 4 });
   });
 
-  it('keeps a spinning reactor awake while it finds work, with no descriptor ready', async () => {
-    let work = 1000;
-    const { happened, happen } = signal();
-    const reactor = startedReactor({
-      afterBatch: () => {
-        if (work === 0) happen();
-        return work > 0 && work-- > 0;
-      },
-      maxSpinMicros: 1000,
-    });
-    for (let i = 0; i < 3; i++) await settled(reactor);
-    await happened;
-    expect(work).toBe(0);
+  it('that is always busy keeps neither others from resting nor descriptors from being served', async () => {
+    const reactor = startedReactor({ maxSpinMicros: 100 });
+    let stop = false;
+    reactor.keepAwake({ poll: () => !stop, rest: () => false });
+    const idle = poller(0);
+    reactor.keepAwake(idle);
+    await idle.rested;
+    await settled(reactor);
+    stop = true;
   });
 
-  it('runs soon after wakeUp, and not on a stopped reactor', async () => {
-    let runs = 0;
-    const { happened, happen } = signal();
-    const reactor = newReactor({
-      afterBatch: () => {
-        runs++;
-        happen();
-        return false;
-      },
-    });
-    reactor.wakeUp();
-    await nextTurn();
-    await nextTurn();
-    expect(runs).toBe(0);
+  it('waits for the start of a reactor that has not started, and is forgotten by one that is closed', async () => {
+    const reactor = newReactor();
+    const early = poller(1);
+    reactor.keepAwake(early);
+    for (let i = 0; i < 5; i++) await nextTurn();
+    expect(early.seen.polls).toBe(0);
     reactor.start();
-    reactor.wakeUp();
-    await happened;
+    await early.rested;
+    const last = poller(1);
+    reactor.keepAwake(last);
+    reactor.close();
+    for (let i = 0; i < 5; i++) await nextTurn();
+    expect(last.seen.polls).toBe(0);
   });
 });
 
@@ -402,8 +424,9 @@ describe('start, stop and close', () => {
   });
 
   it('a handler may close the reactor, and nothing runs after it', async () => {
-    let after = 0;
-    const reactor = newReactor({ afterBatch: () => (after++, false) });
+    const reactor = newReactor();
+    let polls = 0;
+    reactor.keepAwake({ poll: () => polls++ < 0, rest: () => true });
     const { happened, happen } = signal();
     const fd = owned(eventfdCreate());
     reactor.add(fd, EPOLLIN, () => {
@@ -414,7 +437,7 @@ describe('start, stop and close', () => {
     reactor.start();
     await happened;
     for (let i = 0; i < 5; i++) await nextTurn();
-    expect(after).toBe(0);
+    expect(polls).toBe(0);
     expect(reactor.add(fd, EPOLLIN, () => undefined)).toBe(-Errno.EBADF);
   });
 });

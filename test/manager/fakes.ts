@@ -7,6 +7,7 @@ import type { PluggableFunction, VmmDriver } from '../../manager/vmm/driver.js';
 export const NO_COUNTERS: FunctionCounters = {
   kicks: 0,
   interrupts: 0,
+  wakes: 0,
   spuriousWakes: 0,
   polls: 0,
   requests: 0,

@@ -95,7 +95,8 @@ export class Lab {
 
   async mountInGuest(mount: Mount): Promise<void> {
     await this.guest.waitFor(tagSeen(mount.tag));
-    await this.sh(`mkdir -p /mnt/${mount.tag} && ${mount.mountCommand}`);
+    // Linux shows a tag some milliseconds before it can be mounted.
+    await this.guest.waitFor(`mkdir -p /mnt/${mount.tag} && ${mount.mountCommand}`);
   }
 
   async detach(...words: string[]): Promise<void> {

@@ -35,6 +35,17 @@ export interface GuestMemory {
    * memory, or may not be written (`writable`) or read.
    */
   translate(guestAddress: number, lengthBytes: number, writable: boolean, into: IoVector): boolean;
+  /**
+   * The same for an address that a guest wrote, `le64`: the two words from `at` on, each of which is read once. This is what hot paths use:
+   * it needs no number beyond 32 bits, and those are objects on the heap wherever they leave a function that V8 compiled.
+   */
+  translateWords(
+    words: Int32Array,
+    at: number,
+    lengthBytes: number,
+    writable: boolean,
+    into: IoVector,
+  ): boolean;
   /** A window on a range that must be contiguous in this process, both readable and writable; undefined where it is not. */
   ringWindow(guestAddress: number, lengthBytes: number): RingWindow | undefined;
 }

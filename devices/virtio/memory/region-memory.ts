@@ -1,26 +1,33 @@
 import { Errno } from '../../errno.js';
-import { IoVector } from '../../io-vector.js';
+import { IoVector, type IoSource } from '../../io-vector.js';
 import { ArrayRegion } from './array-region.js';
 import type { GuestMemory, MemoryRegion, RingWindow } from './guest-memory.js';
 
-/** A part of a region that one array holds: a region has one unless it is larger than an array can be. */
-interface Span {
+const TWO_POW_32 = 0x1_0000_0000;
+
+/**
+ * A part of a region that one array holds and whose addresses differ in their lower 32 bits only. A region has one of them, unless it is
+ * larger than an array can be or lies across a multiple of 4 GiB.
+ */
+interface Span extends IoSource {
   readonly region: MemoryRegion;
   readonly start: number;
   readonly end: number;
+  /** `start` in two words of 32 bits, and the size less 1: as signed numbers, so that V8 has them as small integers. */
+  readonly low: number;
+  readonly high: number;
+  readonly lastOffset: number;
   readonly readable: boolean;
   readonly writable: boolean;
-  readonly bytes: Uint8Array;
-  /** Where the span starts in `bytes`. */
-  readonly bytesOffset: number;
-  /** Where the span starts in this process, or 0. */
-  readonly address: number;
 }
 
 const NOWHERE: Span = {
   region: new ArrayRegion(0, new Uint8Array(0)),
   start: 0,
   end: 0,
+  low: 0,
+  high: 0,
+  lastOffset: 0,
   readable: false,
   writable: false,
   bytes: new Uint8Array(0),
@@ -32,8 +39,8 @@ const NOWHERE: Span = {
  * Guest memory as a sorted list of regions. Translation finds a region by binary search, after trying the one that the last
  * translation hit, and allocates nothing.
  *
- * Arithmetic is in Numbers. A sum past 2^53 may round, but never to or below the end of a region, because those are exact:
- * so an address that overflows is refused like any other that is not memory.
+ * Away from that one, arithmetic is in Numbers. A sum past 2^53 may round, but never to or below the end of a region, because those are
+ * exact: so an address that overflows is refused like any other that is not memory.
  */
 export class RegionMemory implements GuestMemory {
   #generation = 0;
@@ -84,17 +91,48 @@ export class RegionMemory implements GuestMemory {
   }
 
   translate(guestAddress: number, lengthBytes: number, writable: boolean, into: IoVector): boolean {
-    // The range nearly always lies in the region of the one before; kept this small so that V8 inlines it, which
-    // is what keeps addresses above 2^31 from being boxed.
+    const { count, byteLength } = into;
+    let at = guestAddress;
+    let left = lengthBytes;
+    while (left > 0) {
+      const span = this.#find(at);
+      if (span === undefined || !(writable ? span.writable : span.readable)) {
+        into.count = count;
+        into.byteLength = byteLength;
+        return false;
+      }
+      const take = Math.min(left, span.end - at);
+      into.pushPart(span, at - span.start, take);
+      at += take;
+      left -= take;
+    }
+    return true;
+  }
+
+  translateWords(
+    words: Int32Array,
+    at: number,
+    lengthBytes: number,
+    writable: boolean,
+    into: IoVector,
+  ): boolean {
+    const low = words[at];
+    const high = words[at + 1];
+    // The range nearly always lies in the span of the one before. All of this is in unsigned numbers of 32 bits: an address below the span
+    // wraps around to an offset far beyond its end, and a length of 0 is the longest.
     const span = this.#last;
-    const offset = guestAddress - span.start;
-    if (offset >= 0 && guestAddress + lengthBytes <= span.end && lengthBytes > 0) {
-      if (writable ? !span.writable : !span.readable) return false;
-      const address = span.address === 0 ? 0 : span.address + offset;
-      into.push(span.bytes, span.bytesOffset + offset, lengthBytes, address);
+    const offset = (low - span.low) >>> 0;
+    const lastOffset = span.lastOffset >>> 0;
+    if (
+      high === span.high &&
+      offset <= lastOffset &&
+      (lengthBytes - 1) >>> 0 <= lastOffset - offset &&
+      (writable ? span.writable : span.readable)
+    ) {
+      into.pushPart(span, offset, lengthBytes);
       return true;
     }
-    return this.#translateAcross(guestAddress, lengthBytes, writable, into);
+    return this.translate((high >>> 0) * TWO_POW_32 + (low >>> 0), lengthBytes, writable, into);
   }
 
   ringWindow(guestAddress: number, lengthBytes: number): RingWindow | undefined {
@@ -120,26 +158,6 @@ export class RegionMemory implements GuestMemory {
     }
     if (!this.translate(guestAddress, lengthBytes, true, parts)) return undefined;
     return { view: viewOf(bytes), offset: parts.offsets[0] };
-  }
-
-  #translateAcross(guestAddress: number, lengthBytes: number, writable: boolean, into: IoVector): boolean {
-    const { count, byteLength } = into;
-    let at = guestAddress;
-    let left = lengthBytes;
-    while (left > 0) {
-      const span = this.#find(at);
-      if (span === undefined || (writable ? !span.writable : !span.readable)) {
-        into.count = count;
-        into.byteLength = byteLength;
-        return false;
-      }
-      const offset = at - span.start;
-      const take = Math.min(left, span.end - at);
-      into.push(span.bytes, span.bytesOffset + offset, take, span.address === 0 ? 0 : span.address + offset);
-      at += take;
-      left -= take;
-    }
-    return true;
   }
 
   #find(guestAddress: number): Span | undefined {
@@ -170,7 +188,7 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Cuts a region where its arrays end; undefined where no array holds some of it. */
+/** Cuts a region where its arrays end and at multiples of 4 GiB; undefined where no array holds some of it. */
 function spansOf(region: MemoryRegion): Span[] | undefined {
   const spans: Span[] = [];
   let offset = 0;
@@ -178,10 +196,14 @@ function spansOf(region: MemoryRegion): Span[] | undefined {
     const lengthBytes = longestWindow(region, offset);
     const window = region.window(offset, lengthBytes);
     if (lengthBytes === 0 || window === undefined) return undefined;
+    const start = region.guestAddress + offset;
     spans.push({
       region,
-      start: region.guestAddress + offset,
-      end: region.guestAddress + offset + lengthBytes,
+      start,
+      end: start + lengthBytes,
+      low: start | 0,
+      high: Math.floor(start / TWO_POW_32) | 0,
+      lastOffset: (lengthBytes - 1) | 0,
       readable: region.readable,
       writable: region.writable,
       bytes: window.bytes,
@@ -193,10 +215,11 @@ function spansOf(region: MemoryRegion): Span[] | undefined {
   return spans;
 }
 
-/** The most bytes from `offset` on that one array holds: a window that exists also exists for anything shorter. */
+/** The most bytes from `offset` on for a span: a window that exists also exists for anything shorter. */
 function longestWindow(region: MemoryRegion, offset: number): number {
+  const toBoundary = TWO_POW_32 - ((region.guestAddress + offset) % TWO_POW_32);
   let fits = 0;
-  let fails = region.sizeBytes - offset + 1;
+  let fails = Math.min(region.sizeBytes - offset, toBoundary) + 1;
   if (region.window(offset, fails - 1) !== undefined) return fails - 1;
   while (fails - fits > 1) {
     const middle = fits + Math.floor((fails - fits) / 2);

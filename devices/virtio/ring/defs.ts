@@ -1,4 +1,8 @@
-/** Virtqueues in memory (virtio 1.3, sections 2.7 and 2.8): flags, sizes and offsets in bytes, all fields little-endian. */
+/**
+ * Virtqueues in memory (virtio 1.3, sections 2.7 and 2.8): flags, sizes and offsets in bytes, all fields little-endian.
+ *
+ * What a hot path needs of these it keeps in constants of its own module: V8 compiles those in, and loads imported ones at each use.
+ */
 
 export const VirtqDescFlag = {
   /** The buffer goes on in the descriptor that `next` names. */
@@ -9,9 +13,14 @@ export const VirtqDescFlag = {
   VIRTQ_DESC_F_INDIRECT: 4,
 } as const;
 
-/** `le64 addr; le32 len; le16 flags; le16 next` */
+/** Beside `VirtqDescFlag`, in a packed ring's descriptors (2.8.1): whose the descriptor is, against the wrap counters. */
+export const PackedDescFlag = { VIRTQ_DESC_F_AVAIL: 1 << 7, VIRTQ_DESC_F_USED: 1 << 15 } as const;
+
+/** A descriptor: `le64 addr; le32 len`, then `le16 flags; le16 next` in a split ring and `le16 id; le16 flags` in a packed one. */
 export const VIRTQ_DESC_BYTES = 16;
-export const VirtqDesc = { ADDR_LOW: 0, ADDR_HIGH: 4, LEN: 8, FLAGS_AND_NEXT: 12 } as const;
+/** Rings read descriptors in words of 32 bits, four each: the same places in bytes, divided by 4. */
+export const VIRTQ_DESC_WORDS = 4;
+export const DescWord = { ADDR_LOW: 0, ADDR_HIGH: 1, LEN: 2, FLAGS_AND_NEXT: 3, ID_AND_FLAGS: 3 } as const;
 
 /** `le16 flags; le16 idx; le16 ring[size]; le16 used_event` */
 export const VirtqAvail = { FLAGS: 0, IDX: 2, RING: 4 } as const;
@@ -41,12 +50,6 @@ export function usedRingBytes(size: number): number {
 
 /** Ring indices are 16 bits wide and run free: they wrap at 65536, whatever the ring's size. */
 export const INDEX_MASK = 0xffff;
-
-/** Beside `VirtqDescFlag`, in a packed ring's descriptors (2.8.1): whose the descriptor is, against the wrap counters. */
-export const PackedDescFlag = { VIRTQ_DESC_F_AVAIL: 1 << 7, VIRTQ_DESC_F_USED: 1 << 15 } as const;
-
-/** `le64 addr; le32 len; le16 id; le16 flags` */
-export const PackedDesc = { ADDR_LOW: 0, ADDR_HIGH: 4, LEN: 8, ID: 12, FLAGS: 14 } as const;
 
 /** `le16 desc_event_off_wrap; le16 flags` (2.8.14): the driver area and the device area of a packed ring. */
 export const EVENT_SUPPRESS_BYTES = 4;

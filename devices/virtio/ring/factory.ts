@@ -1,6 +1,6 @@
 /** The one place that chooses a ring's format. */
 import { VirtioFeature } from '../device.js';
-import type { QueueCounters } from '../device.js';
+import type { QueueCounters, VirtioDevice } from '../device.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { hasFeature } from './features.js';
 import { PackedRing } from './packed.js';
@@ -12,11 +12,18 @@ import type { RingPosition, RingSignals } from './running-ring.js';
 import { SplitRing } from './split.js';
 import { resolveSplitAreas } from './split-areas.js';
 
-/** The ring features that the formats here implement. A transport offers these, and its own. */
+/** The ring features that suit every device. */
 export const RING_FEATURES =
   (1n << BigInt(VirtioFeature.VIRTIO_F_INDIRECT_DESC)) |
   (1n << BigInt(VirtioFeature.VIRTIO_F_EVENT_IDX)) |
   (1n << BigInt(VirtioFeature.VIRTIO_F_RING_PACKED));
+
+/** The ring features on offer for a device, which a transport offers beside its own. */
+export function ringFeaturesFor({
+  completesInOrder = false,
+}: Pick<VirtioDevice, 'completesInOrder'>): bigint {
+  return RING_FEATURES | (completesInOrder ? 1n << BigInt(VirtioFeature.VIRTIO_F_IN_ORDER) : 0n);
+}
 
 const FRESH_SPLIT: RingPosition = { nextAvail: 0, nextUsed: 0 };
 const FRESH_PACKED: RingPosition = { nextAvail: FIRST_PACKED_POSITION, nextUsed: FIRST_PACKED_POSITION };
@@ -40,6 +47,7 @@ export function createRing(
     memory,
     indirect: hasFeature(features, VirtioFeature.VIRTIO_F_INDIRECT_DESC),
     eventIdx: hasFeature(features, VirtioFeature.VIRTIO_F_EVENT_IDX),
+    inOrder: hasFeature(features, VirtioFeature.VIRTIO_F_IN_ORDER),
     start: config.start ?? (packed ? FRESH_PACKED : FRESH_SPLIT),
     signals,
     counters,

@@ -3,21 +3,17 @@ import { EVENT_SUPPRESS_ALIGN, EVENT_SUPPRESS_BYTES, descriptorAreaBytes } from 
 import type { RingPlacement } from './ring-base.js';
 
 /**
- * The three areas of a packed ring as arrays over guest memory.
- *
- * A descriptor's flags hand it over, so they are elements of a 16-bit array, for the reason that `SplitAreas` gives; its other fields go
- * through a DataView. An event suppression structure is one element of 32 bits: its two fields are never seen at odds.
+ * The three areas of a packed ring as arrays over guest memory, of 32 bits an element for the reason that `SplitAreas` gives. A
+ * descriptor's flags, which hand it over, are read and written together with its id, and an event suppression structure is one element: its
+ * two fields are never seen at odds.
  */
 export interface PackedAreas {
-  readonly descriptors: DataView;
-  /** Where the descriptor ring starts in `descriptors`. */
-  readonly descriptorsStart: number;
-  /** The same bytes as the descriptor ring, in words of 16 bits. */
-  readonly descriptorWords: Uint16Array;
+  /** The descriptor ring: `DescWord`, `VIRTQ_DESC_WORDS` for each descriptor. */
+  readonly descriptors: Int32Array;
   /** `desc_event_off_wrap` in the low half, flags in the high half: the driver's, which the device reads. */
-  readonly driverEvent: Uint32Array;
+  readonly driverEvent: Int32Array;
   /** The same of the device, which the driver reads. */
-  readonly deviceEvent: Uint32Array;
+  readonly deviceEvent: Int32Array;
 }
 
 /** The ring's areas, or what is wrong with them. */
@@ -32,18 +28,12 @@ export function resolvePackedAreas(placement: RingPlacement, memory: GuestMemory
   const descriptorsAt = descriptors.view.byteOffset + descriptors.offset;
   const driverAt = driver.view.byteOffset + driver.offset;
   const deviceAt = device.view.byteOffset + device.offset;
-  if (
-    descriptorsAt % 2 !== 0 ||
-    driverAt % EVENT_SUPPRESS_ALIGN !== 0 ||
-    deviceAt % EVENT_SUPPRESS_ALIGN !== 0
-  ) {
+  if ([descriptorsAt, driverAt, deviceAt].some((at) => at % EVENT_SUPPRESS_ALIGN !== 0)) {
     return 'guest memory is not aligned in this process';
   }
   return {
-    descriptors: descriptors.view,
-    descriptorsStart: descriptors.offset,
-    descriptorWords: new Uint16Array(descriptors.view.buffer, descriptorsAt, descriptorBytes / 2),
-    driverEvent: new Uint32Array(driver.view.buffer, driverAt, 1),
-    deviceEvent: new Uint32Array(device.view.buffer, deviceAt, 1),
+    descriptors: new Int32Array(descriptors.view.buffer, descriptorsAt, descriptorBytes / 4),
+    driverEvent: new Int32Array(driver.view.buffer, driverAt, 1),
+    deviceEvent: new Int32Array(device.view.buffer, deviceAt, 1),
   };
 }

@@ -1,93 +1,95 @@
-/** Descriptor chains of the packed ring (virtio 1.3, sections 2.8.5 to 2.8.8). */
+/** Descriptor chains of the packed ring (virtio 1.3, sections 2.8.5 to 2.8.7). */
 import type { GuestMemory } from '../memory/guest-memory.js';
-import { PackedDesc, PackedDescFlag, VIRTQ_DESC_BYTES, VirtqDescFlag } from './defs.js';
-import { appendBuffer, IndirectTable, problemOfLength, type DescriptorChain } from './descriptor-chain.js';
-import type { PackedAreas } from './packed-areas.js';
-import { packedAdvance, packedIndex, packedWrap } from './packed-position.js';
+import { DescWord, PackedDescFlag, VIRTQ_DESC_WORDS, VirtqDescFlag } from './defs.js';
+import { problemOfLength, type DescriptorChain } from './descriptor-chain.js';
+import { IndirectTable } from './indirect-table.js';
 
-const { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } = VirtqDescFlag;
-const { VIRTQ_DESC_F_AVAIL, VIRTQ_DESC_F_USED } = PackedDescFlag;
-
-/** Where a descriptor's flags are in `PackedAreas.descriptorWords`. */
-export function flagsWord(position: number): number {
-  return packedIndex(position) * (VIRTQ_DESC_BYTES / 2) + PackedDesc.FLAGS / 2;
-}
-
-/** Whether flags read at `position` say that the driver made the descriptor available on this lap. */
-export function isAvailable(flags: number, position: number): boolean {
-  const mine = packedWrap(position) ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED;
-  return (flags & (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED)) === mine;
-}
+/** A descriptor's fourth word is `le16 id; le16 flags`. These are the flags as they stand in that word. */
+const FLAGS_SHIFT = 16;
+const ID_MASK = 0xffff;
+const INDIRECT = VirtqDescFlag.VIRTQ_DESC_F_INDIRECT << FLAGS_SHIFT;
+const NEXT = VirtqDescFlag.VIRTQ_DESC_F_NEXT << FLAGS_SHIFT;
+const WRITE = VirtqDescFlag.VIRTQ_DESC_F_WRITE << FLAGS_SHIFT;
+/** Which of these are set is the same in all descriptors that are made available on one lap, and turned around on the next. */
+const LAP = (PackedDescFlag.VIRTQ_DESC_F_AVAIL | PackedDescFlag.VIRTQ_DESC_F_USED) << FLAGS_SHIFT;
+const { LEN, ID_AND_FLAGS } = DescWord;
+const DESC_WORDS = VIRTQ_DESC_WORDS;
 
 /** As `SplitChainWalker`: each field that the driver wrote is read once, and a walk ends however its descriptors are linked. */
 export class PackedChainWalker {
   readonly #memory: GuestMemory;
-  readonly #size: number;
+  readonly #ringWords: number;
   readonly #indirect: IndirectTable;
 
   constructor(memory: GuestMemory, size: number, indirectAllowed: boolean) {
     this.#memory = memory;
-    this.#size = size;
+    this.#ringWords = size * VIRTQ_DESC_WORDS;
     this.#indirect = new IndirectTable(memory, size, indirectAllowed);
   }
 
   /**
-   * Fills `chain` from the descriptors from `first` on, at most `most` of them. `firstFlags` are the flags of the first, which
-   * found it available. Answers what is wrong with the chain, or undefined where nothing is.
+   * Fills `chain`, which has no segments, from the descriptors from `first` (a place in `ring`) on, at most `most` of them.
+   * `firstIdAndFlags` is the fourth word of the first, which found it available. Answers what is wrong with the chain, or undefined where
+   * nothing is.
    */
   walk(
     chain: DescriptorChain,
-    areas: PackedAreas,
+    ring: Int32Array,
     first: number,
-    firstFlags: number,
+    firstIdAndFlags: number,
     most: number,
   ): string | undefined {
-    chain.readable.clear();
-    chain.writable.clear();
-    const { descriptors, descriptorsStart, descriptorWords } = areas;
-    let position = first;
-    let flags = firstFlags;
+    let at = first;
+    let idAndFlags = firstIdAndFlags;
+    let lap = firstIdAndFlags & LAP;
     let sawWritable = false;
-    for (let count = 1; count <= most; count++) {
-      const at = descriptorsStart + packedIndex(position) * VIRTQ_DESC_BYTES;
-      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) {
+    for (let count = 1; ; count++) {
+      if ((idAndFlags & INDIRECT) !== 0) {
         // The last descriptor has the buffer id, and an indirect one is its chain's only one (2.8.19).
-        if (count > 1 || (flags & VIRTQ_DESC_F_NEXT) !== 0) return 'an indirect descriptor is one of several';
-        chain.id = descriptors.getUint16(at + PackedDesc.ID, true);
-        chain.ringDescriptors = 1;
-        return this.#indirect.open(descriptors, at) ?? this.#walkIndirect(chain);
+        if (count > 1 || (idAndFlags & NEXT) !== 0) return 'an indirect descriptor is one of several';
+        chain.id = idAndFlags & ID_MASK;
+        chain.ringEntries = 1;
+        return this.#indirect.open(ring, at) ?? this.#walkIndirect(chain);
       }
-      const isWritable = (flags & VIRTQ_DESC_F_WRITE) !== 0;
+      const isWritable = (idAndFlags & WRITE) !== 0;
       if (sawWritable && !isWritable) return 'a readable descriptor follows a writable one';
       sawWritable = isWritable;
-      if (!appendBuffer(this.#memory, chain, descriptors, at, isWritable))
+      const length = ring[at + LEN] >>> 0;
+      const segments = isWritable ? chain.writable : chain.readable;
+      if (!this.#memory.translateWords(ring, at, length, isWritable, segments))
         return 'a buffer lies outside memory';
-      if ((flags & VIRTQ_DESC_F_NEXT) === 0) {
-        chain.id = descriptors.getUint16(at + PackedDesc.ID, true);
-        chain.ringDescriptors = count;
+      if ((idAndFlags & NEXT) === 0) {
+        chain.id = idAndFlags & ID_MASK;
+        chain.ringEntries = count;
         return problemOfLength(chain);
       }
-      if (count === most) break;
-      position = packedAdvance(position, 1, this.#size);
-      flags = descriptorWords[flagsWord(position)];
+      if (count === most) return 'a chain has more descriptors than the queue has left';
+      at += DESC_WORDS;
+      if (at === this.#ringWords) {
+        at = 0;
+        lap ^= LAP;
+      }
+      idAndFlags = ring[at + ID_AND_FLAGS];
       // The driver hands over the first descriptor last: what follows it is there, or never will be.
-      if (!isAvailable(flags, position)) return 'a chain goes on in a descriptor that is not available';
+      if ((idAndFlags & LAP) !== lap) return 'a chain goes on in a descriptor that is not available';
     }
-    return 'a chain has more descriptors than the queue has left';
   }
 
-  /** An indirect table's entries follow one another: they have no next one and no id (2.8.8). */
+  /** An indirect table's entries follow one another: they have no next one and no id (2.8.7). */
   #walkIndirect(chain: DescriptorChain): string | undefined {
-    const { view, start, entries } = this.#indirect;
+    const { words, start, entries } = this.#indirect;
+    const end = start + entries * DESC_WORDS;
     let sawWritable = false;
-    for (let i = 0; i < entries; i++) {
-      const at = start + i * VIRTQ_DESC_BYTES;
-      const flags = view.getUint16(at + PackedDesc.FLAGS, true);
-      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) return 'an indirect table holds an indirect descriptor';
-      const isWritable = (flags & VIRTQ_DESC_F_WRITE) !== 0;
+    for (let at = start; at < end; at += DESC_WORDS) {
+      const flags = words[at + ID_AND_FLAGS];
+      if ((flags & INDIRECT) !== 0) return 'an indirect table holds an indirect descriptor';
+      const isWritable = (flags & WRITE) !== 0;
       if (sawWritable && !isWritable) return 'a readable descriptor follows a writable one';
       sawWritable = isWritable;
-      if (!appendBuffer(this.#memory, chain, view, at, isWritable)) return 'a buffer lies outside memory';
+      const length = words[at + LEN] >>> 0;
+      const segments = isWritable ? chain.writable : chain.readable;
+      if (!this.#memory.translateWords(words, at, length, isWritable, segments))
+        return 'a buffer lies outside memory';
     }
     return problemOfLength(chain);
   }

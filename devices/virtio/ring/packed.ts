@@ -8,114 +8,104 @@
  * plain accesses both sides can miss each other's news.
  */
 import type { Chain } from '../device.js';
-import { PackedDesc, PackedDescFlag, RingEventFlags, VIRTQ_DESC_BYTES, VirtqDescFlag } from './defs.js';
+import { DescWord, PackedDescFlag, RingEventFlags, VIRTQ_DESC_WORDS, VirtqDescFlag } from './defs.js';
 import { packedNeedsInterrupt } from './notification.js';
 import { resolvePackedAreas, type PackedAreas } from './packed-areas.js';
-import { flagsWord, isAvailable, PackedChainWalker } from './packed-chain.js';
-import { packedAdvance, packedIndex, packedSteps, packedWrap } from './packed-position.js';
+import { PackedChainWalker } from './packed-chain.js';
+import { packedAdvance, packedIndex, packedWrap } from './packed-position.js';
 import { RingBase, usedLength, type RingSetup } from './ring-base.js';
-import type { RingPosition } from './running-ring.js';
 
 const { RING_EVENT_FLAGS_DESC, RING_EVENT_FLAGS_DISABLE, RING_EVENT_FLAGS_ENABLE } = RingEventFlags;
-/** The used element of a lap with the wrap counter at 1; it is 0 on the others. */
-const USED_ON_WRAP = PackedDescFlag.VIRTQ_DESC_F_AVAIL | PackedDescFlag.VIRTQ_DESC_F_USED;
-/** An event suppression structure's flags are in the upper half of its 32 bits. */
-const EVENT_FLAGS_SHIFT = 16;
+/** Flags are in the upper half of their 32 bits, in event suppression structures as in descriptors. */
+const FLAGS_SHIFT = 16;
 const OFF_WRAP_MASK = 0xffff;
+/** Flags as they stand in a descriptor's fourth word. */
+const AVAIL = PackedDescFlag.VIRTQ_DESC_F_AVAIL << FLAGS_SHIFT;
+const USED = PackedDescFlag.VIRTQ_DESC_F_USED << FLAGS_SHIFT;
+const AVAIL_AND_USED = AVAIL | USED;
+const WRITE = VirtqDescFlag.VIRTQ_DESC_F_WRITE << FLAGS_SHIFT;
+const { LEN, ID_AND_FLAGS } = DescWord;
+const DESC_WORDS = VIRTQ_DESC_WORDS;
 
 export class PackedRing extends RingBase<PackedAreas> {
-  readonly #eventIdx: boolean;
   readonly #walker: PackedChainWalker;
-  /** Positions, as packed-position.ts has them. */
-  #nextAvail: number;
-  #nextUsed: number;
-  #publishedUsed: number;
-  /** Flags of the first element that is not published: the one that publishes the others. */
-  #firstUsedFlags = 0;
-  /** Chains that are pushed and not yet published. */
-  #unpublished = 0;
-  /** Descriptors of chains taken and not yet published as used: the ring has no more than `size`. */
-  #outstanding = 0;
+  /** Id and flags of the first element that is not published: the ones that publish the others. */
+  #firstUsed = 0;
   #notificationsOff = false;
 
   constructor(setup: RingSetup, areas: PackedAreas) {
     super(setup, areas, resolvePackedAreas);
-    this.#eventIdx = setup.eventIdx;
     this.#walker = new PackedChainWalker(setup.memory, this.size, setup.indirect);
-    this.#nextAvail = setup.start.nextAvail;
-    this.#nextUsed = this.#publishedUsed = setup.start.nextUsed;
-  }
-
-  get position(): RingPosition {
-    return { nextAvail: this.#nextAvail, nextUsed: this.#publishedUsed };
   }
 
   pop(): Chain | undefined {
     if (!this.usable()) return undefined;
-    const first = this.#nextAvail;
-    const flags = Atomics.load(this.areas.descriptorWords, flagsWord(first));
-    if (!isAvailable(flags, first)) return undefined;
-    const most = this.size - this.#outstanding;
+    const position = this.nextAvail;
+    const at = packedIndex(position) * DESC_WORDS;
+    const { descriptors } = this.areas;
+    const idAndFlags = Atomics.load(descriptors, at + ID_AND_FLAGS);
+    if ((idAndFlags & AVAIL_AND_USED) !== (packedWrap(position) ? AVAIL : USED)) return undefined;
+    const most = this.size - this.outstanding;
     if (most === 0) return this.break('the driver made more chains available than the queue holds');
     const chain = this.takeChain();
-    const problem = this.#walker.walk(chain, this.areas, first, flags, most);
+    const problem = this.#walker.walk(chain, descriptors, at, idAndFlags, most);
     if (problem !== undefined) {
       this.putBack(chain);
       return this.break(problem);
     }
-    chain.inFlight = true;
-    this.#outstanding += chain.ringDescriptors;
-    this.#nextAvail = packedAdvance(first, chain.ringDescriptors, this.size);
+    this.handOut(chain, packedAdvance(position, chain.ringEntries, this.size));
     return chain;
   }
 
   push(chain: Chain, writtenBytes: number): void {
     const done = this.reclaim(chain);
-    if (done === undefined || !this.usable()) return;
-    const { descriptors, descriptorsStart, descriptorWords } = this.areas;
-    const position = this.#nextUsed;
-    const at = descriptorsStart + packedIndex(position) * VIRTQ_DESC_BYTES;
+    if (done === undefined) return;
     const length = usedLength(done, writtenBytes);
-    descriptors.setUint32(at + PackedDesc.LEN, length, true);
-    descriptors.setUint16(at + PackedDesc.ID, done.id, true);
-    const flags =
-      (packedWrap(position) ? USED_ON_WRAP : 0) | (length > 0 ? VirtqDescFlag.VIRTQ_DESC_F_WRITE : 0);
-    if (this.#unpublished === 0) this.#firstUsedFlags = flags;
-    else descriptorWords[flagsWord(position)] = flags;
-    this.#unpublished++;
-    this.#nextUsed = packedAdvance(position, done.ringDescriptors, this.size);
-  }
-
-  flush(): void {
-    if (this.#unpublished === 0 || !this.usable()) return;
-    const { descriptorWords, driverEvent } = this.areas;
-    const oldUsed = this.#publishedUsed;
-    const newUsed = this.#nextUsed;
-    Atomics.store(descriptorWords, flagsWord(oldUsed), this.#firstUsedFlags);
-    this.#publishedUsed = newUsed;
-    this.#outstanding -= packedSteps(oldUsed, newUsed, this.size);
-    this.countRequests(this.#unpublished);
-    this.#unpublished = 0;
-    const event = Atomics.load(driverEvent, 0);
-    const flags = event >>> EVENT_FLAGS_SHIFT;
-    if (packedNeedsInterrupt(this.#eventIdx, flags, event & OFF_WRAP_MASK, newUsed, oldUsed, this.size)) {
-      this.interrupt();
-    }
+    if (this.order === undefined) {
+      this.writeUsed(this.nextUsed, done.id, length, this.unpublishedChains === 0);
+      this.used(done, packedAdvance(this.nextUsed, done.ringEntries, this.size));
+    } else this.useInOrder(this.order, done, length);
   }
 
   disableNotifications(): void {
     if (this.#notificationsOff || !this.usable()) return;
-    this.areas.deviceEvent[0] = RING_EVENT_FLAGS_DISABLE << EVENT_FLAGS_SHIFT;
+    this.areas.deviceEvent[0] = RING_EVENT_FLAGS_DISABLE << FLAGS_SHIFT;
     this.#notificationsOff = true;
   }
 
   enableNotifications(): boolean {
     if (!this.usable()) return false;
-    const { descriptorWords, deviceEvent } = this.areas;
-    const next = this.#nextAvail;
-    const flags = this.#eventIdx ? RING_EVENT_FLAGS_DESC : RING_EVENT_FLAGS_ENABLE;
-    Atomics.store(deviceEvent, 0, (flags << EVENT_FLAGS_SHIFT) | next);
+    const { descriptors, deviceEvent } = this.areas;
+    const position = this.nextAvail;
+    const flags = this.eventIdx ? RING_EVENT_FLAGS_DESC : RING_EVENT_FLAGS_ENABLE;
+    Atomics.store(deviceEvent, 0, (flags << FLAGS_SHIFT) | position);
     this.#notificationsOff = false;
-    return isAvailable(Atomics.load(descriptorWords, flagsWord(next)), next);
+    const idAndFlags = Atomics.load(descriptors, packedIndex(position) * DESC_WORDS + ID_AND_FLAGS);
+    return (idAndFlags & AVAIL_AND_USED) === (packedWrap(position) ? AVAIL : USED);
+  }
+
+  protected override advance(position: number, entries: number): number {
+    return packedAdvance(position, entries, this.size);
+  }
+
+  protected override writeUsed(position: number, id: number, length: number, isFirst: boolean): void {
+    const { descriptors } = this.areas;
+    const at = packedIndex(position) * DESC_WORDS;
+    const lap = packedWrap(position) ? AVAIL_AND_USED : 0;
+    const idAndFlags = lap | (length > 0 ? WRITE : 0) | id;
+    descriptors[at + LEN] = length;
+    if (isFirst) this.#firstUsed = idAndFlags;
+    else descriptors[at + ID_AND_FLAGS] = idAndFlags;
+  }
+
+  protected override publishUsed(oldUsed: number): void {
+    const at = packedIndex(oldUsed) * DESC_WORDS;
+    Atomics.store(this.areas.descriptors, at + ID_AND_FLAGS, this.#firstUsed);
+  }
+
+  protected override interruptWanted(oldUsed: number, newUsed: number): boolean {
+    const event = Atomics.load(this.areas.driverEvent, 0);
+    const offWrap = event & OFF_WRAP_MASK;
+    return packedNeedsInterrupt(this.eventIdx, event >>> FLAGS_SHIFT, offWrap, newUsed, oldUsed, this.size);
   }
 }

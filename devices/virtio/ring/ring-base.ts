@@ -1,6 +1,10 @@
-/** What rings of every format share: the pool of chains, memory that changes underneath, and how a ring ends. */
+/**
+ * What rings of every format share: the pool of chains, their way back to the driver, memory that changes underneath, and how a ring
+ * ends.
+ */
 import type { Chain, QueueCounters } from '../device.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
+import { CompletionOrder } from './completion-order.js';
 import { DescriptorChain } from './descriptor-chain.js';
 import type { RingPosition, RingSignals, RunningRing } from './running-ring.js';
 
@@ -17,9 +21,10 @@ export interface RingSetup {
   readonly index: number;
   readonly placement: RingPlacement;
   readonly memory: GuestMemory;
-  /** VIRTIO_F_INDIRECT_DESC and VIRTIO_F_EVENT_IDX, as negotiated. */
+  /** VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX and VIRTIO_F_IN_ORDER, as negotiated. */
   readonly indirect: boolean;
   readonly eventIdx: boolean;
+  readonly inOrder: boolean;
   readonly start: RingPosition;
   readonly signals: RingSignals;
   readonly counters: QueueCounters;
@@ -29,26 +34,47 @@ export interface RingSetup {
 export type ResolveAreas<Areas> = (placement: RingPlacement, memory: GuestMemory) => Areas | string;
 
 const MAX_USED_LENGTH = 0xffff_ffff;
+const NO_BATCH = -1;
+/** No generation of memory. */
+const ENDED = -1;
 
 export abstract class RingBase<Areas> implements RunningRing {
   readonly index: number;
   readonly size: number;
+  protected readonly eventIdx: boolean;
   /** Good while `usable` says so. */
   protected areas: Areas;
+  /** Where the next chain is taken. Positions are what the format makes of them: see `RingPosition`. */
+  protected nextAvail: number;
+  /** Ring entries of chains that were taken and are not published as used: never more than `size`. */
+  protected outstanding = 0;
+  /** Where the next used element is written, and where the first one that is not published is. */
+  protected nextUsed: number;
+  #publishedUsed: number;
+  /** What lies between those two. */
+  protected unpublishedChains = 0;
+  #unpublishedEntries = 0;
+  /** Where the used element of a batch is that may still grow. */
+  #batch = NO_BATCH;
+  protected readonly order: CompletionOrder | undefined;
   readonly #placement: RingPlacement;
   readonly #memory: GuestMemory;
   readonly #resolve: ResolveAreas<Areas>;
   readonly #signals: RingSignals;
   readonly #counters: QueueCounters;
-  readonly #pool: DescriptorChain[] = [];
+  /** Chains that nobody has, a list through `next`. */
+  #free: DescriptorChain | undefined;
+  /** The memory's generation that `areas` are of, or `ENDED` once the ring broke or was dropped. */
   #generation: number;
-  /** False once the ring broke or was dropped. */
-  #live = true;
   #broken = false;
 
   constructor(setup: RingSetup, areas: Areas, resolve: ResolveAreas<Areas>) {
     this.index = setup.index;
     this.size = setup.placement.size;
+    this.eventIdx = setup.eventIdx;
+    this.nextAvail = setup.start.nextAvail;
+    this.nextUsed = this.#publishedUsed = setup.start.nextUsed;
+    this.order = setup.inOrder ? new CompletionOrder() : undefined;
     this.#placement = setup.placement;
     this.#memory = setup.memory;
     this.#signals = setup.signals;
@@ -58,41 +84,74 @@ export abstract class RingBase<Areas> implements RunningRing {
     this.areas = areas;
   }
 
-  abstract readonly position: RingPosition;
   abstract pop(): Chain | undefined;
   abstract push(chain: Chain, writtenBytes: number): void;
-  abstract flush(): void;
   abstract disableNotifications(): void;
   abstract enableNotifications(): boolean;
+
+  /** The position `entries` ring entries on. */
+  protected abstract advance(position: number, entries: number): number;
+  /** Writes a used element, over what was written at the same position before. The driver sees none before `publishUsed`. */
+  protected abstract writeUsed(position: number, id: number, length: number, isFirst: boolean): void;
+  /** Shows the driver the used elements from `oldUsed` to `newUsed`. */
+  protected abstract publishUsed(oldUsed: number, newUsed: number): void;
+  /** Whether the driver wants to hear of those. Reads what it wrote into memory after what it has just been shown. */
+  protected abstract interruptWanted(oldUsed: number, newUsed: number): boolean;
+
+  get position(): RingPosition {
+    return { nextAvail: this.nextAvail, nextUsed: this.#publishedUsed };
+  }
 
   get broken(): boolean {
     return this.#broken;
   }
 
+  flush(): void {
+    const chains = this.unpublishedChains;
+    if (chains === 0 || !this.usable()) return;
+    const oldUsed = this.#publishedUsed;
+    const newUsed = this.nextUsed;
+    this.publishUsed(oldUsed, newUsed);
+    this.outstanding -= this.#unpublishedEntries;
+    this.#publishedUsed = newUsed;
+    this.unpublishedChains = 0;
+    this.#unpublishedEntries = 0;
+    this.#batch = NO_BATCH;
+    this.#counters.requests += chains;
+    if (!this.interruptWanted(oldUsed, newUsed)) return;
+    if (this.#signals.interrupt(this.index) !== false) this.#counters.interrupts++;
+  }
+
   drop(): void {
-    this.#live = false;
+    this.#generation = ENDED;
   }
 
   /** Whether the ring may touch memory now. Looks its areas up again where memory has changed since they were. */
   protected usable(): boolean {
-    if (!this.#live) return false;
     return this.#generation === this.#memory.generation || this.#resolveAgain();
   }
 
   protected break(reason: string): undefined {
-    this.#live = false;
+    this.#generation = ENDED;
     this.#broken = true;
     this.#signals.broken(this.index, reason);
     return undefined;
   }
 
-  /** A chain to fill. It stays the pool's until it is marked as in flight: `putBack` it where that does not come. */
+  /** A chain to fill, without segments. It stays the ring's until `handOut`: `putBack` it where that does not come. */
   protected takeChain(): DescriptorChain {
-    return this.#pool.pop() ?? new DescriptorChain(this);
+    const chain = this.#free;
+    if (chain === undefined) return new DescriptorChain(this);
+    this.#free = chain.next;
+    chain.next = undefined;
+    chain.readable.clear();
+    chain.writable.clear();
+    return chain;
   }
 
   protected putBack(chain: DescriptorChain): void {
-    this.#pool.push(chain);
+    chain.next = this.#free;
+    this.#free = chain;
   }
 
   /** Takes a chain back from the device. Undefined where it is none of this ring's, or has come back before. */
@@ -100,20 +159,44 @@ export abstract class RingBase<Areas> implements RunningRing {
     const done = chain as DescriptorChain;
     if (done.owner !== this || !done.inFlight) return undefined;
     done.inFlight = false;
-    this.#pool.push(done);
-    return done;
+    return this.usable() ? done : undefined;
   }
 
-  protected countRequests(count: number): void {
-    this.#counters.requests += count;
+  /** The chain at `nextAvail` is the device's now, and the next one is at `next`. */
+  protected handOut(chain: DescriptorChain, next: number): void {
+    chain.inFlight = true;
+    this.outstanding += chain.ringEntries;
+    this.nextAvail = next;
+    if (this.order !== undefined) this.order.taken(chain);
   }
 
-  protected interrupt(): void {
-    this.#counters.interrupts++;
-    this.#signals.interrupt(this.index);
+  /** Its used element is written, or is one with that of a chain behind it. */
+  protected used(chain: DescriptorChain, next: number): void {
+    this.nextUsed = next;
+    this.#unpublishedEntries += chain.ringEntries;
+    this.unpublishedChains++;
+    this.putBack(chain);
+  }
+
+  /**
+   * Writes used elements for the chains that are completed and have none before them that is not. One element stands for a whole batch, of
+   * which it names the last chain: the driver takes it that the device used the others completely. So a batch ends with the first chain
+   * that was not written to its end, and it ends where the driver sees it.
+   */
+  protected useInOrder(order: CompletionOrder, done: DescriptorChain, length: number): void {
+    done.completed = true;
+    done.usedLength = length;
+    for (let chain = order.shift(); chain !== undefined; chain = order.shift()) {
+      const isFirst = this.unpublishedChains === 0 || this.#batch === this.#publishedUsed;
+      if (this.#batch === NO_BATCH) this.#batch = this.nextUsed;
+      this.writeUsed(this.#batch, chain.id, chain.usedLength, isFirst);
+      if (chain.usedLength !== chain.writable.byteLength) this.#batch = NO_BATCH;
+      this.used(chain, this.advance(this.nextUsed, chain.ringEntries));
+    }
   }
 
   #resolveAgain(): boolean {
+    if (this.#generation === ENDED) return false;
     this.#generation = this.#memory.generation;
     const areas = this.#resolve(this.#placement, this.#memory);
     if (typeof areas === 'string') {
@@ -127,5 +210,8 @@ export abstract class RingBase<Areas> implements RunningRing {
 
 /** The driver reads this much of its buffer: never more than there is, whatever the device says. */
 export function usedLength(chain: DescriptorChain, writtenBytes: number): number {
-  return writtenBytes > 0 ? Math.min(writtenBytes, chain.writable.byteLength, MAX_USED_LENGTH) : 0;
+  const room = chain.writable.byteLength;
+  if (!(writtenBytes > 0)) return 0;
+  if (writtenBytes < room) return writtenBytes;
+  return room > MAX_USED_LENGTH ? MAX_USED_LENGTH : room;
 }

@@ -24,12 +24,12 @@ export interface RingPosition {
 
 /** How a ring reaches whoever carries its device. The calls come from within `pop` and `flush`. */
 export interface RingSignals {
-  /** The driver wants to hear of used buffers. */
-  interrupt(queueIndex: number): void;
+  /** The driver wants to hear of used buffers. False where there is no way to tell it: that is no interrupt. */
+  interrupt(queueIndex: number): boolean | void;
   /** The driver broke the ring's rules; the ring is silent from now on. */
   broken(queueIndex: number, reason: string): void;
 }
 
 export function newQueueCounters(): QueueCounters {
-  return { kicks: 0, interrupts: 0, spuriousWakes: 0, polls: 0, requests: 0 };
+  return { kicks: 0, interrupts: 0, wakes: 0, spuriousWakes: 0, polls: 0, requests: 0 };
 }

@@ -1,8 +1,11 @@
 /** Descriptor chains of the split ring (virtio 1.3, section 2.7.5). */
 import type { GuestMemory } from '../memory/guest-memory.js';
-import { VIRTQ_DESC_BYTES, VirtqDesc, VirtqDescFlag } from './defs.js';
-import { appendBuffer, IndirectTable, problemOfLength, type DescriptorChain } from './descriptor-chain.js';
+import { DescWord, VIRTQ_DESC_WORDS, VirtqDescFlag } from './defs.js';
+import { problemOfLength, type DescriptorChain } from './descriptor-chain.js';
+import { IndirectTable } from './indirect-table.js';
 
+const { LEN, FLAGS_AND_NEXT } = DescWord;
+const DESC_WORDS = VIRTQ_DESC_WORDS;
 const { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } = VirtqDescFlag;
 
 /**
@@ -21,28 +24,26 @@ export class SplitChainWalker {
   }
 
   /**
-   * Fills `chain` from the descriptor `head` of the table at `tableStart` in `table`. Answers what is wrong with the chain, or
-   * undefined where nothing is.
+   * Fills `chain`, which has no segments, from the descriptor `head` of `table`. Answers what is wrong with the chain, or undefined
+   * where nothing is.
    */
-  walk(chain: DescriptorChain, table: DataView, tableStart: number, head: number): string | undefined {
-    chain.readable.clear();
-    chain.writable.clear();
-    let view = table;
-    let start = tableStart;
+  walk(chain: DescriptorChain, table: Int32Array, head: number): string | undefined {
+    let words = table;
+    let start = 0;
     let entries = this.#size;
     let index = head;
     let isIndirect = false;
     let sawWritable = false;
     for (let count = 0; count < this.#size;) {
       if (index >= entries) return 'a descriptor index lies beyond its table';
-      const at = start + index * VIRTQ_DESC_BYTES;
-      const flagsAndNext = view.getUint32(at + VirtqDesc.FLAGS_AND_NEXT, true);
+      const at = start + index * DESC_WORDS;
+      const flagsAndNext = words[at + FLAGS_AND_NEXT];
       if ((flagsAndNext & VIRTQ_DESC_F_INDIRECT) !== 0) {
         if (isIndirect) return 'an indirect table holds an indirect descriptor';
-        const problem = this.#openIndirect(view, at, flagsAndNext);
+        const problem = this.#openIndirect(words, at, flagsAndNext);
         if (problem !== undefined) return problem;
         isIndirect = true;
-        ({ view, start, entries } = this.#indirect);
+        ({ words, start, entries } = this.#indirect);
         index = 0;
         continue;
       }
@@ -50,15 +51,18 @@ export class SplitChainWalker {
       const isWritable = (flagsAndNext & VIRTQ_DESC_F_WRITE) !== 0;
       if (sawWritable && !isWritable) return 'a readable descriptor follows a writable one';
       sawWritable = isWritable;
-      if (!appendBuffer(this.#memory, chain, view, at, isWritable)) return 'a buffer lies outside memory';
+      const length = words[at + LEN] >>> 0;
+      const segments = isWritable ? chain.writable : chain.readable;
+      if (!this.#memory.translateWords(words, at, length, isWritable, segments))
+        return 'a buffer lies outside memory';
       if ((flagsAndNext & VIRTQ_DESC_F_NEXT) === 0) return problemOfLength(chain);
       index = flagsAndNext >>> 16;
     }
     return 'a chain has more descriptors than the queue';
   }
 
-  #openIndirect(view: DataView, at: number, flagsAndNext: number): string | undefined {
+  #openIndirect(words: Int32Array, at: number, flagsAndNext: number): string | undefined {
     if ((flagsAndNext & VIRTQ_DESC_F_NEXT) !== 0) return 'an indirect descriptor has a next one';
-    return this.#indirect.open(view, at);
+    return this.#indirect.open(words, at);
   }
 }

@@ -1,5 +1,7 @@
 import { VIRTIO_MSI_NO_VECTOR, type AreaAddress, type QueueConfig } from '../ring/queue-config.js';
-import { FEATURE_WORDS, type DeviceState } from './device-state.js';
+import { VirtioFeature } from '../device.js';
+import type { DeviceState } from './device-state.js';
+import { featureWord } from './feature-words.js';
 import { RegisterTable, type Register } from './register-table.js';
 import { VIRTIO_PCI_COMMON_CFG_BYTES, VirtioPciCommon as Common } from './virtio-pci-defs.js';
 
@@ -43,7 +45,7 @@ export class CommonConfig {
         offset: Common.VIRTIO_PCI_COMMON_DF,
         width: 4,
         name: 'device_feature',
-        read: () => featureWord(state.offeredFeatures, this.#deviceFeatureSelect),
+        read: () => featureWord(state.offeredFeatures('modern'), this.#deviceFeatureSelect),
       },
       {
         offset: Common.VIRTIO_PCI_COMMON_GFSELECT,
@@ -64,7 +66,7 @@ export class CommonConfig {
         width: 2,
         name: 'config_msix_vector',
         read: () => state.configVector,
-        write: (value) => (state.configVector = this.#vector(value)),
+        write: (value) => (state.configVector = vectorOrNone(value, this.#vectorCount)),
       },
       {
         offset: Common.VIRTIO_PCI_COMMON_NUMQ,
@@ -83,7 +85,7 @@ export class CommonConfig {
         offset: Common.VIRTIO_PCI_COMMON_CFGGENERATION,
         width: 1,
         name: 'config_generation',
-        read: () => state.configGeneration,
+        read: () => state.config.generation,
       },
       {
         offset: Common.VIRTIO_PCI_COMMON_ADM_Q_IDX,
@@ -96,6 +98,7 @@ export class CommonConfig {
   }
 
   #queueRegisters(): Register[] {
+    const state = this.#state;
     return [
       {
         offset: Common.VIRTIO_PCI_COMMON_Q_SELECT,
@@ -119,7 +122,7 @@ export class CommonConfig {
         read: () => this.#queue?.vector ?? VIRTIO_MSI_NO_VECTOR,
         // Also while the queue is enabled: drivers take the vector away before they free it.
         write: (value) => {
-          if (this.#queue !== undefined) this.#queue.vector = this.#vector(value);
+          if (this.#queue !== undefined) this.#queue.vector = vectorOrNone(value, this.#vectorCount);
         },
       },
       {
@@ -128,7 +131,7 @@ export class CommonConfig {
         name: 'queue_enable',
         read: () => (this.#queue?.enabled === true ? 1 : 0),
         write: (value) => {
-          if (this.#queue !== undefined && value === 1) this.#state.enableQueue(this.#queue);
+          if (this.#queue !== undefined && value === 1) state.enableQueue(this.#queue);
         },
       },
       {
@@ -141,15 +144,16 @@ export class CommonConfig {
         offset: Common.VIRTIO_PCI_COMMON_Q_NDATA,
         width: 2,
         name: 'queue_notif_config_data',
-        read: () => this.#queue?.index ?? 0,
+        read: () =>
+          state.accepted(VirtioFeature.VIRTIO_F_NOTIF_CONFIG_DATA) ? (this.#queue?.index ?? 0) : 0,
       },
       {
         offset: Common.VIRTIO_PCI_COMMON_Q_RESET,
         width: 2,
         name: 'queue_reset',
-        read: () => (this.#queue !== undefined && this.#state.isQueueResetting(this.#queue) ? 1 : 0),
+        read: () => (this.#queue !== undefined && state.isQueueResetting(this.#queue) ? 1 : 0),
         write: (value) => {
-          if (this.#queue !== undefined && value === 1) this.#state.resetQueue(this.#queue);
+          if (this.#queue !== undefined && value === 1) state.resetQueue(this.#queue);
         },
       },
     ];
@@ -188,13 +192,9 @@ export class CommonConfig {
     const queue = this.#queue;
     if (queue !== undefined && !queue.enabled) change(queue);
   }
-
-  /** A vector that cannot be had reads back as none: that is how a driver learns of it. */
-  #vector(value: number): number {
-    return value < this.#vectorCount ? value : VIRTIO_MSI_NO_VECTOR;
-  }
 }
 
-function featureWord(words: Uint32Array, select: number): number {
-  return select < FEATURE_WORDS ? words[select] : 0;
+/** A vector that cannot be had reads back as none: that is how a driver learns of it. */
+export function vectorOrNone(value: number, vectorCount: number): number {
+  return value < vectorCount ? value : VIRTIO_MSI_NO_VECTOR;
 }

@@ -23,20 +23,27 @@ export class PciInterrupts {
     this.update();
   }
 
-  /** Used buffers. */
-  queue(vector: number): void {
-    if (this.#msix?.enabled === true) this.fire(vector);
-    else this.#raise(VirtioPciIsr.QUEUE);
+  get msixEnabled(): boolean {
+    return this.#msix?.enabled === true;
+  }
+
+  /** Used buffers. False where the driver gave the queue no vector, and so hears of nothing. */
+  queue(vector: number): boolean {
+    if (this.msixEnabled) return this.fire(vector);
+    this.#raise(VirtioPciIsr.QUEUE);
+    return true;
   }
 
   /** The config space or the device's status changed. With MSI-X, too, ISR status tells so. */
   configuration(vector: number): void {
     this.#raise(VirtioPciIsr.CONFIG);
-    if (this.#msix?.enabled === true) this.fire(vector);
+    if (this.msixEnabled) this.fire(vector);
   }
 
-  fire(vector: number): void {
-    if (vector !== VIRTIO_MSI_NO_VECTOR) this.#port?.triggerMsix(vector);
+  fire(vector: number): boolean {
+    if (vector === VIRTIO_MSI_NO_VECTOR) return false;
+    this.#port?.triggerMsix(vector);
+    return true;
   }
 
   /** The ISR status register: reading takes the interrupt back. */
@@ -54,7 +61,7 @@ export class PciInterrupts {
 
   /** Brings the status bit and the pin in line with ISR status, MSI-X enable and the command register. */
   update(): void {
-    const pending = this.#isr !== 0 && this.#msix?.enabled !== true;
+    const pending = this.#isr !== 0 && !this.msixEnabled;
     const status = this.#config.get(PciConfig.PCI_STATUS, 2) & ~PciStatus.PCI_STATUS_INTERRUPT;
     this.#config.set(PciConfig.PCI_STATUS, 2, pending ? status | PciStatus.PCI_STATUS_INTERRUPT : status);
     const command = this.#config.get(PciConfig.PCI_COMMAND, 2);

@@ -4,6 +4,21 @@ export const VIRTIO_PCI_VENDOR_ID = 0x1af4;
 /** A modern device's PCI device id is this plus its virtio device id. */
 export const VIRTIO_PCI_MODERN_DEVICE_ID_BASE = 0x1040;
 
+/**
+ * PCI device ids of transitional and legacy functions, by virtio device id (section 4.1.2.1). Devices that came after the legacy
+ * interface have none.
+ */
+export const VirtioPciTransitionalDeviceId: Readonly<Partial<Record<number, number>>> = {
+  /** Network, block, traditional memory ballooning, console, SCSI host, entropy source, 9P transport. */
+  1: 0x1000,
+  2: 0x1001,
+  5: 0x1002,
+  3: 0x1003,
+  8: 0x1004,
+  4: 0x1005,
+  9: 0x1009,
+};
+
 /** `device_status` bits (section 2.1). */
 export const VirtioStatus = {
   VIRTIO_CONFIG_S_ACKNOWLEDGE: 1,
@@ -53,6 +68,25 @@ export const VirtioPciCommon = {
   VIRTIO_PCI_COMMON_ADM_Q_NUM: 62,
 } as const;
 export const VIRTIO_PCI_COMMON_CFG_BYTES = 64;
+
+/** Offsets in the legacy interface's registers, in the I/O space of BAR 0 (section 4.1.4.10). */
+export const VirtioPciLegacy = {
+  VIRTIO_PCI_HOST_FEATURES: 0,
+  VIRTIO_PCI_GUEST_FEATURES: 4,
+  VIRTIO_PCI_QUEUE_PFN: 8,
+  VIRTIO_PCI_QUEUE_NUM: 12,
+  VIRTIO_PCI_QUEUE_SEL: 14,
+  VIRTIO_PCI_QUEUE_NOTIFY: 16,
+  VIRTIO_PCI_STATUS: 18,
+  VIRTIO_PCI_ISR: 19,
+  /** Only there while MSI-X is enabled. */
+  VIRTIO_MSI_CONFIG_VECTOR: 20,
+  VIRTIO_MSI_QUEUE_VECTOR: 22,
+} as const;
+/** Where the device's config space starts: it moves when the driver switches MSI-X on, and back when it switches it off. */
+export const VirtioPciLegacyConfigOffset = { WITHOUT_MSIX: 20, WITH_MSIX: 24 } as const;
+/** `VIRTIO_PCI_QUEUE_PFN` counts pages of this size, and the used ring starts on one (VIRTIO_PCI_VRING_ALIGN). */
+export const VIRTIO_PCI_LEGACY_PAGE_BYTES = 4096;
 
 /** ISR status bits (section 4.1.4.5). */
 export const VirtioPciIsr = { QUEUE: 1, CONFIG: 2 } as const;

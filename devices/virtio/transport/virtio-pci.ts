@@ -1,42 +1,75 @@
 /**
- * A modern virtio device as a PCI function (virtio 1.3, section 4.1): config space, the four structures behind BAR 4, and
- * interrupts. Everything behind the registers is in `DeviceState` and `DeviceSession`.
+ * A virtio device as a PCI function (virtio 1.3, section 4.1): config space, modern structures behind BAR 4, legacy registers behind
+ * BAR 0, and interrupts. Everything behind the registers is in `DeviceState` and `DeviceSession`.
  */
 import { CapabilityList } from '../../pci/capabilities.js';
-import { ConfigSpace, defineType0Header } from '../../pci/config-space.js';
+import { ConfigSpace, defineType0Header, type HeaderIdentity } from '../../pci/config-space.js';
 import { PciCommand, PciConfig } from '../../pci/defs.js';
 import type { AccessWidth, BarSpec, FunctionPort, PciFunction } from '../../pci/function.js';
-import { MsixTable } from '../../pci/msix.js';
+import { MSIX_MAX_VECTORS, MsixTable } from '../../pci/msix.js';
 import type { QueueCounters, VirtioDevice } from '../device.js';
+import type { SessionTransport } from '../device-session.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { CommonConfig } from './common-config.js';
 import { DeviceState } from './device-state.js';
+import { LegacyConfig } from './legacy-config.js';
 import { installPciCfgWindow } from './pci-cfg-window.js';
 import { PciInterrupts } from './pci-interrupts.js';
-import { VIRTIO_PCI_MODERN_DEVICE_ID_BASE, VIRTIO_PCI_VENDOR_ID } from './virtio-pci-defs.js';
+import { RingPoller } from './ring-poller.js';
 import {
+  VIRTIO_PCI_MODERN_DEVICE_ID_BASE,
+  VIRTIO_PCI_VENDOR_ID,
+  VirtioPciCommon,
+  VirtioPciTransitionalDeviceId,
+} from './virtio-pci-defs.js';
+import {
+  LEGACY_BAR,
   MAX_DEVICE_CONFIG_BYTES,
   MSIX_BAR,
-  NOTIFY_OFF_MULTIPLIER,
   StructureOffset,
   VIRTIO_BAR,
-  addVirtioCapabilities,
-  msixPbaOffset,
-  virtioBars,
+  VirtioPciLayout,
+  type Doorbell,
+  type VirtioPciInterface,
 } from './virtio-pci-layout.js';
 
 /** 1 and up says "no legacy interface". */
 const MODERN_REVISION = 1;
+const LEGACY_REVISION = 0;
 /** 0x40 and up, for the same reason. */
 const MODERN_SUBSYSTEM_ID = 0x40;
 
 export interface VirtioPciOptions {
-  /** Whether the function has MSI-X: one vector a queue, and one for config changes. INTx it always has. */
+  /** Whether the function has MSI-X. INTx it always has. */
   readonly msix: boolean;
+  /** Vectors in the MSI-X table, 1 to 2048; by default one a queue, and one for config changes. */
+  readonly msixVectorCount?: number;
+  /**
+   * Which registers the function has: modern ones (default), legacy ones (virtio 0.9.5), or both, and the driver decides. Legacy
+   * registers are in I/O space, and only for device ids that have a transitional PCI device id.
+   */
+  readonly registers?: VirtioPciInterface;
+  /**
+   * The doorbells that the modern registers offer, best first; by default one a queue. Drivers should take the first, but SeaBIOS takes
+   * the address of the first and the multiplier of the last: offer it one.
+   */
+  readonly doorbells?: readonly [Doorbell, ...Doorbell[]];
+  /**
+   * Whether the device looks at its rings by itself, all the time, from DRIVER_OK to reset: drivers are asked not to ring any doorbell, and may
+   * do without. Default false. `keepAwake` is not used then.
+   */
+  readonly polled?: boolean;
+  /**
+   * Features, as bits, that are not offered though the device and the rings have them: for drivers that get one wrong, and for tests of all
+   * that drivers may choose. VIRTIO_F_VERSION_1 cannot be withheld. Default: none.
+   */
+  readonly withheldFeatures?: bigint;
   /** Takes one line on each fault of the driver or the device. */
   readonly log?: (message: string) => void;
   /** Runs work soon, from the event loop. By default with setImmediate, or setTimeout where there is none. */
   readonly defer?: (work: () => void) => void;
+  /** What polls the rings for a while after a doorbell that woke the process; by default nothing does. */
+  readonly keepAwake?: SessionTransport['keepAwake'];
 }
 
 export class VirtioPciFunction implements PciFunction {
@@ -47,28 +80,38 @@ export class VirtioPciFunction implements PciFunction {
   readonly configSizeBytes: number;
   readonly #device: VirtioDevice;
   readonly #config = new ConfigSpace();
+  readonly #layout: VirtioPciLayout;
   readonly #interrupts: PciInterrupts;
   readonly #state: DeviceState;
   readonly #common: CommonConfig;
-  readonly #notifyBytes: number;
+  readonly #legacy: LegacyConfig;
 
-  /** `memory` is the guest's, kept up to date by the port. */
+  /**
+   * `memory` is the guest's, kept up to date by the port.
+   * @throws RangeError where the device has too much config space, or no legacy interface that was asked for
+   */
   constructor(device: VirtioDevice, memory: GuestMemory, options: VirtioPciOptions) {
     if (device.config.length > MAX_DEVICE_CONFIG_BYTES) {
       throw new RangeError(`a device's config space has at most ${MAX_DEVICE_CONFIG_BYTES} bytes`);
     }
-    const queueCount = device.queueSizes.length;
     this.#device = device;
-    this.#notifyBytes = queueCount * NOTIFY_OFF_MULTIPLIER;
-    this.msixVectorCount = options.msix ? queueCount + 1 : 0;
+    this.msixVectorCount = vectorCount(device, options);
     this.msix = options.msix
       ? new MsixTable(this.msixVectorCount, (vector) => this.#interrupts.fire(vector))
       : undefined;
-    this.bars = virtioBars(queueCount, this.msixVectorCount);
+    this.#layout = new VirtioPciLayout({
+      registers: options.registers ?? 'modern',
+      queueCount: device.queueSizes.length,
+      deviceConfigBytes: device.config.length,
+      vectorCount: this.msixVectorCount,
+      doorbells: options.doorbells ?? ['queue'],
+    });
+    this.bars = this.#layout.bars;
     this.configSizeBytes = this.#config.sizeBytes;
     this.#interrupts = new PciInterrupts(this.#config, this.msix);
     this.#state = this.#newState(memory, options);
     this.#common = new CommonConfig(this.#state, this.msixVectorCount);
+    this.#legacy = new LegacyConfig(this.#state, this.msixVectorCount, this.#interrupts);
     this.#buildConfigSpace();
     this.#busMasterChanged();
   }
@@ -82,14 +125,16 @@ export class VirtioPciFunction implements PciFunction {
   }
 
   readBar(bar: number, offset: number, width: AccessWidth): number {
-    if (bar === VIRTIO_BAR) return this.#readStructure(offset, width);
+    if (bar === VIRTIO_BAR && this.#layout.hasModern) return this.#readStructure(offset, width);
+    if (bar === LEGACY_BAR && this.#layout.hasLegacy) return this.#legacy.read(offset, width);
     if (bar !== MSIX_BAR || this.msix === undefined) return 0;
-    const pba = msixPbaOffset(this.msixVectorCount);
+    const pba = this.#layout.msixPbaOffset;
     return offset < pba ? this.msix.readTable(offset, width) : this.msix.readPba(offset - pba, width);
   }
 
   writeBar(bar: number, offset: number, width: AccessWidth, value: number): void {
-    if (bar === VIRTIO_BAR) this.#writeStructure(offset, width, value);
+    if (bar === VIRTIO_BAR && this.#layout.hasModern) this.#writeStructure(offset, width, value);
+    else if (bar === LEGACY_BAR && this.#layout.hasLegacy) this.#legacy.write(offset, width, value);
     else if (bar === MSIX_BAR) this.msix?.writeTable(offset, width, value);
   }
 
@@ -104,6 +149,7 @@ export class VirtioPciFunction implements PciFunction {
   reset(): void {
     this.#state.reset();
     this.#common.reset();
+    this.#legacy.reset();
     this.msix?.reset();
     this.#config.reset();
     this.#busMasterChanged();
@@ -131,28 +177,27 @@ export class VirtioPciFunction implements PciFunction {
   }
 
   #newState(memory: GuestMemory, options: VirtioPciOptions): DeviceState {
+    const { log = () => {}, defer = deferToEventLoop, keepAwake, withheldFeatures = 0n } = options;
+    const poller = options.polled === true ? new RingPoller(defer) : undefined;
     return new DeviceState(this.#device, memory, {
       interruptQueue: (index) => this.#interrupts.queue(this.#state.queues[index].vector),
       interruptConfig: () => this.#interrupts.configuration(this.#state.configVector),
+      started: (by) => {
+        if (by === 'legacy') this.#grantBusMaster();
+      },
+      ended: () => poller?.stop(),
       wasReset: () => this.#interrupts.clear(),
-      log: options.log ?? (() => {}),
-      defer: options.defer ?? deferToEventLoop,
+      log,
+      defer,
+      keepAwake: poller === undefined ? keepAwake : (session) => poller.start(session),
+      withheldFeatures,
     });
   }
 
   #buildConfigSpace(): void {
     const space = this.#config;
-    const { deviceId, pciClass } = this.#device;
-    const identity = {
-      vendorId: VIRTIO_PCI_VENDOR_ID,
-      deviceId: VIRTIO_PCI_MODERN_DEVICE_ID_BASE + deviceId,
-      revisionId: MODERN_REVISION,
-      classCode: pciClass,
-      subsystemVendorId: VIRTIO_PCI_VENDOR_ID,
-      subsystemId: MODERN_SUBSYSTEM_ID + deviceId,
-      hasIntx: this.hasIntx,
-    };
-    defineType0Header(space, identity, this.bars);
+    const { hasModern, hasLegacy } = this.#layout;
+    defineType0Header(space, identityOf(this.#device, hasLegacy), this.bars);
     space.hook(PciConfig.PCI_COMMAND, {
       afterWrite: () => {
         this.#interrupts.update();
@@ -160,13 +205,18 @@ export class VirtioPciFunction implements PciFunction {
       },
     });
     const list = new CapabilityList(space);
-    const { queueSizes, config } = this.#device;
-    installPciCfgWindow(space, addVirtioCapabilities(list, queueSizes.length, config.length), this);
+    if (hasModern) {
+      installPciCfgWindow(space, this.#layout.addCapabilities(list), {
+        bar: VIRTIO_BAR,
+        read: (offset, width) => this.#readStructure(offset, width),
+        write: (offset, width, value) => this.#writeStructure(offset, width, value),
+      });
+    }
     if (this.msix !== undefined) {
-      const layout = { bar: MSIX_BAR, tableOffset: 0, pbaOffset: msixPbaOffset(this.msixVectorCount) };
+      const layout = { bar: MSIX_BAR, tableOffset: 0, pbaOffset: this.#layout.msixPbaOffset };
       list.addMsix(this.msix, layout, () => this.#interrupts.update());
     }
-    list.addExpressEndpoint(() => this.reset());
+    list.addExpressEndpoint(() => this.reset(), hasLegacy);
     space.seal();
   }
 
@@ -176,39 +226,69 @@ export class VirtioPciFunction implements PciFunction {
     this.#state.paused = (command & PciCommand.PCI_COMMAND_MASTER) === 0;
   }
 
+  /** Linux before 2.6.34 forgot to, and it worked: no machine looked at the bit then. */
+  #grantBusMaster(): void {
+    const command = this.#config.get(PciConfig.PCI_COMMAND, 2);
+    this.#config.set(PciConfig.PCI_COMMAND, 2, command | PciCommand.PCI_COMMAND_MASTER);
+    this.#busMasterChanged();
+  }
+
   #readStructure(offset: number, width: AccessWidth): number {
     if (offset < StructureOffset.ISR) return this.#common.table.read(offset, width);
     if (offset < StructureOffset.DEVICE)
       return offset === StructureOffset.ISR ? this.#interrupts.readIsr() : 0;
     if (offset >= StructureOffset.NOTIFY) return 0;
-    return this.#readDeviceConfig(offset - StructureOffset.DEVICE, width);
+    return this.#state.config.read(offset - StructureOffset.DEVICE, width);
   }
 
+  /** Void where the driver uses the legacy registers, but for a reset, with which every driver begins. */
   #writeStructure(offset: number, width: AccessWidth, value: number): void {
-    const doorbell = offset - StructureOffset.NOTIFY;
-    if (doorbell >= 0) {
-      const aligned = doorbell % NOTIFY_OFF_MULTIPLIER === 0 && doorbell < this.#notifyBytes;
-      if (aligned) this.#state.session?.kick(doorbell / NOTIFY_OFF_MULTIPLIER);
-    } else if (offset < StructureOffset.ISR) {
-      this.#common.table.write(offset, width, value);
-    } else if (offset >= StructureOffset.DEVICE) {
-      this.#writeDeviceConfig(offset - StructureOffset.DEVICE, width, value);
+    const isReset =
+      offset === VirtioPciCommon.VIRTIO_PCI_COMMON_STATUS && width === 1 && (value & 0xff) === 0;
+    if (!isReset && !this.#state.claim('modern')) return;
+    if (offset >= StructureOffset.NOTIFY) this.#ring(offset - StructureOffset.NOTIFY, value);
+    else if (offset < StructureOffset.ISR) this.#common.table.write(offset, width, value);
+    else if (offset >= StructureOffset.DEVICE) {
+      this.#state.writeConfig(offset - StructureOffset.DEVICE, width, value);
     }
   }
 
-  #readDeviceConfig(offset: number, width: AccessWidth): number {
-    const { config } = this.#device;
-    let value = 0;
-    for (let i = 0; i < width; i++) value |= (config[offset + i] ?? 0) << (i * 8);
-    return value >>> 0;
+  /**
+   * A doorbell was rung. With VIRTIO_F_NOTIFICATION_DATA the upper 16 bits say how far the driver has come; nothing follows from that: the ring
+   * is looked at whatever they say, since it alone counts, and a driver that lies gets no look too few.
+   */
+  #ring(offset: number, value: number): void {
+    const queue = this.#layout.queueOfDoorbell(offset);
+    if (queue !== undefined) this.#state.kick(queue);
+    else if (this.#layout.isDeviceDoorbell(offset)) this.#state.kickDevice(value & 0xffff);
   }
+}
 
-  #writeDeviceConfig(offset: number, width: AccessWidth, value: number): void {
-    if (offset + width > this.#device.config.length) return;
-    const bytes = new Uint8Array(width);
-    for (let i = 0; i < width; i++) bytes[i] = value >>> (i * 8);
-    this.#state.writeConfig(offset, bytes);
+function vectorCount(device: VirtioDevice, options: VirtioPciOptions): number {
+  if (!options.msix) return 0;
+  return options.msixVectorCount ?? Math.min(device.queueSizes.length + 1, MSIX_MAX_VECTORS);
+}
+
+/** How drivers know the function (sections 4.1.2 and 4.1.2.3): legacy ones by the transitional id, revision 0 and the subsystem's id. */
+function identityOf(device: VirtioDevice, hasLegacy: boolean): HeaderIdentity {
+  const { deviceId, pciClass } = device;
+  const common = {
+    vendorId: VIRTIO_PCI_VENDOR_ID,
+    subsystemVendorId: VIRTIO_PCI_VENDOR_ID,
+    classCode: pciClass,
+    hasIntx: true,
+  };
+  if (!hasLegacy) {
+    return {
+      ...common,
+      deviceId: VIRTIO_PCI_MODERN_DEVICE_ID_BASE + deviceId,
+      revisionId: MODERN_REVISION,
+      subsystemId: MODERN_SUBSYSTEM_ID + deviceId,
+    };
   }
+  const transitionalId = VirtioPciTransitionalDeviceId[deviceId];
+  if (transitionalId === undefined) throw new RangeError(`device id ${deviceId} has no legacy interface`);
+  return { ...common, deviceId: transitionalId, revisionId: LEGACY_REVISION, subsystemId: deviceId };
 }
 
 function deferToEventLoop(work: () => void): void {

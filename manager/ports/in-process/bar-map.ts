@@ -3,6 +3,7 @@ import type { PciFunction } from '../../../devices/pci/function.js';
 
 /** A BAR that decodes: `start` inclusive, `end` exclusive. */
 export interface MappedBar<T> {
+  readonly space: 'memory' | 'io';
   readonly start: number;
   readonly end: number;
   readonly bar: number;
@@ -12,15 +13,17 @@ export interface MappedBar<T> {
 /** Offsets and bits of the type 0 header (PCI Local Bus 3.0, section 6.2). */
 const BASE_ADDRESS_0 = 0x10;
 const BAR_MEMORY_FLAGS_MASK = 0xf;
+const BAR_IO_FLAGS_MASK = 0x3;
 
-/** Where a function's memory BARs are, by its own registers. I/O space does not exist on this machine. */
+/** Where a function's BARs are, by its own registers. */
 export function readBars<T>(pci: PciFunction, owner: T): MappedBar<T>[] {
-  return pci.bars.flatMap(({ index, kind, sizeBytes }) => {
-    if (kind === 'io') return [];
-    const low = (pci.readConfig(BASE_ADDRESS_0 + 4 * index, 4) & ~BAR_MEMORY_FLAGS_MASK) >>> 0;
+  return pci.bars.map(({ index, kind, sizeBytes }) => {
+    const flags = kind === 'io' ? BAR_IO_FLAGS_MASK : BAR_MEMORY_FLAGS_MASK;
+    const low = (pci.readConfig(BASE_ADDRESS_0 + 4 * index, 4) & ~flags) >>> 0;
     const high = kind === 'memory64' ? pci.readConfig(BASE_ADDRESS_0 + 4 * index + 4, 4) : 0;
     const start = high * 2 ** 32 + low;
-    return [{ start, end: start + sizeBytes, bar: index, owner }];
+    const space = kind === 'io' ? 'io' : 'memory';
+    return { space, start, end: start + sizeBytes, bar: index, owner };
   });
 }
 

@@ -6,7 +6,7 @@ import type { AccessWidth, PciFunction } from '../../../devices/pci/function.js'
 import { ArrayRegion } from '../../../devices/virtio/memory/array-region.js';
 import type { GuestMemory } from '../../../devices/virtio/memory/guest-memory.js';
 import { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
-import type { GuestBus, HotplugNotification } from '../../../guest/bus.js';
+import type { GuestBus, HotplugNotification, PortIo } from '../../../guest/bus.js';
 import { ChassisError } from '../../control/api.js';
 import { BarMap, type MappedBar } from './bar-map.js';
 import { MessageQueue } from './message-queue.js';
@@ -25,6 +25,9 @@ const HEADER_TYPE_MULTI_FUNCTION = 0x80;
 /** BARs go here: above any RAM, below the interrupt controllers' addresses. */
 const MMIO_START = 0xc000_0000;
 const MMIO_END = 0xfec0_0000;
+/** I/O BARs go here: behind the ports that a PC's own devices have. */
+const IO_START = 0x1000;
+const IO_END = 0x1_0000;
 /** A message to an address outside is no interrupt. */
 const MESSAGE_START = 0xfee0_0000;
 const MESSAGE_END = 0xfef0_0000;
@@ -54,6 +57,12 @@ type HotplugHandler = (bus: number, device: number, notification: HotplugNotific
 
 export class InProcessBus implements GuestBus {
   readonly mmioWindow = { start: MMIO_START, sizeBytes: MMIO_END - MMIO_START } as const;
+  readonly io: PortIo = {
+    window: { start: IO_START, sizeBytes: IO_END - IO_START },
+    read: (port, width) => readBar(this.#decode(this.#ioBars, port, width), port, width),
+    write: (port, width, value) =>
+      this.#writeBar(this.#decode(this.#ioBars, port, width), port, width, value),
+  };
   readonly ram: Uint8Array;
   readonly ramAddress: number;
   /** RAM as devices see it. BARs are not in it: a ring in a BAR is not memory. */
@@ -61,6 +70,7 @@ export class InProcessBus implements GuestBus {
 
   readonly #slots: (Slot | undefined)[] = new Array<Slot | undefined>(DEVICES).fill(undefined);
   readonly #bars = new BarMap<PluggedFunction>();
+  readonly #ioBars = new BarMap<PluggedFunction>();
   #barsChanged = false;
   readonly #turns = new Turns(() => this.#turn());
   #work: PluggedFunction[] = [];
@@ -173,15 +183,11 @@ export class InProcessBus implements GuestBus {
   }
 
   readMemory(address: number, width: AccessWidth): number {
-    const bar = this.#decode(address, width);
-    return bar === undefined ? allOnes(width) : bar.owner.pci.readBar(bar.bar, address - bar.start, width);
+    return readBar(this.#decode(this.#bars, address, width), address, width);
   }
 
   writeMemory(address: number, width: AccessWidth, value: number): void {
-    const bar = this.#decode(address, width);
-    if (bar === undefined) return;
-    bar.owner.pci.writeBar(bar.bar, address - bar.start, width, value);
-    this.#workFor(bar.owner);
+    this.#writeBar(this.#decode(this.#bars, address, width), address, width, value);
   }
 
   onMessage(handler: (address: number, data: number) => void): void {
@@ -293,12 +299,29 @@ export class InProcessBus implements GuestBus {
     slot.unplugged();
   }
 
-  #decode(address: number, width: AccessWidth): MappedBar<PluggedFunction> | undefined {
+  #decode(
+    bars: BarMap<PluggedFunction>,
+    address: number,
+    width: AccessWidth,
+  ): MappedBar<PluggedFunction> | undefined {
     if (this.#barsChanged) {
       this.#barsChanged = false;
-      this.#bars.replace(this.#slots.flatMap((slot) => slot?.functions.flatMap((fn) => [...fn.bars]) ?? []));
+      const functions = this.#slots.flatMap((slot) => slot?.functions ?? []);
+      this.#bars.replace(functions.flatMap((fn) => fn.bars('memory')));
+      this.#ioBars.replace(functions.flatMap((fn) => fn.bars('io')));
     }
-    return address % width === 0 ? this.#bars.find(address, width) : undefined;
+    return address % width === 0 ? bars.find(address, width) : undefined;
+  }
+
+  #writeBar(
+    bar: MappedBar<PluggedFunction> | undefined,
+    address: number,
+    width: AccessWidth,
+    value: number,
+  ): void {
+    if (bar === undefined) return;
+    bar.owner.pci.writeBar(bar.bar, address - bar.start, width, value);
+    this.#workFor(bar.owner);
   }
 
   #find(bus: number, device: number, fn: number): PluggedFunction | undefined {
@@ -324,6 +347,10 @@ function assertNumbers(numbers: readonly number[]): void {
   if (!valid || new Set(numbers).size !== numbers.length || !numbers.includes(0)) {
     throw new RangeError('functions need numbers of their own from 0 to 7, and one has to be 0');
   }
+}
+
+function readBar(bar: MappedBar<PluggedFunction> | undefined, address: number, width: AccessWidth): number {
+  return bar === undefined ? allOnes(width) : bar.owner.pci.readBar(bar.bar, address - bar.start, width);
 }
 
 function allOnes(width: AccessWidth): number {

@@ -2,6 +2,7 @@ import type { AccessWidth, FunctionPort, PciFunction } from '../../../devices/pc
 import { readBars, type MappedBar } from './bar-map.js';
 
 const COMMAND = 0x04;
+const COMMAND_IO_SPACE = 1 << 0;
 const COMMAND_MEMORY_SPACE = 1 << 1;
 const COMMAND_BUS_MASTER = 1 << 2;
 const COMMAND_INTX_DISABLE = 1 << 10;
@@ -57,9 +58,10 @@ export class PluggedFunction implements FunctionPort {
     this.refresh();
   }
 
-  /** The memory BARs that decode now. */
-  get bars(): readonly MappedBar<PluggedFunction>[] {
-    return (this.#command & COMMAND_MEMORY_SPACE) === 0 ? [] : this.#bars;
+  /** The BARs that decode now in one of the two spaces. */
+  bars(wanted: 'memory' | 'io'): readonly MappedBar<PluggedFunction>[] {
+    const decodes = wanted === 'io' ? COMMAND_IO_SPACE : COMMAND_MEMORY_SPACE;
+    return (this.#command & decodes) === 0 ? [] : this.#bars.filter(({ space }) => space === wanted);
   }
 
   /** True while the function pulls the shared line. */

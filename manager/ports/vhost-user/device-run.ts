@@ -13,6 +13,7 @@ import { VirtioFeature } from '../../../devices/virtio/device.js';
 import {
   describeError,
   DeviceSession,
+  type AwakeSession,
   type SessionTransport,
 } from '../../../devices/virtio/device-session.js';
 import type { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
@@ -20,12 +21,16 @@ import { hasFeature } from '../../../devices/virtio/ring/features.js';
 import { newQueueCounters } from '../../../devices/virtio/ring/running-ring.js';
 import type { Reactor } from '../../../host/index.js';
 import { GatedRing } from './gated-ring.js';
+import { MemoryLogging } from './memory-logging.js';
 import type { MemoryTable } from './memory-table.js';
 import { RingPoller } from './ring-poller.js';
 import { encodeVringBase } from './vring-base.js';
 import { Vring } from './vring.js';
 
-/** How long a ring that stops waits for requests under way; those still there then are ended by a reset of the device. */
+/**
+ * How long a ring that is disabled or stops waits for requests under way. Rings that are stopped one after the other have this
+ * time together: the front-end, and with it the whole virtual machine, stands still meanwhile.
+ */
 const DRAIN_TIMEOUT_MS = 1000;
 
 /** How the run reaches the front-end's side. */
@@ -36,7 +41,9 @@ export interface DeviceRunEvents {
 
 export class DeviceRun implements SessionTransport {
   readonly vrings: readonly Vring[];
-  /** As negotiated, without the protocol's own bit; undefined until they are. */
+  readonly logging: MemoryLogging;
+  readonly keepAwake: (session: AwakeSession) => void;
+  /** As negotiated, without the protocol's own bits; undefined until they are. */
   features: bigint | undefined;
   /** Without protocol features rings need no VHOST_USER_SET_VRING_ENABLE. */
   enabledFromStart = false;
@@ -46,6 +53,8 @@ export class DeviceRun implements SessionTransport {
   readonly #events: DeviceRunEvents;
   readonly #poller = new RingPoller(() => this.#poll());
   #session: DeviceSession | undefined;
+  /** When the rings that are being stopped have waited long enough, by performance.now(). */
+  #drainDeadline = -Infinity;
   #faulted = false;
   #resetting: Promise<void> | undefined;
 
@@ -60,9 +69,16 @@ export class DeviceRun implements SessionTransport {
     this.#memory = memory;
     this.#table = table;
     this.#events = events;
+    this.keepAwake = (session) => reactor.keepAwake(session);
     this.vrings = device.queueSizes.map(
       (size, index) => new Vring(index, size, reactor, (vring) => this.#kicked(vring)),
     );
+    this.logging = new MemoryLogging({
+      table,
+      vrings: this.vrings,
+      features: () => this.features ?? 0n,
+      report: (problem) => events.log(problem),
+    });
   }
 
   /** True from a fault until the front-end stops a ring or resets the device: DEVICE_NEEDS_RESET. */
@@ -93,7 +109,7 @@ export class DeviceRun implements SessionTransport {
     const enabled = vring.enabled || this.enabledFromStart;
     const { ring } = vring;
     if (ring !== undefined) {
-      if (enabled && !ring.enabled) this.#session?.kickAll();
+      if (enabled && !ring.enabled) this.#resume();
       ring.enabled = enabled;
       if (vring.polled) this.#poller.start();
       return;
@@ -113,8 +129,22 @@ export class DeviceRun implements SessionTransport {
   }
 
   /**
+   * A ring was disabled: answers 0 once the device has given its chains back, or has had the time for it. A VMM that pauses for
+   * good (Cloud Hypervisor does before it saves the memory) only disables rings, and then counts on the memory to stay as it is.
+   */
+  settle(vring: Vring): number | Promise<number> {
+    const { ring } = vring;
+    if (ring === undefined || ring.enabled || ring.inFlight === 0) return 0;
+    return this.#drained(ring).then((drained) => {
+      if (drained) ring.flush();
+      return 0;
+    });
+  }
+
+  /**
    * Stops a ring once its requests are done, and answers its base. Where they do not end in time the device is reset: what
-   * the driver does with its memory next must not be overwritten.
+   * the driver does with its memory next must not be overwritten. Chains that the device had to leave are taken again when the ring
+   * goes on, where the base can say so.
    */
   stop(vring: Vring): number | Promise<number> {
     if (this.#faulted) return this.#stopWithReset(vring);
@@ -125,6 +155,14 @@ export class DeviceRun implements SessionTransport {
     }
     ring.enabled = false;
     return ring.inFlight === 0 ? this.#stopDrained(vring, ring) : this.#stopOnceDrained(vring, ring);
+  }
+
+  /** The front-end's log is of no use: what is to be logged from now on is not written at all. */
+  refuseLog(reason: string): void {
+    const refusal = `the log of dirty pages was refused: ${reason}`;
+    this.logging.log.refuse();
+    if (this.logging.active) this.fail(refusal);
+    else this.#events.log(refusal);
   }
 
   /** Something went wrong that the front-end does not hear of: nothing runs until it stops a ring or resets the device. */
@@ -150,6 +188,7 @@ export class DeviceRun implements SessionTransport {
   /** The device and its rings as at power-on. A promise where the device takes its time; it does not reject. */
   reset(): void | Promise<void> {
     const session = this.#session;
+    const dropped = this.vrings.flatMap((vring) => vring.ring ?? []);
     session?.end();
     this.#poller.stop();
     for (const vring of this.vrings) {
@@ -162,8 +201,11 @@ export class DeviceRun implements SessionTransport {
     this.#faulted = false;
     if (session === undefined) return this.#resetting;
     const work = this.#resetDevice();
-    if (work === undefined) return undefined;
-    this.#resetting = work.then(() => this.#resetDone());
+    if (work === undefined) return this.#abandon(dropped);
+    this.#resetting = work.then(() => {
+      this.#abandon(dropped);
+      this.#resetDone();
+    });
     return this.#resetting;
   }
 
@@ -226,15 +268,17 @@ export class DeviceRun implements SessionTransport {
     );
     if (ring === undefined) return problem;
     vring.ring = new GatedRing(ring, () => this.#ringIdle());
+    this.logging.attach(vring);
     session.addRing(vring.ring);
+    this.#drainDeadline = -Infinity;
     return undefined;
   }
 
   async #stopOnceDrained(vring: Vring, ring: GatedRing): Promise<number> {
-    const idle = await ring.idle(DRAIN_TIMEOUT_MS);
+    const drained = await this.#drained(ring);
     // The front-end left meanwhile, and maybe the next one is at work.
     if (vring.ring !== ring) return 0;
-    if (idle) return this.#stopDrained(vring, ring);
+    if (drained) return this.#stopDrained(vring, ring);
     const count = `${ring.inFlight} requests of queue ${vring.index}`;
     this.#events.log(`${count} did not end within ${DRAIN_TIMEOUT_MS} ms: the device is reset`);
     return this.#stopWithReset(vring);
@@ -249,17 +293,38 @@ export class DeviceRun implements SessionTransport {
   }
 
   async #stopWithReset(vring: Vring): Promise<number> {
+    const { faulted } = this;
+    for (const { ring } of this.vrings) ring?.flush();
     const done = this.reset();
-    vring.halt();
     const { base } = vring;
+    if (faulted) vring.halt();
+    else vring.stop(base);
     await done;
     // After a drain that took too long, the other rings go on.
     this.updateAll();
     return base;
   }
 
+  async #drained(ring: GatedRing): Promise<boolean> {
+    const now = performance.now();
+    // Who comes after rings that waited in vain does not wait again.
+    if (now > this.#drainDeadline + DRAIN_TIMEOUT_MS) this.#drainDeadline = now + DRAIN_TIMEOUT_MS;
+    return ring.idle(this.#drainDeadline - now);
+  }
+
+  #resume(): void {
+    this.#drainDeadline = -Infinity;
+    this.#session?.kickAll();
+  }
+
   #baseOf(ring: GatedRing): number {
-    return encodeVringBase(ring.position, this.packed);
+    return encodeVringBase(ring.restartPosition, this.packed);
+  }
+
+  /** The device is done with the chains of rings that are no more. */
+  #abandon(rings: readonly GatedRing[]): void {
+    for (const ring of rings) ring.logAbandoned();
+    this.#ringIdle();
   }
 
   #ringIdle(): void {

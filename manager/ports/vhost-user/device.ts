@@ -11,10 +11,12 @@ import { VirtioStatus } from '../../../devices/virtio/transport/virtio-pci-defs.
 import type { Reactor } from '../../../host/index.js';
 import { BackendChannel } from './backend-channel.js';
 import { DeviceRun } from './device-run.js';
+import { LogRequests } from './log-requests.js';
 import { MemoryRequests } from './memory-requests.js';
 import { MemoryTable } from './memory-table.js';
 import {
   PayloadBytes,
+  VHOST_F_LOG_ALL,
   VHOST_USER_F_PROTOCOL_FEATURES,
   VhostSetConfigType,
   VhostUserLimit,
@@ -32,7 +34,9 @@ import {
 import { VringRequests } from './vring-requests.js';
 
 const PROTOCOL_FEATURES = Object.values(Feature).reduce((bits, bit) => bits | bitOf(bit), 0n);
-const TRANSPORT_FEATURES = bitOf(VirtioFeature.VIRTIO_F_VERSION_1) | bitOf(VHOST_USER_F_PROTOCOL_FEATURES);
+/** Bits between the front-end and us, which neither the driver nor the device knows. */
+const VHOST_FEATURES = bitOf(VHOST_USER_F_PROTOCOL_FEATURES) | bitOf(VHOST_F_LOG_ALL);
+const TRANSPORT_FEATURES = bitOf(VirtioFeature.VIRTIO_F_VERSION_1) | VHOST_FEATURES;
 /** `device_status` has 8 bits. */
 const STATUS_MASK = 0xffn;
 const NEEDS_RESET = VirtioStatus.VIRTIO_CONFIG_S_NEEDS_RESET;
@@ -56,9 +60,11 @@ export class VhostUserDevice {
       configChanged: () => this.#channel.configChanged(),
       log,
     });
+    // Recovery has its place here: rows for the requests in flight (INFLIGHT_SHMFD) and for the device's state (DEVICE_STATE).
     this.#rules = new Map<number, RequestRule>([
       ...this.#negotiationRules(),
       ...new MemoryRequests(this.#table, this.#run).rules,
+      ...new LogRequests(this.#run).rules,
       ...new VringRequests(this.#table, this.#run).rules,
       ...this.#deviceRules(),
     ]);
@@ -108,6 +114,7 @@ export class VhostUserDevice {
     const done = this.#run.reset();
     for (const vring of this.#run.vrings) vring.release();
     this.#table.clear();
+    this.#run.logging.close();
     this.#run.features = undefined;
     this.#status = 0;
     return done;
@@ -182,11 +189,13 @@ export class VhostUserDevice {
     return 0;
   }
 
+  /** Without VIRTIO_F_VERSION_1 the driver is a legacy one, and the rest is the same: QEMU says where the parts of its ring lie. */
   #setFeatures(features: bigint): number {
     if ((features & ~this.#offered) !== 0n) return -Errno.EINVAL;
-    if (!hasFeature(features, VirtioFeature.VIRTIO_F_VERSION_1)) return -Errno.EINVAL;
-    const driverFeatures = features & ~bitOf(VHOST_USER_F_PROTOCOL_FEATURES);
+    const driverFeatures = features & ~VHOST_FEATURES;
     if (this.#run.running && driverFeatures !== this.#run.features) return -Errno.EBUSY;
+    const error = this.#run.logging.setAll(hasFeature(features, VHOST_F_LOG_ALL));
+    if (error !== 0) return error;
     this.#run.features = driverFeatures;
     this.#run.enabledFromStart = !hasFeature(features, VHOST_USER_F_PROTOCOL_FEATURES);
     this.#run.updateAll();
@@ -216,15 +225,20 @@ export class VhostUserDevice {
     return 0;
   }
 
-  /** offset[4] size[4] flags[4] bytes[size] */
+  /**
+   * offset[4] size[4] flags[4] bytes[size]. What lies beyond the config space is ignored, as it is over PCI: Cloud Hypervisor ends with
+   * an error where a driver's write is refused.
+   */
   #setConfig({ payload }: Message): number {
     const offset = payload.u32();
     const size = payload.u32();
     const flags = payload.u32();
-    if (payload.remaining !== size || offset + size > this.#device.config.length) return -Errno.EINVAL;
-    // A migration's writes would reach read-only fields; none comes here, as dirty memory is not logged.
-    if (flags !== VhostSetConfigType.FRONTEND) return -Errno.EOPNOTSUPP;
-    this.#device.writeConfig(offset, payload.bytes(size).slice());
+    if (payload.remaining !== size || offset + size > VhostUserLimit.CONFIG_BYTES) return -Errno.EINVAL;
+    // A migration writes fields that are the driver's to read only, and no device here takes them from it. Yet Cloud Hypervisor
+    // says that of each write of its driver: so both are a driver's writes.
+    if (flags !== VhostSetConfigType.FRONTEND && flags !== VhostSetConfigType.MIGRATION) return -Errno.EINVAL;
+    const known = Math.min(size, this.#device.config.length - offset);
+    if (known > 0) this.#device.writeConfig(offset, payload.bytes(known).slice());
     return 0;
   }
 
@@ -232,6 +246,7 @@ export class VhostUserDevice {
   #resetDevice(): Outcome {
     const done = this.#run.reset();
     for (const vring of this.#run.vrings) vring.reset();
+    this.#run.logging.reset();
     this.#run.features = undefined;
     this.#status = 0;
     return done === undefined ? 0 : done.then(() => 0);

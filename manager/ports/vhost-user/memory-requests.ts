@@ -56,28 +56,36 @@ export class MemoryRequests {
     if (count > VhostUserLimit.MEM_TABLE_REGIONS || fds.count !== count) return -Errno.EINVAL;
     if (payload.remaining !== count * PayloadBytes.MEM_REGION) return -Errno.EINVAL;
     const descriptions = Array.from({ length: count }, () => readRegion(payload));
+    if (!this.#run.logging.hasRoomFor(descriptions)) return -Errno.EINVAL;
     const taken = descriptions.map((_, i) => fds.take(i));
-    const error = this.#table.replace(descriptions, taken, this.#run.requestsUnderWay);
-    for (const fd of taken) closeFd(fd);
-    if (error === 0) this.#run.memoryChanged();
-    return error;
+    try {
+      return this.#changed(this.#table.replace(descriptions, taken, this.#run.requestsUnderWay));
+    } finally {
+      for (const fd of taken) closeFd(fd);
+    }
   }
 
   /** padding[8] guest_address[8] size[8] user_address[8] mmap_offset[8], and a descriptor. */
   #addMemReg({ payload, fds }: Message): number {
     if (fds.count !== 1) return -Errno.EINVAL;
     payload.skip(8);
+    const description = readRegion(payload);
+    if (!this.#run.logging.hasRoomFor([description])) return -Errno.EINVAL;
     const fd = fds.take(0);
-    const error = this.#table.add(readRegion(payload), fd);
-    closeFd(fd);
-    if (error === 0) this.#run.memoryChanged();
-    return error;
+    try {
+      return this.#changed(this.#table.add(description, fd));
+    } finally {
+      closeFd(fd);
+    }
   }
 
   /** As ADD_MEM_REG; the offset does not matter. */
   #remMemReg({ payload }: Message): number {
     payload.skip(8);
-    const error = this.#table.remove(readRegion(payload), this.#run.requestsUnderWay);
+    return this.#changed(this.#table.remove(readRegion(payload), this.#run.requestsUnderWay));
+  }
+
+  #changed(error: number): number {
     if (error === 0) this.#run.memoryChanged();
     return error;
   }

@@ -4,7 +4,8 @@
  */
 import { Errno, errnoOfException } from '../../../devices/errno.js';
 import type { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
-import { MappedFiles, MappedRegion, type MappedFile } from '../shared-memory/mapped-files.js';
+import { MappedFiles, MappedRegion } from '../shared-memory/mapped-files.js';
+import type { DirtyLog } from './dirty-log.js';
 import { VhostUserLimit } from './protocol.js';
 
 /** A memory region as the front-end describes it; sizes and addresses in bytes. */
@@ -25,11 +26,16 @@ export class MemoryTable {
   readonly #memory: RegionMemory;
   readonly #files = new MappedFiles();
   #entries: TableEntry[] = [];
-  /** Files of removed regions that requests under way may still use. */
-  #retired: MappedFile[] = [];
+  /** Removed regions that requests under way may still use. */
+  #retired: MappedRegion[] = [];
 
   constructor(memory: RegionMemory) {
     this.#memory = memory;
+  }
+
+  /** The first guest-physical address above all regions. */
+  get endAddress(): number {
+    return this.#entries.reduce((end, entry) => Math.max(end, endOf(entry)), 0);
   }
 
   /**
@@ -56,7 +62,7 @@ export class MemoryTable {
     this.#entries = entries;
     this.#memory.clear();
     for (const { region } of entries) this.#admit(region);
-    for (const { region } of former) this.#letGo(region.file, requestsUnderWay);
+    for (const { region } of former) this.#letGo(region, requestsUnderWay);
     return 0;
   }
 
@@ -82,15 +88,13 @@ export class MemoryTable {
     if (at < 0) return -Errno.ENOENT;
     const [{ region }] = this.#entries.splice(at, 1);
     this.#memory.removeRegion(guestAddress, sizeBytes);
-    this.#letGo(region.file, requestsUnderWay);
+    this.#letGo(region, requestsUnderWay);
     return 0;
   }
 
   /** No request is under way any more: what was kept mapped for them goes. */
   releaseRetired(): void {
-    const retired = this.#retired;
-    this.#retired = [];
-    for (const file of retired) this.#files.release(file);
+    for (const { file } of this.#retired.splice(0)) this.#files.release(file);
   }
 
   /** Removes every region and unmaps every file. */
@@ -109,6 +113,15 @@ export class MemoryTable {
       if (offset >= 0 && offset + lengthBytes <= entry.sizeBytes) return entry.guestAddress + offset;
     }
     return -1;
+  }
+
+  /**
+   * Marks what was written at `address` in this process, wherever the guest sees it: a file's page may lie in two regions, and a
+   * region that is gone may come back where it was.
+   */
+  markWritten(log: DirtyLog, address: number, lengthBytes: number): void {
+    for (const { region } of this.#entries) markOverlap(log, region, address, lengthBytes);
+    for (const region of this.#retired) markOverlap(log, region, address, lengthBytes);
   }
 
   /** Maps what a description names, for one more user; a negative errno where that cannot be. */
@@ -143,12 +156,28 @@ export class MemoryTable {
    * front-end that changes files without end must not fill our address space: beyond a number the file goes at once, and late
    * I/O lands in anonymous memory (see SharedMapping).
    */
-  #letGo(file: MappedFile, requestsUnderWay: boolean): void {
-    if (requestsUnderWay && this.#retired.length < VhostUserLimit.MEM_SLOTS) this.#retired.push(file);
-    else this.#files.release(file);
+  #letGo(region: MappedRegion, requestsUnderWay: boolean): void {
+    const known = this.#retired.some((other) => isSame(other, region));
+    if (requestsUnderWay && !known && this.#retired.length < VhostUserLimit.MEM_SLOTS)
+      this.#retired.push(region);
+    else this.#files.release(region.file);
   }
 }
 
+function isSame(a: MappedRegion, b: MappedRegion): boolean {
+  return a.address === b.address && a.guestAddress === b.guestAddress && a.sizeBytes === b.sizeBytes;
+}
+
+function markOverlap(log: DirtyLog, region: MappedRegion, address: number, lengthBytes: number): void {
+  const start = Math.max(address, region.address);
+  const end = Math.min(address + lengthBytes, region.address + region.sizeBytes);
+  if (start < end) log.mark(region.guestAddress + start - region.address, end - start);
+}
+
+function endOf({ guestAddress, sizeBytes }: RegionDescription): number {
+  return guestAddress + sizeBytes;
+}
+
 function overlap(a: RegionDescription, b: RegionDescription): boolean {
-  return a.guestAddress < b.guestAddress + b.sizeBytes && b.guestAddress < a.guestAddress + a.sizeBytes;
+  return a.guestAddress < endOf(b) && b.guestAddress < endOf(a);
 }

@@ -20,6 +20,8 @@ export const VhostUserRequest = {
   VHOST_USER_SET_OWNER: 3,
   VHOST_USER_RESET_OWNER: 4,
   VHOST_USER_SET_MEM_TABLE: 5,
+  VHOST_USER_SET_LOG_BASE: 6,
+  VHOST_USER_SET_LOG_FD: 7,
   VHOST_USER_SET_VRING_NUM: 8,
   VHOST_USER_SET_VRING_ADDR: 9,
   VHOST_USER_SET_VRING_BASE: 10,
@@ -49,6 +51,7 @@ export const VhostUserBackendRequest = { VHOST_USER_BACKEND_CONFIG_CHANGE_MSG: 2
 /** Bit numbers in the protocol features. */
 export const VhostUserProtocolFeature = {
   VHOST_USER_PROTOCOL_F_MQ: 0,
+  VHOST_USER_PROTOCOL_F_LOG_SHMFD: 1,
   VHOST_USER_PROTOCOL_F_REPLY_ACK: 3,
   VHOST_USER_PROTOCOL_F_BACKEND_REQ: 5,
   VHOST_USER_PROTOCOL_F_CONFIG: 9,
@@ -61,6 +64,13 @@ export type VhostUserProtocolFeature =
 
 /** The virtio feature bit that says that there are protocol features. No driver ever sees it. */
 export const VHOST_USER_F_PROTOCOL_FEATURES = 30;
+
+/** The virtio feature bit by which the front-end has writes to guest memory logged. No driver's, either. */
+export const VHOST_F_LOG_ALL = 26;
+/** In `flags` of VHOST_USER_SET_VRING_ADDR: writes to the ring itself are logged, too. */
+export const VHOST_VRING_F_LOG = 1 << 0;
+/** The memory that one bit of the log stands for, in bytes. */
+export const VHOST_LOG_PAGE = 0x1000;
 
 /** In the u64 of VHOST_USER_SET_VRING_KICK, …_CALL and …_ERR. */
 export const VHOST_USER_VRING_IDX_MASK = 0xff;
@@ -84,6 +94,8 @@ export const PayloadBytes = {
   SINGLE_MEM_REGION: 40,
   /** `offset[4] size[4] flags[4]`, then the config space's bytes */
   CONFIG: 12,
+  /** `mmap_size[8] mmap_offset[8]` */
+  LOG: 16,
 } as const;
 
 export const VhostUserLimit = {

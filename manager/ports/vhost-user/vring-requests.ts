@@ -6,6 +6,7 @@ import {
   PayloadBytes,
   VHOST_USER_VRING_IDX_MASK,
   VHOST_USER_VRING_NOFD_MASK,
+  VHOST_VRING_F_LOG,
   VhostUserRequest,
 } from './protocol.js';
 import type { Message, Outcome, RequestRule, RequestRules } from './request-rule.js';
@@ -83,14 +84,16 @@ export class VringRequests {
   /** index[4] flags[4] descriptor[8] used[8] available[8] log[8] */
   #setAddr({ payload }: Message): number {
     const vring = this.#run.vrings.at(payload.u32());
-    // The only flag asks for a log of writes, which was not offered.
     const flags = payload.u32();
-    if (vring === undefined || flags !== 0) return -Errno.EINVAL;
+    if (vring === undefined || (flags & ~VHOST_VRING_F_LOG) !== 0) return -Errno.EINVAL;
     const descriptor = payload.u64();
     const used = payload.u64();
     const available = payload.u64();
     const addresses = { descriptor, available, used };
-    if (vring.ring !== undefined) return vring.hasAddresses(addresses) ? 0 : -Errno.EBUSY;
+    if (vring.ring !== undefined && !vring.hasAddresses(addresses)) return -Errno.EBUSY;
+    const logAddress = payload.u64();
+    const error = this.#run.logging.setRing(vring, flags === VHOST_VRING_F_LOG ? logAddress : undefined);
+    if (error !== 0 || vring.ring !== undefined) return error;
     vring.addresses = addresses;
     if (!vring.locate(this.#table, this.#run.packed)) {
       vring.addresses = undefined;
@@ -120,10 +123,10 @@ export class VringRequests {
     return typeof base === 'number' ? answer(base) : base.then(answer);
   }
 
-  #setEnable(vring: Vring, num: number): number {
+  #setEnable(vring: Vring, num: number): Outcome {
     if (num > 1) return -Errno.EINVAL;
     vring.enabled = num === 1;
     this.#run.update(vring);
-    return 0;
+    return vring.enabled ? 0 : this.#run.settle(vring);
   }
 }

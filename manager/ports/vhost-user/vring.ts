@@ -38,6 +38,8 @@ const NO_FD = -1;
 export class Vring {
   readonly config: QueueConfig;
   addresses: VringAddresses | undefined;
+  /** Where writes to the device area are to be logged, while they are (VHOST_VRING_F_LOG). */
+  logAddress: number | undefined;
   /** The payload of VHOST_USER_SET_VRING_BASE. */
   base = 0;
   /** Whether VHOST_USER_SET_VRING_ENABLE said so. */
@@ -115,6 +117,11 @@ export class Vring {
     if (this.#errFd !== NO_FD) eventfdSignal(this.#errFd);
   }
 
+  /** The first guest-physical address that this ring needs no log for; 0 where it is not logged. */
+  logEndAddress(packed: boolean): number {
+    return this.logAddress === undefined ? 0 : this.logAddress + this.#deviceAreaBytes(packed);
+  }
+
   hasAddresses(addresses: VringAddresses): boolean {
     return sameAddresses(this.addresses, addresses);
   }
@@ -125,10 +132,9 @@ export class Vring {
     if (addresses === undefined) return false;
     const { size } = config;
     const driverBytes = packed ? EVENT_SUPPRESS_BYTES : availRingBytes(size);
-    const deviceBytes = packed ? EVENT_SUPPRESS_BYTES : usedRingBytes(size);
     const descriptor = table.guestAddressOf(addresses.descriptor, descriptorAreaBytes(size));
     const driver = table.guestAddressOf(addresses.available, driverBytes);
-    const device = table.guestAddressOf(addresses.used, deviceBytes);
+    const device = table.guestAddressOf(addresses.used, this.#deviceAreaBytes(packed));
     if (descriptor < 0 || driver < 0 || device < 0) return false;
     config.descriptorArea.set(descriptor);
     config.driverArea.set(driver);
@@ -182,6 +188,7 @@ export class Vring {
     this.forgetRing();
     this.config.reset();
     this.addresses = undefined;
+    this.logAddress = undefined;
     this.base = 0;
     this.enabled = false;
     this.started = false;
@@ -193,6 +200,10 @@ export class Vring {
     this.reset();
     this.halt();
     this.setErr(NO_FD);
+  }
+
+  #deviceAreaBytes(packed: boolean): number {
+    return packed ? EVENT_SUPPRESS_BYTES : usedRingBytes(this.config.size);
   }
 
   #kicked(): void {

@@ -83,6 +83,12 @@ describe('the PCI Express capability', () => {
     expect(space.read(0x100, 4)).toBe(0);
   });
 
+  it('is a legacy endpoint where the function has I/O BARs', () => {
+    const space = new ConfigSpace();
+    const at = new CapabilityList(space).addExpressEndpoint(() => {}, true);
+    expect(space.read(at + 2, 2)).toBe(0x0012);
+  });
+
   it('starts a function-level reset by its bit, which never reads 1', () => {
     const space = new ConfigSpace();
     let resets = 0;

@@ -116,6 +116,18 @@ describe('an MSI-X table', () => {
     expect(table.readTable(10, 2)).toBe(0xcdef);
   });
 
+  it('ignores writes that are not aligned, which would reach into two entries', () => {
+    const { table } = make();
+    const image = () => Array.from({ length: 3 * ENTRY }, (_, offset) => table.readTable(offset, 1));
+    const before = image();
+    for (let offset = 0; offset < 3 * ENTRY; offset++) {
+      for (const width of [2, 4] as const) {
+        if (offset % width !== 0) table.writeTable(offset, width, 0xffff_ffff);
+      }
+    }
+    expect(image()).toEqual(before);
+  });
+
   it('ignores what lies outside: offsets, vectors, writes to pending bits (CVE-2024-26327)', () => {
     const { table, sent, fire } = make();
     table.setControl(true, false);

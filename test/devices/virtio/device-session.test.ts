@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Chain, DeviceContext, VirtioDevice } from '../../../devices/virtio/device.js';
-import { DeviceSession } from '../../../devices/virtio/device-session.js';
+import { DeviceSession, type AwakeSession } from '../../../devices/virtio/device-session.js';
 import { nullDevice } from './null-device.js';
 import { makeRing, RAM_ADDRESS, type RingFixture } from './ring/fixture.js';
 import { MockSplitDriver } from './mock-driver.js';
@@ -16,17 +16,20 @@ interface Scene {
   readonly events: string[];
   /** Work put off to the event loop. */
   readonly deferred: (() => void)[];
+  /** What asked to be polled. */
+  readonly awake: AwakeSession[];
   /** Called at each interrupt, as a driver in this process would be. */
   onInterrupt: (queueIndex: number) => void;
   buffer(n: number): number;
 }
 
-/** A session of `device` with two queues of 256 in one RAM. */
-function start(overrides: Partial<VirtioDevice> = {}): Scene {
+/** A session of `device` with two queues of 256 in one RAM, whose transport can poll it or not. */
+function start(overrides: Partial<VirtioDevice> = {}, polls = false): Scene {
   const { memory, ram } = makeRing();
   const device = nullDevice({ queueSizes: [256, 256], ...overrides });
   const events: string[] = [];
   const deferred: (() => void)[] = [];
+  const awake: AwakeSession[] = [];
   const session = new DeviceSession(device, EVENT_IDX, {
     interruptQueue: (index) => {
       events.push(`interrupt ${index}`);
@@ -35,6 +38,7 @@ function start(overrides: Partial<VirtioDevice> = {}): Scene {
     configChanged: () => void events.push('config'),
     needsReset: (reason) => void events.push(`needs reset: ${reason.split('\n')[0]}`),
     defer: (work) => void deferred.push(work),
+    keepAwake: polls ? (asking) => void awake.push(asking) : undefined,
   });
   const drivers = [0, 1].map((index) => {
     const part = ram.subarray(index * QUEUE_BYTES, (index + 1) * QUEUE_BYTES);
@@ -49,9 +53,10 @@ function start(overrides: Partial<VirtioDevice> = {}): Scene {
     return driver;
   });
   const buffer = (n: number): number => RAM_ADDRESS + 4 * QUEUE_BYTES + n * 64;
-  const scene: Scene = { session, drivers, memory, events, deferred, onInterrupt: () => {}, buffer };
+  const scene: Scene = { session, drivers, memory, events, deferred, awake, onInterrupt: () => {}, buffer };
   session.activate();
   session.run();
+  for (const asking of awake.splice(0)) asking.rest();
   events.length = 0;
   return scene;
 }
@@ -142,17 +147,126 @@ describe('a device session', () => {
 
   it('polls one queue', () => {
     const scene = start();
+    const before = scene.session.counters(0).polls;
     add(scene, 0, 3);
     expect(scene.session.poll(0)).toBe(3);
     expect(scene.session.poll(0)).toBe(0);
     expect(scene.session.poll(7)).toBe(0);
-    expect(scene.session.counters(0).polls).toBe(2);
+    expect(scene.session.counters(0).polls).toBe(before + 2);
   });
 
   it('passes config changes on', () => {
     const scene = start();
     scene.session.configChanged();
     expect(scene.events).toEqual(['config']);
+  });
+});
+
+describe('a device session that is polled after a wake', () => {
+  it('asks for it once a wake, takes what comes without a kick, and turns notifications on when it rests', () => {
+    const scene = start({}, true);
+    add(scene, 0);
+    expect(scene.drivers[0].kickNeeded()).toBe(true);
+    scene.session.kick(0);
+    expect(scene.session.run()).toBe(false);
+    expect(scene.awake).toHaveLength(1);
+    add(scene, 0, 3);
+    expect(scene.drivers[0].kickNeeded()).toBe(false);
+    expect(scene.awake[0].poll()).toBe(true);
+    expect(scene.awake[0].poll()).toBe(false);
+    expect(scene.drivers[0].usedIndex).toBe(4);
+    expect(scene.awake[0].rest()).toBe(false);
+    add(scene, 0);
+    expect(scene.drivers[0].kickNeeded()).toBe(true);
+    scene.session.kick(0);
+    scene.session.run();
+    expect(scene.awake).toHaveLength(2);
+    expect(scene.session.counters(0)).toMatchObject({ kicks: 2, requests: 5 });
+  });
+
+  it('looks after the siblings of the queue that was kicked', () => {
+    const scene = start({}, true);
+    add(scene, 0);
+    add(scene, 1);
+    expect(scene.drivers[1].kickNeeded()).toBe(true);
+    scene.session.kick(0);
+    scene.session.run();
+    expect(scene.drivers[1].usedIndex).toBe(1);
+    add(scene, 1);
+    expect(scene.drivers[1].kickNeeded()).toBe(false);
+    scene.awake[0].poll();
+    expect(scene.drivers[1].usedIndex).toBe(2);
+    expect(scene.session.counters(1)).toMatchObject({ kicks: 0, requests: 2 });
+  });
+
+  it('is polled on where a chain came before it could rest', () => {
+    const scene = start({}, true);
+    scene.session.kick(0);
+    scene.session.run();
+    add(scene, 0);
+    expect(scene.awake[0].rest()).toBe(true);
+    expect(scene.awake[0].poll()).toBe(true);
+    expect(scene.drivers[0].usedIndex).toBe(1);
+    expect(scene.awake[0].rest()).toBe(false);
+    expect(scene.awake).toHaveLength(1);
+  });
+
+  it('leaves no chain for ever, whenever it comes', () => {
+    const scene = start({}, true);
+    // A budget's worth of work and more: what is left is found by polling, without a turn of its own.
+    add(scene, 0, 256);
+    scene.session.kick(0);
+    scene.session.run();
+    expect(scene.drivers[0].usedIndex).toBe(128);
+    expect(scene.deferred).toHaveLength(0);
+    while (scene.awake[0].poll());
+    expect(scene.drivers[0].usedIndex).toBe(256);
+  });
+
+  it('touches nothing while it is paused, not even to rest, and serves what came afterwards', () => {
+    const scene = start({}, true);
+    scene.session.kick(0);
+    scene.session.run();
+    scene.session.paused = true;
+    add(scene, 0);
+    expect(scene.awake[0].poll()).toBe(false);
+    expect(scene.awake[0].rest()).toBe(false);
+    expect(scene.drivers[0].usedIndex).toBe(0);
+    scene.session.paused = false;
+    scene.session.run();
+    expect(scene.drivers[0].usedIndex).toBe(1);
+    expect(scene.awake).toHaveLength(2);
+  });
+
+  it('does nothing any more once it has ended, or a queue was removed', () => {
+    const scene = start({}, true);
+    scene.session.kick(0);
+    scene.session.run();
+    add(scene, 0);
+    scene.session.removeRing(0);
+    expect(scene.awake[0].poll()).toBe(false);
+    add(scene, 1);
+    scene.session.end();
+    expect(scene.awake[0].poll()).toBe(false);
+    expect(scene.awake[0].rest()).toBe(false);
+    expect(scene.drivers.map(({ usedIndex }) => usedIndex)).toEqual([0, 0]);
+  });
+
+  it('becomes a fault where the device throws while it is polled', () => {
+    const scene = start(
+      {
+        handleChain: () => {
+          throw new Error('a bug');
+        },
+      },
+      true,
+    );
+    scene.session.kick(0);
+    scene.session.run();
+    add(scene, 0);
+    scene.awake[0].poll();
+    expect(scene.events).toEqual(['needs reset: the device failed: Error: a bug']);
+    expect(scene.awake[0].rest()).toBe(false);
   });
 });
 

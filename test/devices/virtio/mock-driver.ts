@@ -29,13 +29,35 @@ export interface MockRingPlace {
   readonly ramAddress: number;
   readonly size: number;
   readonly eventIdx: boolean;
+  /** Whether used elements stand for batches: VIRTIO_F_IN_ORDER. */
+  readonly inOrder?: boolean;
   /** Free-running index that both rings start from. */
   readonly startIndex?: number;
+  /** Where the used ring may start: 4 unless the interface is the legacy one. */
+  readonly usedAlignment?: number;
 }
 
 export interface UsedElement {
   readonly id: number;
   readonly length: number;
+}
+
+/** Chains that are out, oldest first, with the bytes that the device may write in each: what a driver with VIRTIO_F_IN_ORDER keeps. */
+export class OutstandingChains {
+  readonly #chains: UsedElement[] = [];
+
+  add(id: number, buffers: readonly MockBuffer[]): void {
+    const writable = buffers.filter((buffer) => buffer.writable === true);
+    this.#chains.push({ id, length: writable.reduce((sum, { length }) => sum + length, 0) });
+  }
+
+  /** The batch that ends with the chain `id`, of which the device says it wrote `length` bytes. */
+  takeBatch(id: number, length: number): UsedElement[] {
+    const count = this.#chains.findIndex((chain) => chain.id === id) + 1;
+    if (count === 0) throw new Error(`chain ${id} was used, but is not out`);
+    const batch = this.#chains.splice(0, count);
+    return [...batch.slice(0, -1), { id, length }];
+  }
 }
 
 /** What drivers of every ring format can do. */
@@ -66,6 +88,8 @@ export class MockSplitDriver implements MockDriver {
   readonly #view: DataView;
   readonly #ramAddress: number;
   readonly #eventIdx: boolean;
+  readonly #inOrder: boolean;
+  readonly #outstanding = new OutstandingChains();
   readonly #freeDescriptors: number[];
   readonly #descriptorsOf = new Map<number, number[]>();
   #availIndex: number;
@@ -74,14 +98,15 @@ export class MockSplitDriver implements MockDriver {
   #seenUsed: number;
 
   constructor(ram: Uint8Array, place: MockRingPlace) {
-    const { ramAddress, size, eventIdx, startIndex = 0 } = place;
+    const { ramAddress, size, eventIdx, inOrder = false, startIndex = 0, usedAlignment = 4 } = place;
     this.size = size;
     this.#view = new DataView(ram.buffer, ram.byteOffset, ram.byteLength);
     this.#ramAddress = ramAddress;
     this.#eventIdx = eventIdx;
+    this.#inOrder = inOrder;
     this.descriptorArea = ramAddress;
     this.driverArea = ramAddress + 16 * size;
-    this.deviceArea = Math.ceil((this.driverArea + 6 + 2 * size) / 4) * 4;
+    this.deviceArea = Math.ceil((this.driverArea + 6 + 2 * size) / usedAlignment) * usedAlignment;
     this.freeAddress = Math.ceil((this.deviceArea + 6 + 8 * size) / 4096) * 4096;
     this.#freeDescriptors = Array.from({ length: size }, (_, i) => i);
     this.#availIndex = this.#publishedIndex = this.#kickCheckedIndex = this.#seenUsed = startIndex;
@@ -125,6 +150,7 @@ export class MockSplitDriver implements MockDriver {
     const taken = this.#freeDescriptors.splice(0, indirectAt === undefined ? buffers.length : 1);
     const [head] = taken;
     this.#descriptorsOf.set(head, taken);
+    if (this.#inOrder) this.#outstanding.add(head, buffers);
     if (indirectAt !== undefined) {
       this.writeDescriptor(head, { address: indirectAt, length: 16 * buffers.length, flags: INDIRECT });
     }
@@ -198,12 +224,16 @@ export class MockSplitDriver implements MockDriver {
   /** Takes what the device has used since the last call; descriptors of chains made by `add` are free again. */
   reap(): UsedElement[] {
     const used: UsedElement[] = [];
-    for (; this.#seenUsed !== this.usedIndex; this.#seenUsed = (this.#seenUsed + 1) & 0xffff) {
+    while (this.#seenUsed !== this.usedIndex) {
       const at = this.deviceArea + 4 + 8 * (this.#seenUsed % this.size) - this.#ramAddress;
       const id = this.#view.getUint32(at, true);
-      used.push({ id, length: this.#view.getUint32(at + 4, true) });
-      this.#freeDescriptors.push(...(this.#descriptorsOf.get(id) ?? []));
-      this.#descriptorsOf.delete(id);
+      const length = this.#view.getUint32(at + 4, true);
+      for (const chain of this.#inOrder ? this.#outstanding.takeBatch(id, length) : [{ id, length }]) {
+        used.push(chain);
+        this.#freeDescriptors.push(...(this.#descriptorsOf.get(chain.id) ?? []));
+        this.#descriptorsOf.delete(chain.id);
+        this.#seenUsed = (this.#seenUsed + 1) & 0xffff;
+      }
     }
     return used;
   }

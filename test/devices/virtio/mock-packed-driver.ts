@@ -2,7 +2,13 @@
  * The driver's side of a packed virtqueue, written from the specification (virtio 1.3, section 2.8) with constants of its own, as
  * `MockSplitDriver` is for the split one. Where it stands is two variables, as the specification has it.
  */
-import type { MockBuffer, MockDriver, MockRingPlace, UsedElement } from './mock-driver.js';
+import {
+  OutstandingChains,
+  type MockBuffer,
+  type MockDriver,
+  type MockRingPlace,
+  type UsedElement,
+} from './mock-driver.js';
 
 const NEXT = 1;
 const WRITE = 2;
@@ -34,6 +40,8 @@ export class MockPackedDriver implements MockDriver {
   readonly #view: DataView;
   readonly #ramAddress: number;
   readonly #eventIdx: boolean;
+  readonly #inOrder: boolean;
+  readonly #outstanding = new OutstandingChains();
   readonly #freeIds: number[];
   readonly #countOf = new Map<number, number>();
   readonly #avail: Cursor;
@@ -45,11 +53,12 @@ export class MockPackedDriver implements MockDriver {
   #uncheckedPlaces: number[] = [];
 
   constructor(ram: Uint8Array, place: MockRingPlace) {
-    const { ramAddress, size, eventIdx, startIndex = 0 } = place;
+    const { ramAddress, size, eventIdx, inOrder = false, startIndex = 0 } = place;
     this.size = size;
     this.#view = new DataView(ram.buffer, ram.byteOffset, ram.byteLength);
     this.#ramAddress = ramAddress;
     this.#eventIdx = eventIdx;
+    this.#inOrder = inOrder;
     this.descriptorArea = ramAddress;
     this.driverArea = ramAddress + 16 * size;
     this.deviceArea = this.driverArea + 4;
@@ -104,6 +113,7 @@ export class MockPackedDriver implements MockDriver {
     const count = indirectAt === undefined ? buffers.length : 1;
     if (id === undefined || count > this.#free) throw new Error('the ring is full');
     this.#countOf.set(id, count);
+    if (this.#inOrder) this.#outstanding.add(id, buffers);
     this.#free -= count;
     if (indirectAt === undefined) {
       buffers.forEach((buffer, i) => {
@@ -162,15 +172,22 @@ export class MockPackedDriver implements MockDriver {
       const at = this.descriptorArea + 16 * this.#used.index - this.#ramAddress;
       const id = this.#view.getUint16(at + 12, true);
       const wrote = (this.#view.getUint16(at + 14, true) & WRITE) !== 0;
-      used.push({ id, length: wrote ? this.#view.getUint32(at + 8, true) : 0 });
-      const count = this.#countOf.get(id);
-      if (count === undefined) throw new Error(`id ${id} was used, but is not out`);
-      this.#countOf.delete(id);
-      this.#freeIds.push(id);
-      this.#free += count;
-      this.#advance(this.#used, count);
+      const length = wrote ? this.#view.getUint32(at + 8, true) : 0;
+      for (const chain of this.#inOrder ? this.#outstanding.takeBatch(id, length) : [{ id, length }]) {
+        used.push(chain);
+        this.#release(chain.id);
+      }
     }
     return used;
+  }
+
+  #release(id: number): void {
+    const count = this.#countOf.get(id);
+    if (count === undefined) throw new Error(`id ${id} was used, but is not out`);
+    this.#countOf.delete(id);
+    this.#freeIds.push(id);
+    this.#free += count;
+    this.#advance(this.#used, count);
   }
 
   #stageDescriptor(descriptor: MockPackedDescriptor, isFirst: boolean): void {

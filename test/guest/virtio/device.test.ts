@@ -10,6 +10,9 @@ const F_EVENT_IDX = 1n << 29n;
 const F_VERSION_1 = 1n << 32n;
 const F_PACKED = 1n << 34n;
 const F_IN_ORDER = 1n << 35n;
+/** One of the legacy interface's, and one that this driver does not know. */
+const F_ANY_LAYOUT = 1n << 27n;
+const F_ORDER_PLATFORM = 1n << 36n;
 
 async function boot(
   options: FakeVirtioOptions = {},
@@ -31,14 +34,14 @@ describe('bringing a virtio device up', () => {
   });
 
   it('accepts what it knows and leaves the rest', async () => {
-    const offered = F_VERSION_1 | F_INDIRECT | F_EVENT_IDX | F_PACKED | F_IN_ORDER | 0xffn;
-    const { fake } = await boot({ features: offered });
-    expect(fake.driverFeatures).toBe(F_VERSION_1 | F_INDIRECT | F_EVENT_IDX | F_PACKED | 1n);
+    const known = F_VERSION_1 | F_INDIRECT | F_EVENT_IDX | F_PACKED | F_IN_ORDER | 1n;
+    const { fake } = await boot({ features: known | F_ANY_LAYOUT | F_ORDER_PLATFORM | 0xffn });
+    expect(fake.driverFeatures).toBe(known);
   });
 
   it('does without features that the caller switched off', async () => {
-    const offered = F_VERSION_1 | F_INDIRECT | F_EVENT_IDX | F_PACKED;
-    const options = { indirect: false, eventIndex: false, packed: false };
+    const offered = F_VERSION_1 | F_INDIRECT | F_EVENT_IDX | F_PACKED | F_IN_ORDER;
+    const options = { indirect: false, eventIndex: false, packed: false, inOrder: false };
     const { fake } = await boot({ features: offered }, undefined, options);
     expect(fake.driverFeatures).toBe(F_VERSION_1);
   });
@@ -69,6 +72,16 @@ describe('bringing a virtio device up', () => {
     expect([bytes.getUint16(16, true), bytes.getUint16(26, true)]).toEqual([0, 0]);
   });
 
+  it('shares a vector where the device has no resources for one of the queue’s own', async () => {
+    const { fake, guest } = await boot({ vectors: 2 }, (bent) => {
+      bent.onRead = (offset, value) => (offset === 26 && value === 1 ? 0xffff : value);
+    });
+    const { bytes } = fake.registers;
+    expect([bytes.getUint16(16, true), bytes.getUint16(26, true)]).toEqual([0, 0]);
+    expect(fake.fn.view.getUint16(0x92, true) & 0xc000).toBe(0x8000);
+    expect(guest.tags()).toEqual(['work']);
+  });
+
   it('falls back on the pin where the device has no resources for vectors, or the caller wants none', async () => {
     const refused = await boot({ vectors: 2 }, (fake) => {
       fake.onRead = (offset, value) => (offset === 26 ? 0xffff : value);
@@ -78,6 +91,55 @@ describe('bringing a virtio device up', () => {
     expect(refused.guest.tags()).toEqual(['work']);
     const unwanted = await boot({ vectors: 2 }, undefined, { msix: false });
     expect(unwanted.fake.fn.view.getUint16(0x92, true) & 0x8000).toBe(0);
+  });
+});
+
+describe('notifications', () => {
+  const F_NOTIFICATION_DATA = 1n << 38n;
+  const F_NOTIF_CONFIG_DATA = 1n << 39n;
+  const NAME = 0x1234;
+
+  /** What is written to the doorbell for the first request, and no answer comes. */
+  async function firstWrite(
+    features: bigint,
+    options: FakeVirtioOptions = {},
+    guestOptions: VirtioOptions = {},
+  ) {
+    const { fake, guest } = await boot(
+      { features: F_VERSION_1 | features, ...options },
+      (bent) => {
+        bent.onRead = (offset, value) => (offset === 56 ? NAME : value);
+      },
+      guestOptions,
+    );
+    const mount = guest.mount('work');
+    await guest.shutdown({ timeoutMs: 0 });
+    await expect(mount).rejects.toBeInstanceOf(GuestError);
+    return fake.doorbellWrites[0];
+  }
+
+  it('are the queue’s index in 16 bits', async () => {
+    expect(await firstWrite(0n)).toEqual({ value: 0, width: 2 });
+  });
+
+  it('say how far the driver has come, in 32 bits, where that was agreed on', async () => {
+    expect(await firstWrite(F_NOTIFICATION_DATA)).toEqual({ value: 1 << 16, width: 4 });
+    // Two descriptors on the first lap of a packed ring, whose wrap counter is 1.
+    const packed = await firstWrite(F_NOTIFICATION_DATA | F_PACKED);
+    expect(packed).toEqual({ value: 0x8002 * 2 ** 16, width: 4 });
+    const unwanted = await firstWrite(F_NOTIFICATION_DATA, {}, { notificationData: false });
+    expect(unwanted).toEqual({ value: 0, width: 2 });
+  });
+
+  it('name the queue as the device calls it, where it says how', async () => {
+    const named = await firstWrite(F_NOTIF_CONFIG_DATA, { commonBytes: 64 });
+    expect(named).toEqual({ value: NAME, width: 2 });
+    const both = await firstWrite(F_NOTIF_CONFIG_DATA | F_NOTIFICATION_DATA, { commonBytes: 64 });
+    expect(both).toEqual({ value: NAME + 2 ** 16, width: 4 });
+  });
+
+  it('do not where its registers end before the name', async () => {
+    expect(await firstWrite(F_NOTIF_CONFIG_DATA)).toEqual({ value: 0, width: 2 });
   });
 });
 

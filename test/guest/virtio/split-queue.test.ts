@@ -105,6 +105,13 @@ describe('SplitDriverQueue', () => {
     expect(q.descriptor(1, outer.address)).toEqual({ address: 0x2000, length: 20, flags: 2, next: 0 });
   });
 
+  it('takes no request that is longer than the ring, which no device has to take in a table either', () => {
+    const q = setUp({ size: 2, indirect: true });
+    const buffers = [1, 2, 3].map((n) => [0x1000 * n, 1] as const);
+    expect(q.queue.maxBuffers).toBe(2);
+    expect(() => q.queue.add(request(0, ...buffers))).toThrow(RangeError);
+  });
+
   it('refuses a request while it has too few descriptors, and takes it once some came back', () => {
     const q = setUp();
     const first = request(1, [0x1000, 1], [0x2000, 9], [0x3000, 9]);

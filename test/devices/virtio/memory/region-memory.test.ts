@@ -216,6 +216,97 @@ describe('translation', () => {
   });
 });
 
+/** Segments of an address as a descriptor has it: two words of 32 bits, read as signed numbers. */
+function segmentsOfWords(memory: RegionMemory, address: bigint, lengthBytes: number, writable = false) {
+  const words = new Int32Array(new BigUint64Array([0n, address]).buffer);
+  const into = new IoVector();
+  if (!memory.translateWords(words, 2, lengthBytes, writable, into)) return undefined;
+  expect(into.byteLength).toBe(lengthBytes);
+  return Array.from({ length: into.count }, (_, i) => [into.offsets[i], into.lengths[i], into.addresses[i]]);
+}
+
+describe('translation of words', () => {
+  const GIB = 2 ** 30;
+  /** Regions of any size, whose bytes nobody looks at. */
+  const hollow = (guestAddress: number, sizeBytes: number, writable = true): MemoryRegion => ({
+    ...{ guestAddress, sizeBytes, readable: true, writable, address: 0x1000_0000_0000 + guestAddress },
+    window: (offset, lengthBytes) =>
+      offset + lengthBytes <= sizeBytes ? { bytes: new Uint8Array(0), offset } : undefined,
+  });
+  const edges = [0, PAGE, GIB, 2 * GIB, 3 * GIB, 4 * GIB, 5 * GIB, 8 * GIB, 9 * GIB, 2 ** 40, 2 ** 52];
+  const memory = memoryOf(
+    hollow(0, PAGE),
+    hollow(GIB, GIB),
+    hollow(3 * GIB, 2 * GIB),
+    hollow(8 * GIB, GIB, false),
+    hollow(2 ** 40, 12 * GIB),
+    hollow(2 ** 52 - GIB, GIB),
+  );
+
+  it('agrees with that of numbers, around every edge, whichever region was the last', () => {
+    const wrong: string[] = [];
+    for (const before of [0n, BigInt(GIB), BigInt(3 * GIB), BigInt(4 * GIB), BigInt(8 * GIB)]) {
+      for (const edge of edges) {
+        for (const distance of [-PAGE, -2, -1, 0, 1, PAGE - 1, PAGE]) {
+          for (const length of [0, 1, 2, PAGE, PAGE + 1, 2 ** 31, 2 ** 32 - 1]) {
+            for (const writable of [false, true]) {
+              const address = edge + distance;
+              if (address < 0) continue;
+              segmentsOfWords(memory, before, 1);
+              const found = segmentsOfWords(memory, BigInt(address), length, writable);
+              const expected = segments(memory, address, length, writable);
+              if (JSON.stringify(found) !== JSON.stringify(expected)) wrong.push(`${address}, ${length}`);
+            }
+          }
+        }
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it.each([
+    2n ** 53n,
+    2n ** 63n,
+    2n ** 64n - 1n,
+    2n ** 64n - 2048n,
+    2n ** 64n - 2n ** 32n,
+    2n ** 32n * 0xffff_fffen,
+  ])(
+    'refuses 0x%x, beyond all memory, after any region, and with a length that wraps it around',
+    (address) => {
+      for (const before of [0n, BigInt(GIB), BigInt(3 * GIB), BigInt(2 ** 52 - 1)]) {
+        for (const length of [1, PAGE, 2 ** 31, 2 ** 32 - 1]) {
+          expect(segmentsOfWords(memory, before, 1)).toHaveLength(1);
+          expect(segmentsOfWords(memory, address, length)).toBeUndefined();
+        }
+      }
+    },
+  );
+
+  it('is of no memory where there is none, and none is left over where it was', () => {
+    const empty = new RegionMemory();
+    expect(segmentsOfWords(empty, 0n, 1)).toBeUndefined();
+    expect(segmentsOfWords(empty, 0n, 0)).toEqual([]);
+    const region = ramAt(0, PAGE);
+    empty.addRegion(region);
+    expect(segmentsOfWords(empty, 0n, PAGE)).toHaveLength(1);
+    empty.removeRegion(0, PAGE);
+    expect(segmentsOfWords(empty, 0n, 1)).toBeUndefined();
+  });
+
+  it('cuts a region at multiples of 4 GiB, and finds it whole again when it goes', () => {
+    const region = hollow(3 * GIB, 6 * GIB);
+    const wide = memoryOf(region);
+    expect(segmentsOfWords(wide, BigInt(4 * GIB - 16), 32)).toEqual([
+      [GIB - 16, 16, 0x1000_0000_0000 + 4 * GIB - 16],
+      [GIB, 16, 0x1000_0000_0000 + 4 * GIB],
+    ]);
+    expect(wide.ringWindow(4 * GIB - 16, 32)?.offset).toBe(GIB - 16);
+    expect(wide.removeRegion(3 * GIB, 6 * GIB)).toBe(region);
+    expect(segmentsOfWords(wide, BigInt(8 * GIB), 1)).toBeUndefined();
+  });
+});
+
 describe('ring windows', () => {
   it('start where the range does', () => {
     const region = ramAt(0x1000);

@@ -10,6 +10,7 @@ const INDIRECT_DESC = 1n << 28n;
 const EVENT_IDX = 1n << 29n;
 const VERSION_1 = 1n << 32n;
 const RING_PACKED = 1n << 34n;
+const IN_ORDER = 1n << 35n;
 
 /** RAM does not start at 0, so that forgetting where it starts shows. */
 export const RAM_ADDRESS = 0x10_0000;
@@ -19,8 +20,13 @@ export interface RingOptions {
   readonly size?: number;
   readonly indirect?: boolean;
   readonly eventIdx?: boolean;
+  readonly inOrder?: boolean;
   /** Chains of one descriptor that went through the ring before. */
   readonly startIndex?: number;
+  /** Bytes of RAM: `RAM_BYTES` where that is left out. */
+  readonly ramBytes?: number;
+  /** Called with RAM before there is a ring in it. */
+  readonly watch?: (ram: Uint8Array) => void;
 }
 
 export interface RingFixture<Driver extends MockDriver = MockSplitDriver> {
@@ -69,19 +75,25 @@ function make<Driver extends PlacedDriver>(
   start: number,
   makeDriver: (ram: Uint8Array, place: MockRingPlace) => Driver,
 ): RingFixture<Driver> {
-  const { size = 8, indirect = true, eventIdx = true, startIndex = 0 } = options;
-  const ram = new Uint8Array(RAM_BYTES);
+  const { size = 8, indirect = true, eventIdx = true, inOrder = false, startIndex = 0 } = options;
+  const ram = new Uint8Array(options.ramBytes ?? RAM_BYTES);
   const memory = new RegionMemory();
   const region = new ArrayRegion(RAM_ADDRESS, ram);
   memory.addRegion(region);
-  const driver = makeDriver(ram, { ramAddress: RAM_ADDRESS, size, eventIdx, startIndex });
+  const driver = makeDriver(ram, { ramAddress: RAM_ADDRESS, size, eventIdx, inOrder, startIndex });
   const config = new QueueConfig(3, Math.max(256, size));
   config.size = size;
   config.descriptorArea.set(driver.descriptorArea);
   config.driverArea.set(driver.driverArea);
   config.deviceArea.set(driver.deviceArea);
   if (startIndex !== 0) config.start = { nextAvail: start, nextUsed: start };
-  const features = format | VERSION_1 | (indirect ? INDIRECT_DESC : 0n) | (eventIdx ? EVENT_IDX : 0n);
+  const features =
+    format |
+    VERSION_1 |
+    (indirect ? INDIRECT_DESC : 0n) |
+    (eventIdx ? EVENT_IDX : 0n) |
+    (inOrder ? IN_ORDER : 0n);
+  options.watch?.(ram);
   const interrupts: number[] = [];
   const problems: string[] = [];
   const signals = {

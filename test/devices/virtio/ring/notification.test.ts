@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { makePackedRing, makeRing, packedPosition } from './fixture.js';
 import {
   packedNeedsInterrupt,
   splitNeedsInterrupt,
@@ -151,4 +152,62 @@ describe('packedNeedsInterrupt', () => {
     expect(packedNeedsInterrupt(true, DISABLE + 0xfffc, 0x8001, 0x8002, 0x8001, 8)).toBe(false);
     expect(packedNeedsInterrupt(true, DESC + 0xfffc, 0x8007, 0x8002, 0x8001, 8)).toBe(false);
   });
+});
+
+describe('rings, for every batch from every place with every event around it', () => {
+  const RAM_BYTES = 0x8000;
+
+  for (const inOrder of [false, true]) {
+    it(`split ones of up to 8 interrupt exactly where a model does${inOrder ? ', in order' : ''}`, () => {
+      const wrong: string[] = [];
+      for (const size of [1, 2, 4, 8]) {
+        for (const start of [0, 1, 0x7ffd, 0x7fff, 0xfff8, 0xfffd, 0xffff]) {
+          for (let batch = 1; batch <= size; batch++) {
+            for (let distance = -3; distance <= size + 2; distance++) {
+              const { driver, interrupts, page, ring } = makeRing({
+                ...{ size, inOrder, startIndex: start, ramBytes: RAM_BYTES },
+              });
+              for (let i = 0; i < batch; i++) driver.add([{ address: page(0), length: 1 }]);
+              for (let i = 0; i < batch; i++) ring.push(ring.pop()!, 0);
+              driver.setUsedEvent((start + distance) & 0xffff);
+              ring.flush();
+              const expected = distance >= 0 && distance < batch ? 1 : 0;
+              if (interrupts.length !== expected)
+                wrong.push(`${batch} from ${start} of ${size}: ${distance}`);
+            }
+          }
+        }
+      }
+      expect(wrong).toEqual([]);
+    });
+
+    it(`packed ones of up to 6 interrupt exactly where a model does, with chains of up to 3${inOrder ? ', in order' : ''}`, () => {
+      const wrong: string[] = [];
+      for (let size = 1; size <= 6; size++) {
+        for (let start = 0; start < 2 * size; start++) {
+          for (let descriptors = 1; descriptors <= size; descriptors++) {
+            for (let event = 0; event < 2 * size + 2; event++) {
+              const { driver, interrupts, page, ring } = makePackedRing({
+                ...{ size, inOrder, startIndex: start, ramBytes: RAM_BYTES },
+              });
+              for (let left = descriptors; left > 0; left -= 3) {
+                const count = Math.min(left, 3);
+                driver.add(Array.from({ length: count }, () => ({ address: page(0), length: 1 })));
+              }
+              for (let chain = ring.pop(); chain !== undefined; chain = ring.pop()) ring.push(chain, 0);
+              // The last two name descriptors that the ring does not have.
+              const place = event < 2 * size ? packedPosition(event, size) : size + 0x8000 * (event % 2);
+              driver.setDriverEvent(place, 2);
+              ring.flush();
+              const passed = Array.from({ length: descriptors }, (_, i) => packedPosition(start + i, size));
+              const expected = passed.includes(place) ? 1 : 0;
+              if (interrupts.length !== expected)
+                wrong.push(`${descriptors} from ${start} of ${size}: ${event}`);
+            }
+          }
+        }
+      }
+      expect(wrong).toEqual([]);
+    });
+  }
 });

@@ -68,3 +68,18 @@ describe('a function that loses its memory', () => {
     expect(machine.driver.read('status') & 64).toBe(64);
   });
 });
+
+describe('a device that a driver broke', () => {
+  it('needs a reset by itself: its neighbour on the same memory works on', () => {
+    const broken = plug(nullDevice());
+    const healthy = plug(nullDevice());
+    boot(broken).setAvailIndex(0x4000);
+    const queue = boot(healthy);
+    broken.driver.kick(0);
+    queue.add([{ address: healthy.buffer(0), length: 4 }]);
+    healthy.driver.kick(0);
+    expect(broken.driver.read('status') & 64).toBe(64);
+    expect(healthy.driver.read('status') & 64).toBe(0);
+    expect(queue.usedIndex).toBe(1);
+  });
+});

@@ -99,9 +99,11 @@ describe('MSI-X', () => {
     machine.driver.write('configVector', NO_VECTOR);
     machine.driver.write('queueSelect', 0);
     machine.driver.write('queueVector', NO_VECTOR);
+    const before = machine.fn.counters(0).interrupts;
     request();
     change();
     expect(machine.interrupts).toEqual([]);
+    expect(machine.fn.counters(0)).toMatchObject({ requests: 1, interrupts: before });
   });
 
   it('sends the config vector when the driver breaks a ring', () => {
@@ -140,5 +142,109 @@ describe('MSI-X', () => {
     machine.fn.connect(undefined);
     request();
     expect(machine.interrupts).toEqual([]);
+  });
+});
+
+describe('MSI-X on a bus in software', () => {
+  const TABLE_ENTRY = 16;
+  const VECTOR_CONTROL = 12;
+  const PBA = 0x800;
+
+  /** Vectors with messages of their own, all unmasked; what was sent, by data. */
+  function bus(options: { msixVectorCount?: number } = {}) {
+    const machine = plug(nullDevice(), options);
+    const sent: number[] = [];
+    machine.fn.connect({
+      setIntx: () => {},
+      triggerMsix: (vector) => machine.fn.msix?.deliver(vector, (_, data) => void sent.push(data)),
+    });
+    enableMsix(machine);
+    for (let vector = 0; vector < machine.fn.msixVectorCount; vector++) {
+      machine.fn.writeBar(1, vector * TABLE_ENTRY, 4, 0xfee0_0000);
+      machine.fn.writeBar(1, vector * TABLE_ENTRY + 8, 4, 0x40 + vector);
+      mask(machine, vector, 0);
+    }
+    const queue = boot(machine);
+    const request = (): void => {
+      queue.reap();
+      queue.allowInterrupts();
+      queue.add([{ address: machine.buffer(0), length: 4 }]);
+      machine.driver.kick(0);
+    };
+    return { machine, sent, request };
+  }
+
+  function mask(machine: Machine, vector: number, bit: 0 | 1): void {
+    machine.fn.writeBar(1, vector * TABLE_ENTRY + VECTOR_CONTROL, 4, bit);
+  }
+
+  function setControl(machine: Machine, bits: number): void {
+    machine.fn.writeConfig(machine.driver.capabilities(0x11)[0] + 2, 2, bits);
+  }
+
+  it('keeps what fires under the function mask, and sends it when that is lifted', () => {
+    const { machine, sent, request } = bus();
+    setControl(machine, 0xc000);
+    request();
+    expect(sent).toEqual([]);
+    expect(machine.fn.readBar(1, PBA, 4)).toBe(0b10);
+    setControl(machine, 0x8000);
+    expect(sent).toEqual([0x41]);
+    expect(machine.fn.readBar(1, PBA, 4)).toBe(0);
+  });
+
+  it('sends to the new vector of a queue whose old one is masked and pending, which is sent once it is unmasked', () => {
+    const { machine, sent, request } = bus();
+    mask(machine, 1, 1);
+    request();
+    machine.driver.write('queueSelect', 0);
+    machine.driver.write('queueVector', 2);
+    request();
+    expect(sent).toEqual([0x42]);
+    expect(machine.fn.readBar(1, PBA, 4)).toBe(0b10);
+    mask(machine, 1, 0);
+    expect(sent).toEqual([0x42, 0x41]);
+    request();
+    expect(sent).toEqual([0x42, 0x41, 0x42]);
+  });
+
+  it('leaves a pending vector pending where its queue loses it', () => {
+    const { machine, sent, request } = bus();
+    mask(machine, 1, 1);
+    request();
+    machine.driver.write('queueSelect', 0);
+    machine.driver.write('queueVector', NO_VECTOR);
+    request();
+    mask(machine, 1, 0);
+    expect(sent).toEqual([0x41]);
+  });
+
+  it('falls back on the pin where MSI-X is switched off, and back', () => {
+    const { machine, sent, request } = bus();
+    setControl(machine, 0);
+    request();
+    expect(interruptPending(machine)).toBe(true);
+    setControl(machine, 0x8000);
+    expect(interruptPending(machine)).toBe(false);
+    request();
+    expect(sent).toEqual([0x41]);
+  });
+
+  it('may have fewer vectors than events: those beyond cannot be had, and events share the others', () => {
+    const { machine, sent, request } = bus({ msixVectorCount: 2 });
+    const [at] = machine.driver.capabilities(0x11);
+    expect(machine.fn.readConfig(at + 2, 2) & 0x7ff).toBe(1);
+    machine.driver.write('queueSelect', 1);
+    machine.driver.write('queueVector', 2);
+    expect(machine.driver.read('queueVector')).toBe(NO_VECTOR);
+    machine.driver.write('queueVector', 1);
+    expect(machine.driver.read('queueVector')).toBe(1);
+    request();
+    expect(sent).toEqual([0x41]);
+  });
+
+  it('has one table of 2,048 vectors at most, however many queues there are', () => {
+    const { fn } = plug(nullDevice({ queueSizes: new Array<number>(3000).fill(1) }));
+    expect(fn.msixVectorCount).toBe(2048);
   });
 });

@@ -5,7 +5,7 @@
 import type { AccessWidth, FunctionPort, PciFunction } from '../../../../devices/pci/function.js';
 import { ArrayRegion } from '../../../../devices/virtio/memory/array-region.js';
 import { RegionMemory } from '../../../../devices/virtio/memory/region-memory.js';
-import { VirtioPciFunction } from '../../../../devices/virtio/transport/virtio-pci.js';
+import { VirtioPciFunction, type VirtioPciOptions } from '../../../../devices/virtio/transport/virtio-pci.js';
 import type { VirtioDevice } from '../../../../devices/virtio/device.js';
 import { MockSplitDriver } from '../mock-driver.js';
 
@@ -47,6 +47,8 @@ export type FieldName = keyof typeof Field;
 export const VERSION_1 = 1n << 32n;
 export const EVENT_IDX = 1n << 29n;
 export const RING_RESET = 1n << 40n;
+export const NOTIFICATION_DATA = 1n << 38n;
+export const NOTIF_CONFIG_DATA = 1n << 39n;
 export const NO_VECTOR = 0xffff;
 
 interface Structure {
@@ -65,21 +67,18 @@ const BUFFERS_AT = RAM_ADDRESS + 0x4_0000;
 
 export class MockPciDriver {
   readonly fn: PciFunction;
-  readonly #structures = new Map<number, Structure>();
-  readonly #notifyMultiplier: number;
+  /** All that there are, in the order of the capability list. */
+  readonly structures: readonly (Structure & { readonly type: number })[];
 
   constructor(fn: PciFunction) {
     this.fn = fn;
-    for (const at of this.capabilities(0x09)) {
-      const type = fn.readConfig(at + 3, 1);
-      this.#structures.set(type, {
-        at,
-        bar: fn.readConfig(at + 4, 1),
-        offset: fn.readConfig(at + 8, 4),
-        length: fn.readConfig(at + 12, 4),
-      });
-    }
-    this.#notifyMultiplier = fn.readConfig(this.structure(StructureType.NOTIFY).at + 16, 4);
+    this.structures = this.capabilities(0x09).map((at) => ({
+      type: fn.readConfig(at + 3, 1),
+      at,
+      bar: fn.readConfig(at + 4, 1),
+      offset: fn.readConfig(at + 8, 4),
+      length: fn.readConfig(at + 12, 4),
+    }));
     // Memory space and bus mastering on.
     fn.writeConfig(0x04, 2, 0x0006);
   }
@@ -94,7 +93,7 @@ export class MockPciDriver {
   }
 
   structure(type: number): Structure {
-    const structure = this.#structures.get(type);
+    const structure = this.structures.find((each) => each.type === type);
     if (structure === undefined) throw new Error(`no structure of type ${type}`);
     return structure;
   }
@@ -123,7 +122,8 @@ export class MockPciDriver {
 
   kick(queue: number): void {
     this.write('queueSelect', queue);
-    this.writeAt(StructureType.NOTIFY, this.read('queueNotifyOff') * this.#notifyMultiplier, 2, queue);
+    const multiplier = this.fn.readConfig(this.structure(StructureType.NOTIFY).at + 16, 4);
+    this.writeAt(StructureType.NOTIFY, this.read('queueNotifyOff') * multiplier, 2, queue);
   }
 
   offeredFeatures(): bigint {
@@ -181,21 +181,26 @@ export interface Machine {
   readonly deferred: (() => void)[];
   readonly port: FunctionPort;
   /** A fresh driver side for queue `index`, with its ring memory cleared. */
-  queue(index: number, size?: number): MockSplitDriver;
+  queue(index: number, size?: number, usedAlignment?: number): MockSplitDriver;
   buffer(n: number): number;
 }
 
 /** A function with `device` in it, plugged into a port that writes down what happens. */
-export function plug(device: VirtioDevice, options: { msix?: boolean; defer?: 'default' } = {}): Machine {
+export function plug(
+  device: VirtioDevice,
+  options: Partial<Omit<VirtioPciOptions, 'defer' | 'log'>> & { defer?: 'default' } = {},
+): Machine {
   const ram = new Uint8Array(RAM_BYTES);
   const memory = new RegionMemory();
   memory.addRegion(new ArrayRegion(RAM_ADDRESS, ram));
   const log: string[] = [];
   const deferred: (() => void)[] = [];
+  const { defer, msix = true, ...others } = options;
   const fn = new VirtioPciFunction(device, memory, {
-    msix: options.msix ?? true,
+    ...others,
+    msix,
     log: (message) => log.push(message),
-    ...(options.defer === undefined && { defer: (work: () => void) => void deferred.push(work) }),
+    ...(defer === undefined && { defer: (work: () => void) => void deferred.push(work) }),
   });
   const interrupts: string[] = [];
   let level = false;
@@ -207,9 +212,10 @@ export function plug(device: VirtioDevice, options: { msix?: boolean; defer?: 'd
     },
   };
   fn.connect(port);
-  const queue = (index: number, size = 8): MockSplitDriver => {
+  const queue = (index: number, size = 8, usedAlignment = 4): MockSplitDriver => {
     const part = ram.subarray(index * QUEUE_BYTES, (index + 1) * QUEUE_BYTES).fill(0);
-    return new MockSplitDriver(part, { ramAddress: RAM_ADDRESS + index * QUEUE_BYTES, size, eventIdx: true });
+    const ramAddress = RAM_ADDRESS + index * QUEUE_BYTES;
+    return new MockSplitDriver(part, { ramAddress, size, eventIdx: true, usedAlignment });
   };
   const buffer = (n: number): number => BUFFERS_AT + 4096 * n;
   return { fn, memory, ram, driver: new MockPciDriver(fn), log, interrupts, deferred, port, queue, buffer };

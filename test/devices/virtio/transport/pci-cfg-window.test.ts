@@ -90,4 +90,27 @@ describe('the PCI_CFG window', () => {
     }
     expect(machine.driver.read('queueSelect')).toBe(1);
   });
+
+  it('reaches no BAR but that of the structures: neither the legacy registers nor the MSI-X table', () => {
+    machine = plug(nullDevice({ deviceId: 9 }), { registers: 'transitional' });
+    ({ at } = machine.driver.structure(StructureType.PCI));
+    aim(0, 14, 2);
+    machine.fn.writeConfig(at + 16, 2, 1);
+    expect(machine.fn.readBar(0, 14, 2)).toBe(0);
+    aim(1, 0, 4);
+    machine.fn.writeConfig(at + 16, 4, 0xfee0_0000);
+    expect(machine.fn.readBar(1, 0, 4)).toBe(0);
+    aim(1, 12, 4);
+    expect(machine.fn.readConfig(at + 16, 4)).not.toBe(1);
+  });
+
+  it('makes one access of its length of any access to any part of its data', () => {
+    const { offset } = machine.driver.structure(StructureType.COMMON);
+    aim(4, offset + 8, 4);
+    for (const [i, byte] of [0x11, 0x22, 0x33, 0x44].entries()) machine.fn.writeConfig(at + 16 + i, 1, byte);
+    expect(machine.driver.read('driverFeatureSelect')).toBe(0x4433_2211);
+    machine.driver.write('driverFeatureSelect', 0x8765_4321);
+    expect(machine.fn.readConfig(at + 18, 2)).toBe(0x8765);
+    expect(machine.fn.readConfig(at + 17, 1)).toBe(0x43);
+  });
 });

@@ -1,11 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import type { AccessWidth } from '../../../../devices/pci/function.js';
-import type { DeviceContext } from '../../../../devices/virtio/device.js';
 import { VirtioPciFunction } from '../../../../devices/virtio/transport/virtio-pci.js';
 import { RegionMemory } from '../../../../devices/virtio/memory/region-memory.js';
 import { nullDevice } from '../null-device.js';
-import { boot, NO_VECTOR, plug, Status, StructureType, VERSION_1 } from './mock-pci-driver.js';
+import { boot, NO_VECTOR, plug, Status, StructureType } from './mock-pci-driver.js';
 
 describe('the function as the bus sees it', () => {
   it('is a modern virtio device', () => {
@@ -249,7 +248,8 @@ describe('doorbells', () => {
     machine.fn.writeBar(bar, offset, 2, 0);
     expect(machine.fn.service()).toBe(false);
     expect(queue.usedIndex).toBe(2);
-    expect(machine.fn.counters(0)).toMatchObject({ polls: 1, requests: 2 });
+    // The first look was at DRIVER_OK.
+    expect(machine.fn.counters(0)).toMatchObject({ polls: 2, requests: 2 });
   });
 
   it('count nothing for a device that is not at work', () => {
@@ -258,6 +258,7 @@ describe('doorbells', () => {
     expect(machine.fn.counters(0)).toEqual({
       kicks: 0,
       interrupts: 0,
+      wakes: 0,
       spuriousWakes: 0,
       polls: 0,
       requests: 0,
@@ -337,21 +338,5 @@ describe('device config space', () => {
     boot(machine);
     machine.driver.writeAt(StructureType.DEVICE, 0, 1, 1);
     expect(machine.driver.read('status') & Status.NEEDS_RESET).toBe(Status.NEEDS_RESET);
-  });
-
-  it('has another generation after each change, and an interrupt with it', () => {
-    let context: DeviceContext | undefined;
-    const machine = plug(nullDevice({ config: new Uint8Array(4), activate: (given) => (context = given) }), {
-      msix: false,
-    });
-    boot(machine, VERSION_1);
-    const generations = new Set([machine.driver.read('configGeneration')]);
-    for (let i = 0; i < 255; i++) {
-      context?.configChanged();
-      generations.add(machine.driver.read('configGeneration'));
-    }
-    expect(generations.size).toBe(256);
-    expect(machine.interrupts).toEqual(['intx on']);
-    expect(machine.driver.readAt(StructureType.ISR, 0, 1)).toBe(2);
   });
 });

@@ -1,33 +1,28 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { Chain, Virtqueue } from '../../../../devices/virtio/device.js';
 import { nullDevice } from '../null-device.js';
-import { boot, EVENT_IDX, plug, RING_RESET, Status, VERSION_1 } from './mock-pci-driver.js';
+import { later, turn } from './promises.js';
+import {
+  boot,
+  EVENT_IDX,
+  NOTIF_CONFIG_DATA,
+  NOTIFICATION_DATA,
+  plug,
+  RING_RESET,
+  Status,
+  VERSION_1,
+} from './mock-pci-driver.js';
 
 const { ACK, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED } = Status;
 const READY = ACK | DRIVER | FEATURES_OK;
-
-/** A promise and what settles it. */
-function later(): { promise: Promise<void>; resolve: () => void; reject: (error: Error) => void } {
-  let resolve = (): void => {};
-  let reject = (_: Error): void => {};
-  const promise = new Promise<void>((onResolve, onReject) => {
-    resolve = onResolve;
-    reject = onReject;
-  });
-  return { promise, resolve, reject };
-}
-
-/** Lets promise callbacks run. */
-async function turn(): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve));
-}
+const IN_ORDER = 1n << 35n;
 
 describe('feature negotiation', () => {
   it('offers VERSION_1, the ring features and the device’s own, and nothing else', () => {
     const { driver } = plug(nullDevice({ features: 0x21n | (1n << 55n) }));
-    expect(driver.offeredFeatures()).toBe(
-      0x21n | (1n << 55n) | VERSION_1 | EVENT_IDX | (1n << 28n) | (1n << 34n),
-    );
+    const rings = (1n << 28n) | EVENT_IDX | (1n << 34n);
+    const offered = 0x21n | (1n << 55n) | VERSION_1 | NOTIFICATION_DATA | NOTIF_CONFIG_DATA | rings;
+    expect(driver.offeredFeatures() & ~IN_ORDER).toBe(offered);
   });
 
   it('offers RING_RESET where the device can reset one queue', () => {
@@ -117,6 +112,67 @@ describe('device status', () => {
     driver.write('status', ACK | DRIVER | FEATURES_OK | DRIVER_OK);
     expect(driver.read('status')).toBe(READY | DRIVER_OK);
     expect(activate).toHaveBeenCalledTimes(1);
+  });
+
+  /** What a driver may have reached, and what it must not get from there by one write. */
+  it.each([
+    ['DRIVER before ACKNOWLEDGE', [], DRIVER, 0],
+    ['FEATURES_OK before ACKNOWLEDGE', [], FEATURES_OK, 0],
+    ['FEATURES_OK before DRIVER', [ACK], ACK | FEATURES_OK, ACK],
+    ['DRIVER_OK at once', [], DRIVER_OK, 0],
+    ['DRIVER_OK before DRIVER', [ACK], ACK | DRIVER_OK, ACK],
+    ['DRIVER_OK before FEATURES_OK', [ACK, ACK | DRIVER], ACK | DRIVER | DRIVER_OK, ACK | DRIVER],
+    ['the last two without the first two', [], FEATURES_OK | DRIVER_OK, 0],
+    ['all but ACKNOWLEDGE', [], DRIVER | FEATURES_OK | DRIVER_OK, 0],
+    ['all but DRIVER', [], ACK | FEATURES_OK | DRIVER_OK, ACK],
+    ['DRIVER after FAILED', [ACK, ACK | FAILED], ACK | DRIVER | FAILED, ACK | FAILED],
+    [
+      'FEATURES_OK after FAILED',
+      [ACK | DRIVER, ACK | DRIVER | FAILED],
+      READY | FAILED,
+      ACK | DRIVER | FAILED,
+    ],
+    ['DRIVER_OK after FAILED', [READY, READY | FAILED], READY | FAILED | DRIVER_OK, READY | FAILED],
+    ['DRIVER_OK together with FAILED', [READY], READY | DRIVER_OK | FAILED, READY | FAILED],
+    ['a clear of ACKNOWLEDGE', [READY], READY & ~ACK, READY],
+    ['a clear of FEATURES_OK', [READY], ACK | DRIVER, READY],
+    ['a clear of DRIVER_OK', [READY | DRIVER_OK], READY, READY | DRIVER_OK],
+    ['a clear of FAILED', [ACK, ACK | FAILED], ACK, ACK | FAILED],
+    ['DEVICE_NEEDS_RESET from the driver', [READY], READY | NEEDS_RESET, READY],
+    ['the bits that no specification up to 1.3 has', [READY], READY | 0x30, READY],
+  ])('refuses %s', (_what, before, written, kept) => {
+    const activate = vi.fn();
+    const { driver } = plug(nullDevice({ activate }));
+    driver.acceptFeatures(VERSION_1);
+    for (const status of before) driver.write('status', status);
+    driver.write('status', written);
+    expect(driver.read('status')).toBe(kept);
+    expect(activate).toHaveBeenCalledTimes((kept & DRIVER_OK) === 0 ? 0 : 1);
+  });
+
+  it('takes no step while the device needs a reset', () => {
+    const machine = plug(nullDevice());
+    machine.driver.negotiate(VERSION_1);
+    machine.driver.setUpQueue(0, machine.queue(0));
+    machine.memory.clear();
+    machine.driver.addStatus(DRIVER_OK);
+    const broken = READY | DRIVER_OK | NEEDS_RESET;
+    expect(machine.driver.read('status')).toBe(broken);
+    machine.driver.write('queueSelect', 1);
+    machine.driver.write('queueEnable', 1);
+    expect(machine.driver.read('queueEnable')).toBe(0);
+    expect(machine.driver.addStatus(DRIVER_OK)).toBe(broken);
+    machine.driver.write('status', 0);
+    expect(machine.driver.read('status')).toBe(0);
+  });
+
+  it('enables no queue before FEATURES_OK', () => {
+    const machine = plug(nullDevice());
+    machine.driver.setUpQueue(0, machine.queue(0));
+    expect(machine.driver.read('queueEnable')).toBe(0);
+    machine.driver.negotiate(VERSION_1);
+    machine.driver.setUpQueue(0, machine.queue(0));
+    expect(machine.driver.read('queueEnable')).toBe(1);
   });
 
   it('keeps bits that a write leaves out, and takes neither NEEDS_RESET nor unknown bits', () => {
@@ -294,76 +350,5 @@ describe('reset', () => {
     queue.flush();
     expect(fresh.usedIndex).toBe(0);
     expect(machine.interrupts).toEqual([]);
-  });
-});
-
-describe('queue reset (VIRTIO_F_RING_RESET)', () => {
-  const FEATURES = VERSION_1 | EVENT_IDX | RING_RESET;
-
-  it('gives one queue back while another works on, and takes it again', () => {
-    const resets: number[] = [];
-    const machine = plug(nullDevice({ resetQueue: (index) => void resets.push(index) }));
-    machine.driver.negotiate(FEATURES);
-    const [first, second] = [machine.queue(0), machine.queue(1)];
-    machine.driver.setUpQueue(0, first);
-    machine.driver.setUpQueue(1, second);
-    machine.driver.addStatus(DRIVER_OK);
-    machine.driver.write('queueSelect', 0);
-    machine.driver.write('queueReset', 1);
-    expect(machine.driver.read('queueReset')).toBe(0);
-    expect(machine.driver.read('queueEnable')).toBe(0);
-    expect(machine.driver.read('queueDescLow')).toBe(0);
-    expect(resets).toEqual([0]);
-    first.add([{ address: machine.buffer(0), length: 1 }]);
-    second.add([{ address: machine.buffer(0), length: 1 }]);
-    machine.driver.kick(0);
-    machine.driver.kick(1);
-    expect([first.usedIndex, second.usedIndex]).toEqual([0, 1]);
-    const again = machine.queue(0, 4);
-    machine.driver.setUpQueue(0, again);
-    again.add([{ address: machine.buffer(0), length: 1 }]);
-    machine.driver.kick(0);
-    expect(again.usedIndex).toBe(1);
-  });
-
-  it('reads 1, and takes no new setup, until the device has let go of the queue', async () => {
-    const { promise, resolve } = later();
-    const machine = plug(nullDevice({ resetQueue: () => promise }));
-    boot(machine, FEATURES);
-    machine.driver.write('queueSelect', 0);
-    machine.driver.write('queueReset', 1);
-    machine.driver.write('queueReset', 1);
-    machine.driver.write('queueEnable', 1);
-    expect(machine.driver.read('queueReset')).toBe(1);
-    resolve();
-    await turn();
-    expect(machine.driver.read('queueReset')).toBe(0);
-    expect(machine.driver.read('queueEnable')).toBe(0);
-  });
-
-  it('that ends after the whole device was reset changes nothing for the new driver', async () => {
-    const { promise, resolve } = later();
-    const machine = plug(nullDevice({ resetQueue: () => promise }));
-    boot(machine, FEATURES);
-    machine.driver.write('queueSelect', 0);
-    machine.driver.write('queueReset', 1);
-    boot(machine, FEATURES);
-    resolve();
-    await turn();
-    machine.driver.write('queueSelect', 0);
-    expect(machine.driver.read('queueEnable')).toBe(1);
-  });
-
-  it('does nothing where it was not negotiated, or the queue is not enabled', () => {
-    const resetQueue = vi.fn();
-    const machine = plug(nullDevice({ resetQueue }));
-    boot(machine);
-    machine.driver.write('queueSelect', 0);
-    machine.driver.write('queueReset', 1);
-    expect(machine.driver.read('queueEnable')).toBe(1);
-    boot(machine, FEATURES);
-    machine.driver.write('queueSelect', 1);
-    machine.driver.write('queueReset', 1);
-    expect(resetQueue).not.toHaveBeenCalled();
   });
 });

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 import type { Chain, DeviceContext, VirtioDevice, Virtqueue } from '../../../../devices/virtio/device.js';
 import {
   closeFd,
@@ -15,7 +15,13 @@ import {
   SharedMapping,
 } from '../../../../host/index.js';
 import { VhostUserServer } from '../../../../manager/ports/vhost-user/server.js';
-import { MockSplitDriver, type MockBuffer, type UsedElement } from '../../../devices/virtio/mock-driver.js';
+import {
+  MockSplitDriver,
+  type MockBuffer,
+  type MockRingPlace,
+  type UsedElement,
+} from '../../../devices/virtio/mock-driver.js';
+import { MockPackedDriver } from '../../../devices/virtio/mock-packed-driver.js';
 import {
   memTable,
   NO_FD,
@@ -23,6 +29,7 @@ import {
   Request,
   state,
   u64,
+  VRING_F_LOG,
   vringAddr,
   type WireAddresses,
   type WireRegion,
@@ -145,24 +152,32 @@ export class Event {
   }
 }
 
-/** The driver's and the front-end's side of one queue. */
-export class TestQueue {
+type AnyDriver = MockSplitDriver | MockPackedDriver;
+
+/** A packed ring's base has its wrap counters at 1. */
+export const FRESH_PACKED_BASE = 0x8000_8000;
+
+/** The driver's and the front-end's side of one queue, of either format. */
+export class AnyQueue<D extends AnyDriver = AnyDriver> {
   readonly index: number;
-  readonly driver: MockSplitDriver;
+  readonly driver: D;
   readonly kickFd = owned(eventfdCreate());
   readonly call: Event;
   readonly err: Event;
   readonly #ram: GuestRam;
   #bufferAt: number;
 
-  constructor(reactor: Reactor, ram: GuestRam, index = 0, eventIdx = false) {
+  constructor(reactor: Reactor, ram: GuestRam, index: number, driver: D) {
     this.index = index;
     this.#ram = ram;
-    const ramAddress = GUEST_BASE + index * 0x8000;
-    this.driver = new MockSplitDriver(ram.bytes.subarray(index * 0x8000), { ramAddress, size: 64, eventIdx });
+    this.driver = driver;
     this.call = new Event(reactor);
     this.err = new Event(reactor);
     this.#bufferAt = GUEST_BASE + 0x20000 + index * 0x20000;
+  }
+
+  get freshBase(): number {
+    return this.driver instanceof MockPackedDriver ? FRESH_PACKED_BASE : 0;
   }
 
   /** The ring's areas in the front-end's addresses. */
@@ -172,8 +187,14 @@ export class TestQueue {
     return { descriptor: toUser(descriptorArea), available: toUser(driverArea), used: toUser(deviceArea) };
   }
 
+  /** SET_VRING_ADDR as front-ends send it to have writes to the ring logged, or no more. */
+  addressesLogged(logged: boolean): Buffer {
+    if (!logged) return vringAddr(this.index, this.addresses);
+    return vringAddr(this.index, this.addresses, VRING_F_LOG, this.driver.deviceArea);
+  }
+
   /** Everything but the kick and the enabling, as QEMU sends it. */
-  async setUp(frontEnd: RawFrontEnd, base = 0): Promise<void> {
+  async setUp(frontEnd: RawFrontEnd, base = this.freshBase): Promise<void> {
     await frontEnd.set(Request.SET_VRING_NUM, state(this.index, this.driver.size));
     await frontEnd.set(Request.SET_VRING_BASE, state(this.index, base));
     await frontEnd.set(Request.SET_VRING_ADDR, vringAddr(this.index, this.addresses));
@@ -181,7 +202,7 @@ export class TestQueue {
     await frontEnd.set(Request.SET_VRING_ERR, u64(this.index), [this.err.fd]);
   }
 
-  async start(frontEnd: RawFrontEnd, base = 0): Promise<void> {
+  async start(frontEnd: RawFrontEnd, base = this.freshBase): Promise<void> {
     await this.setUp(frontEnd, base);
     await frontEnd.set(Request.SET_VRING_KICK, u64(this.index), [this.kickFd]);
     await frontEnd.set(Request.SET_VRING_ENABLE, state(this.index, 1));
@@ -248,6 +269,25 @@ export class TestQueue {
     await this.call.reaches(count);
     return this.driver.reap();
   }
+}
+
+/** A split ring's queue. */
+export class TestQueue extends AnyQueue<MockSplitDriver> {
+  constructor(reactor: Reactor, ram: GuestRam, index = 0, eventIdx = false) {
+    super(reactor, ram, index, new MockSplitDriver(...ringPlace(ram, index, eventIdx)));
+  }
+}
+
+/** A packed ring's queue. */
+export class PackedQueue extends AnyQueue<MockPackedDriver> {
+  constructor(reactor: Reactor, ram: GuestRam, index = 0, eventIdx = false) {
+    super(reactor, ram, index, new MockPackedDriver(...ringPlace(ram, index, eventIdx)));
+  }
+}
+
+function ringPlace(ram: GuestRam, index: number, eventIdx: boolean): [Uint8Array, MockRingPlace] {
+  const at = index * 0x8000;
+  return [ram.bytes.subarray(at), { ramAddress: GUEST_BASE + at, size: 64, eventIdx }];
 }
 
 export class Harness<D extends VirtioDevice> {
@@ -317,6 +357,22 @@ export class Harness<D extends VirtioDevice> {
 
 export function startServer(): Harness<EchoDevice> {
   return new Harness(new EchoDevice());
+}
+
+/** Does what has to wait for a device that does not answer, and lets the time go by quickly that it may wait. */
+export async function impatiently<T>(work: () => Promise<T>): Promise<T> {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  try {
+    let done = false;
+    const outcome = work().finally(() => (done = true));
+    while (!done) {
+      vi.advanceTimersByTime(100);
+      await new Promise(setImmediate);
+    }
+    return await outcome;
+  } finally {
+    vi.useRealTimers();
+  }
 }
 
 export function owned(fd: number): number {

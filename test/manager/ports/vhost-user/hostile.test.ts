@@ -4,6 +4,7 @@ import { openDescriptors, owned, startServer, type Harness, type EchoDevice } fr
 import {
   config,
   Feature,
+  logBase,
   memRegion,
   memTable,
   message,
@@ -83,17 +84,21 @@ describe('requests that make no sense', () => {
   const cases: [string, number, Buffer, number, string][] = [
     ['an unknown request', 99, Buffer.alloc(0), 0, CLOSES],
     ['request 0', 0, Buffer.alloc(0), 0, CLOSES],
-    ['SET_LOG_BASE, which was not offered', Request.SET_LOG_BASE, pack([8, 4096], [8, 0]), 1, CLOSES],
+    ['GET_INFLIGHT_FD, which is not offered', Request.GET_INFLIGHT_FD, Buffer.alloc(20), 0, CLOSES],
+    ['SET_LOG_BASE without its payload', Request.SET_LOG_BASE, Buffer.alloc(0), 1, CLOSES],
+    ['SET_LOG_BASE of a log in our own memory', Request.SET_LOG_BASE, u64(0), 0, CLOSES],
+    ['SET_LOG_BASE with two descriptors', Request.SET_LOG_BASE, logBase(4096), 2, CLOSES],
+    ['SET_LOG_FD without a descriptor', Request.SET_LOG_FD, Buffer.alloc(0), 0, FAULTS],
+    ['SET_LOG_FD with two', Request.SET_LOG_FD, Buffer.alloc(0), 2, CLOSES],
     ['SET_OWNER with a payload', Request.SET_OWNER, u64(0), 0, CLOSES],
     ['SET_OWNER with a descriptor', Request.SET_OWNER, Buffer.alloc(0), 1, CLOSES],
     ['SET_FEATURES without its payload', Request.SET_FEATURES, Buffer.alloc(0), 0, CLOSES],
     ['SET_FEATURES with half a payload', Request.SET_FEATURES, Buffer.alloc(4), 0, CLOSES],
     ['SET_FEATURES with more than its payload', Request.SET_FEATURES, Buffer.alloc(12), 0, CLOSES],
-    ['SET_FEATURES without VERSION_1', Request.SET_FEATURES, u64(Feature.PROTOCOL_FEATURES), 0, FAULTS],
     [
       'SET_FEATURES of what was not offered',
       Request.SET_FEATURES,
-      u64(Feature.VERSION_1 | Feature.LOG_ALL),
+      u64(Feature.VERSION_1 | (1n << 63n)),
       0,
       FAULTS,
     ],
@@ -175,9 +180,16 @@ describe('requests that make no sense', () => {
       FAULTS,
     ],
     [
-      'SET_VRING_ADDR with a log',
+      'SET_VRING_ADDR with unknown flags',
       Request.SET_VRING_ADDR,
-      vringAddr(0, { descriptor: 0, used: 0, available: 0 }, 1),
+      vringAddr(0, { descriptor: 0, used: 0, available: 0 }, 2),
+      0,
+      FAULTS,
+    ],
+    [
+      'SET_VRING_ADDR with a log near 2^64',
+      Request.SET_VRING_ADDR,
+      vringAddr(0, { descriptor: 0, used: 0, available: 0 }, 1, -16n),
       0,
       FAULTS,
     ],
@@ -190,10 +202,10 @@ describe('requests that make no sense', () => {
     ['SET_VRING_ENABLE 2', Request.SET_VRING_ENABLE, state(0, 2), 0, FAULTS],
     ['SET_BACKEND_REQ_FD without a descriptor', Request.SET_BACKEND_REQ_FD, Buffer.alloc(0), 0, FAULTS],
     ['SET_BACKEND_REQ_FD of an eventfd', Request.SET_BACKEND_REQ_FD, Buffer.alloc(0), 1, FAULTS],
-    ['SET_CONFIG beyond the config space', Request.SET_CONFIG, config(16, 8), 0, FAULTS],
+    ['SET_CONFIG beyond any config space', Request.SET_CONFIG, config(4095, 2), 0, FAULTS],
     ['SET_CONFIG at 2^32 - 1', Request.SET_CONFIG, config(0xffffffff, 1), 0, FAULTS],
     ['SET_CONFIG with a size that lies', Request.SET_CONFIG, config(0, 8, Buffer.alloc(4)), 0, FAULTS],
-    ['SET_CONFIG of a migration', Request.SET_CONFIG, config(0, 4, undefined, 1), 0, FAULTS],
+    ['SET_CONFIG with unknown flags', Request.SET_CONFIG, config(0, 4, undefined, 2), 0, FAULTS],
     ['SET_STATUS beyond 8 bits', Request.SET_STATUS, u64(0x100), 0, FAULTS],
   ];
 
@@ -230,6 +242,7 @@ describe('requests that make no sense', () => {
     const before = openDescriptors();
     for (const request of [Request.SET_VRING_KICK, Request.SET_VRING_CALL, Request.SET_VRING_ERR])
       expect(await frontEnd.ack(request, u64(0), [frontEnd.fd])).not.toBe(0);
+    expect(await frontEnd.ack(Request.SET_LOG_FD, Buffer.alloc(0), [frontEnd.fd])).not.toBe(0);
     expect(openDescriptors()).toBe(before);
   });
 

@@ -1,7 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { existsSync } from 'node:fs';
 import {
   GuestRam,
+  impatiently,
   mappingsOf,
   openDescriptors,
   startServer,
@@ -87,8 +88,68 @@ describe('a pause of the virtual machine', () => {
     expect(frontEnd.poll()).toBe(0);
     device.answer();
     reset.settle();
-    expect(await base).toBe(2);
+    expect(await base).toBe(1);
     expect(queue.driver.usedIndex).toBe(1);
+  });
+
+  it('serves requests anew that the device had to leave, once the ring goes on', async () => {
+    const { device, frontEnd, queue } = await running();
+    device.keep = true;
+    const answers = ['one', 'two'].map((text) => queue.offer(text)[1]);
+    queue.kick();
+    await device.until(() => device.kept.length === 2);
+    const base = await impatiently(() => frontEnd.getVringBase(0));
+    expect(base).toBe(1);
+    device.keep = false;
+    await queue.start(frontEnd, base);
+    await queue.call.reaches(2);
+    expect(queue.driver.reap()).toHaveLength(2);
+    expect(answers.map((answer) => queue.textAt(answer))).toEqual(['one', 'two']);
+  });
+
+  it('cannot give back a request that others behind it have overtaken', async () => {
+    const { device, frontEnd, queue } = await running();
+    device.keep = true;
+    queue.offer('blocked');
+    queue.kick();
+    await device.until(() => device.kept.length === 1);
+    device.keep = false;
+    await queue.roundTrip('overtakes');
+    expect(await impatiently(() => frontEnd.getVringBase(0))).toBe(3);
+  });
+
+  it('cannot give back a request of a ring that started behind requests that were lost', async () => {
+    const { device, frontEnd, queue } = await running();
+    await frontEnd.getVringBase(0);
+    queue.offer('lost');
+    await queue.start(frontEnd, 2);
+    device.keep = true;
+    queue.offer('blocked');
+    queue.kick();
+    await device.until(() => device.kept.length === 1);
+    expect(await impatiently(() => frontEnd.getVringBase(0))).toBe(3);
+  });
+
+  it('waits once for all rings that are stopped one after the other', async () => {
+    const { harness, device, frontEnd, queue, ram } = await running();
+    const other = new TestQueue(harness.reactor, ram, 1);
+    await other.start(frontEnd);
+    device.keep = true;
+    for (const each of [queue, other]) {
+      each.offer('blocked');
+      each.kick();
+    }
+    await device.until(() => device.kept.length === 2);
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const disabled = frontEnd.ack(Request.SET_VRING_ENABLE, state(0, 0));
+    while (vi.getTimerCount() === 0) await new Promise(setImmediate);
+    vi.advanceTimersByTime(1000);
+    expect(await disabled).toBe(0);
+    // The clock stands still from here on: whoever waits again waits for ever.
+    await frontEnd.set(Request.SET_VRING_ENABLE, state(1, 0));
+    expect(await frontEnd.getVringBase(0)).toBe(1);
+    expect(await frontEnd.getVringBase(1)).toBe(0);
   });
 
   it('goes on with the other rings after that reset', async () => {
@@ -101,7 +162,7 @@ describe('a pause of the virtual machine', () => {
     queue.kick();
     await device.until(() => device.kept.length === 1);
     device.keep = false;
-    await frontEnd.getVringBase(0);
+    await impatiently(() => frontEnd.getVringBase(0));
     expect(await other.roundTrip('after')).toBe('after');
     expect(device.calls).toEqual(['activate', 'reset', 'activate']);
   });

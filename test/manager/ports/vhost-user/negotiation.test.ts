@@ -8,23 +8,24 @@ describe('features', () => {
   it('the device, the rings and the transport offer theirs', async () => {
     const frontEnd = startServer().connect();
     expect(await frontEnd.queryU64(Request.GET_FEATURES)).toBe(
-      (1n << 3n) | RING_FEATURES | Feature.PROTOCOL_FEATURES | Feature.VERSION_1,
+      (1n << 3n) | RING_FEATURES | Feature.LOG_ALL | Feature.PROTOCOL_FEATURES | Feature.VERSION_1,
     );
   });
 
   it('the protocol features are those that are implemented', async () => {
-    const { MQ, REPLY_ACK, BACKEND_REQ, CONFIG, RESET_DEVICE, CONFIGURE_MEM_SLOTS, STATUS } = ProtocolFeature;
+    const { MQ, LOG_SHMFD, REPLY_ACK, BACKEND_REQ, CONFIG } = ProtocolFeature;
+    const { RESET_DEVICE, CONFIGURE_MEM_SLOTS, STATUS } = ProtocolFeature;
     const frontEnd = startServer().connect();
     expect(await frontEnd.queryU64(Request.GET_PROTOCOL_FEATURES)).toBe(
-      MQ | REPLY_ACK | BACKEND_REQ | CONFIG | RESET_DEVICE | CONFIGURE_MEM_SLOTS | STATUS,
+      MQ | LOG_SHMFD | REPLY_ACK | BACKEND_REQ | CONFIG | RESET_DEVICE | CONFIGURE_MEM_SLOTS | STATUS,
     );
   });
 
-  it('the device sees what was agreed on, without the bit of the protocol', async () => {
+  it('the device sees what was agreed on, without the bits of the protocol and of the log', async () => {
     const harness = startServer();
     const features = Feature.VERSION_1 | Feature.EVENT_IDX | (1n << 3n);
     const ram = new GuestRam('features');
-    const frontEnd = await harness.ready(ram, features | Feature.PROTOCOL_FEATURES);
+    const frontEnd = await harness.ready(ram, features | Feature.PROTOCOL_FEATURES | Feature.LOG_ALL);
     const queue = new TestQueue(harness.reactor, ram, 0, true);
     await queue.start(frontEnd);
     await queue.roundTrip('x');
@@ -73,11 +74,23 @@ describe('the config space', () => {
     expect(await frontEnd.query(Request.GET_CONFIG, payload)).toHaveLength(0);
   });
 
-  it('is written through the device', async () => {
+  it.each([
+    ['as QEMU does', 0],
+    ['as Cloud Hypervisor does, with the flag of a migration', 1],
+  ])('is written through the device, %s', async (_, flags) => {
     const harness = startServer();
     const frontEnd = await harness.connect().negotiate();
-    await frontEnd.set(Request.SET_CONFIG, config(16, 4, Uint8Array.of(1, 2, 3, 4)));
+    await frontEnd.set(Request.SET_CONFIG, config(16, 4, Uint8Array.of(1, 2, 3, 4), flags));
     expect(harness.device.calls).toEqual(['writeConfig 16 01020304']);
+  });
+
+  it('takes no write behind its end, and a write across it as far as it goes', async () => {
+    const harness = startServer();
+    const frontEnd = await harness.connect().negotiate();
+    await frontEnd.set(Request.SET_CONFIG, config(18, 4, Uint8Array.of(1, 2, 3, 4)));
+    await frontEnd.set(Request.SET_CONFIG, config(20, 4));
+    await frontEnd.set(Request.SET_CONFIG, config(4092, 4));
+    expect(harness.device.calls).toEqual(['writeConfig 18 0102']);
   });
 
   it('a change is told by the back-end channel, once there is one', async () => {

@@ -52,6 +52,7 @@ export const QUERIES: readonly number[] = [
   Request.GET_CONFIG,
   Request.GET_MAX_MEM_SLOTS,
   Request.GET_STATUS,
+  Request.SET_LOG_BASE,
 ];
 
 export const VERSION = 0x1;
@@ -122,15 +123,26 @@ export interface WireAddresses {
   readonly available: number | bigint;
 }
 
-export const vringAddr = (index: number, addresses: WireAddresses, flags = 0): Buffer =>
+/** `flags` of SET_VRING_ADDR. */
+export const VRING_F_LOG = 1;
+
+export const vringAddr = (
+  index: number,
+  addresses: WireAddresses,
+  flags = 0,
+  log: number | bigint = 0,
+): Buffer =>
   pack(
     [4, index],
     [4, flags],
     [8, addresses.descriptor],
     [8, addresses.used],
     [8, addresses.available],
-    [8, 0],
+    [8, log],
   );
+
+export const logBase = (size: number | bigint, offset: number | bigint = 0): Buffer =>
+  pack([8, size], [8, offset]);
 
 export const config = (
   offset: number,
@@ -198,8 +210,13 @@ export class RawFrontEnd {
   }
 
   /** Sends a request that has a reply of its own. */
-  async query(request: number, payload: Uint8Array = NOTHING): Promise<Buffer> {
-    this.send(request, payload);
+  async query(
+    request: number,
+    payload: Uint8Array = NOTHING,
+    fds: readonly number[] = [],
+    flags = VERSION,
+  ): Promise<Buffer> {
+    this.sendBytes(message(request, payload, flags), fds);
     const reply = await this.reply();
     if (reply.request !== request || reply.flags !== (VERSION | REPLY)) {
       throw new Error(`request ${request} got reply ${reply.request} with flags ${reply.flags}`);

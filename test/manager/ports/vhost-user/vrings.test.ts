@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { GuestRam, startServer, TestQueue, type EchoDevice, type Harness } from './harness.js';
+import { GuestRam, impatiently, startServer, TestQueue, type EchoDevice, type Harness } from './harness.js';
 import { Feature, NO_FD, Request, state, u64, vringAddr, type RawFrontEnd } from './raw-front-end.js';
 
 interface Bench {
@@ -30,6 +30,7 @@ describe('a ring', () => {
   it.each([
     ['with flags', MODERN],
     ['with the event index', MODERN | Feature.EVENT_IDX],
+    ['of a legacy driver', Feature.PROTOCOL_FEATURES],
   ])('serves chains %s from kick to interrupt', async (_, features) => {
     const { frontEnd, queue } = await bench(features);
     await queue.start(frontEnd);
@@ -86,7 +87,7 @@ describe('a ring', () => {
     queue.offer('one');
     queue.kick();
     await device.until(() => device.kept.length === 1);
-    await frontEnd.set(Request.SET_VRING_ENABLE, state(0, 0));
+    await impatiently(() => frontEnd.set(Request.SET_VRING_ENABLE, state(0, 0)));
     queue.offer('two');
     queue.kick();
     await settled(frontEnd);

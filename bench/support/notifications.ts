@@ -1,0 +1,82 @@
+import { table } from '../../cli/support/mounts-text.js';
+import type { Run } from './vm-sides.js';
+import type { VmTest } from './vm-tests.js';
+
+/** All runs of one test, by side. */
+export interface TestRuns {
+  readonly test: VmTest;
+  readonly sides: Readonly<Record<string, readonly Run[]>>;
+}
+
+/** What kicks and interrupts cost is paid once each: how many there were, in all rounds together. */
+export function printNotifications(results: readonly TestRuns[], sizeMiB: number, json: boolean): void {
+  const text = json
+    ? results.map((result) => jsonLine(result, sizeMiB)).join('\n')
+    : `${interruptsTable(results, sizeMiB)}\n\n${crossingsTable(results)}`;
+  process.stdout.write(`${text}\n`);
+}
+
+/** Interrupts that the guest took of each side's device, by its own count. */
+function interruptsTable(results: readonly TestRuns[], sizeMiB: number): string {
+  const names = Object.keys(results[0].sides);
+  const rows = results.map((result) => [
+    result.test.name,
+    ...names.map((name) => shortNumber(guestInterrupts(result, name, sizeMiB))),
+    result.test.per,
+  ]);
+  return table(['INTERRUPTS IN THE GUEST', ...names, 'PER'], rows);
+}
+
+/** What crossed the chassis's own mounts, by their own count. */
+function crossingsTable(results: readonly TestRuns[]): string {
+  const rows = results.flatMap(({ test, sides }) =>
+    Object.entries(sides).flatMap(([name, runs]) => {
+      const total = totalCrossings(runs);
+      if (total === undefined) return [];
+      const { requests, ...others } = total;
+      const shares = Object.values(others).map((count) => shortNumber((count * 1000) / requests));
+      return [[test.name, name, String(requests), ...shares]];
+    }),
+  );
+  const headings = ['KICKS', 'INTERRUPTS', 'EMPTY WAKE-UPS', 'POLLS'];
+  return table(['PER 1000 REQUESTS', 'OVER', 'REQUESTS', ...headings], rows);
+}
+
+function jsonLine(result: TestRuns, sizeMiB: number): string {
+  const { test, sides } = result;
+  const described = Object.entries(sides).map(([name, runs]) => [
+    name,
+    { guestInterrupts: guestInterrupts(result, name, sizeMiB), ...totalCrossings(runs) },
+  ]);
+  const shown = Object.fromEntries(described) as unknown;
+  return JSON.stringify({
+    name: 'notifications',
+    test: test.name,
+    guestInterruptsPer: test.per,
+    sides: shown,
+  });
+}
+
+function guestInterrupts({ test, sides }: TestRuns, name: string, sizeMiB: number): number {
+  const runs = sides[name];
+  const total = runs.reduce((sum, run) => sum + run.guestInterrupts, 0);
+  const amount = test.operations === undefined ? sizeMiB : test.operations / 1000;
+  return total / (runs.length * amount);
+}
+
+function totalCrossings(runs: readonly Run[]): Run['crossings'] {
+  const all = runs.flatMap(({ crossings }) => crossings ?? []);
+  if (all.length === 0) return undefined;
+  const sum = (key: keyof (typeof all)[number]): number => all.reduce((total, each) => total + each[key], 0);
+  return {
+    requests: sum('requests'),
+    kicks: sum('kicks'),
+    interrupts: sum('interrupts'),
+    spuriousWakes: sum('spuriousWakes'),
+    polls: sum('polls'),
+  };
+}
+
+function shortNumber(value: number): string {
+  return value.toFixed(value < 10 ? 1 : 0);
+}
