@@ -57,7 +57,8 @@ describe('a directory of 100,000 entries', () => {
       if (i % NAMES_A_FILE === 0) writeFileSync(exported.at(`entry-${i}`), '');
       else linkSync(exported.at(`entry-${i - (i % NAMES_A_FILE)}`), exported.at(`entry-${i}`));
     }
-  });
+    // On a busy machine so many names take longer than a hook usually may.
+  }, 60_000);
 
   afterEach(() => {
     exported.remove();
