@@ -1,4 +1,5 @@
 /** `npm run bench -- NAME [options]`: measurements, each against a peer in the same run. */
+import { inproc9p } from './9p-inproc.js';
 import { attach } from './attach.js';
 import { kicks } from './kicks.js';
 import { ring } from './ring.js';
@@ -11,6 +12,7 @@ interface Benchmark {
 
 const BENCHMARKS: Record<string, Benchmark> = {
   'vm-9p': { summary: "9p in a Linux guest, beside QEMU's own virtio-9p", run: vm9p },
+  '9p-inproc': { summary: 'the 9p server by itself, in one process, message by message', run: inproc9p },
   ring: {
     summary: 'the device side of a virtqueue alone',
     run: (options) => ring(options.includes('--json')),
@@ -23,7 +25,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
 };
 
 function usage(): string {
-  const rows = Object.entries(BENCHMARKS).map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`);
+  const rows = Object.entries(BENCHMARKS).map(([name, { summary }]) => `  ${name.padEnd(11)}${summary}`);
   return `npm run bench -- NAME [--json] [--help]\n\n${rows.join('\n')}\n`;
 }
 

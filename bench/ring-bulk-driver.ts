@@ -16,7 +16,7 @@ export const BulkPlace = {
 export const BulkControl = { KICKS: 0, INTERRUPTS: 1, DONE: 2 } as const;
 export const BUFFER_BYTES = 64;
 /** Looks at the ring before a side that found nothing asks to be woken, and sleeps. */
-export const LOOKS_BEFORE_SLEEP = 2000;
+export const LOOKS_BEFORE_SLEEP = 10_000;
 
 export interface BulkSetup {
   readonly ram: SharedArrayBuffer;

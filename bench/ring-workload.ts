@@ -59,7 +59,7 @@ export class RingWorkload {
   readonly #offer: () => void;
 
   constructor(ringCase: RingCase) {
-    const ram = new Uint8Array(new SharedArrayBuffer(RAM_BYTES));
+    const ram = new Uint8Array(RAM_BYTES);
     const memory = new RegionMemory();
     memory.addRegion(new ArrayRegion(GUEST_ADDRESS, ram, { address: NATIVE_ADDRESS }));
     this.#case = ringCase;

@@ -29,10 +29,12 @@ const C_SOURCE = fileURLToPath(new URL('../../bench/ring.c', import.meta.url));
 const CHILD = fileURLToPath(new URL('./ring-child.js', import.meta.url));
 /** Megabytes of the child's young generation. Nothing is collected before they are full, so that all that is allocated is counted. */
 const CHILD_FLAGS = ['--expose-gc', '--min-semi-space-size=64', '--max-semi-space-size=64'];
-const ROUNDS = 7;
+/** V8 compiles the same code in more ways than one, so that a process is one sample of several. */
+const PROCESSES = 3;
+const ROUNDS = 5;
 const WARM_UP_CHAINS = 2_048_000;
-const CHAINS = 1_024_000;
-const HEAP_CHAINS = 256_000;
+const CHAINS = 512_000;
+const HEAP_CHAINS = 512_000;
 
 const YES_AND_NO = [false, true];
 const FORMATS = ['split', 'packed'] as const;
@@ -75,23 +77,27 @@ async function compile(program: string): Promise<string | undefined> {
 }
 
 async function measure(ringCase: RingCase, program: string | undefined): Promise<Measurement> {
-  const child = fork(CHILD, [JSON.stringify(ringCase)], { execArgv: CHILD_FLAGS });
-  try {
+  const ours: number[] = [];
+  const theirs: number[] = [];
+  const heap: number[] = [];
+  for (let i = 0; i < PROCESSES; i++) {
+    const child = fork(CHILD, [JSON.stringify(ringCase)], { execArgv: CHILD_FLAGS });
     await ask(child, { measure: 'time', chains: WARM_UP_CHAINS });
-    const ours: number[] = [];
-    const theirs: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
       ours.push(await ask(child, { measure: 'time', chains: CHAINS }));
       if (program !== undefined && !ringCase.inOrder) theirs.push(await runInC(program, ringCase));
     }
-    const heapBytesPerChain = await ask(child, { measure: 'heap', chains: HEAP_CHAINS });
-    const result = { ...ringCase, nsPerChain: spreadOf(ours).median, heapBytesPerChain };
-    if (theirs.length === 0) return result;
-    const timesC = spreadOf(ours.map((ns, round) => ns / theirs[round])).median;
-    return { ...result, nsPerChainInC: spreadOf(theirs).median, timesC };
-  } finally {
+    heap.push(await ask(child, { measure: 'heap', chains: HEAP_CHAINS }));
     child.kill();
   }
+  const result = {
+    ...ringCase,
+    nsPerChain: spreadOf(ours).median,
+    heapBytesPerChain: spreadOf(heap).median,
+  };
+  if (theirs.length === 0) return result;
+  const timesC = spreadOf(ours.map((ns, round) => ns / theirs[round])).median;
+  return { ...result, nsPerChainInC: spreadOf(theirs).median, timesC };
 }
 
 async function ask(child: ChildProcess, question: RingQuestion): Promise<number> {

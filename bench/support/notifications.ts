@@ -1,5 +1,5 @@
 import { table } from '../../cli/support/mounts-text.js';
-import type { Run } from './vm-sides.js';
+import { CROSSINGS, type Crossings, type Run } from './vm-sides.js';
 import type { VmTest } from './vm-tests.js';
 
 /** All runs of one test, by side. */
@@ -38,7 +38,7 @@ function crossingsTable(results: readonly TestRuns[]): string {
       return [[test.name, name, String(requests), ...shares]];
     }),
   );
-  const headings = ['KICKS', 'INTERRUPTS', 'EMPTY WAKE-UPS', 'POLLS'];
+  const headings = ['KICKS', 'INTERRUPTS', 'WAKE-UPS', 'EMPTY WAKE-UPS', 'POLLS'];
   return table(['PER 1000 REQUESTS', 'OVER', 'REQUESTS', ...headings], rows);
 }
 
@@ -64,17 +64,11 @@ function guestInterrupts({ test, sides }: TestRuns, name: string, sizeMiB: numbe
   return total / (runs.length * amount);
 }
 
-function totalCrossings(runs: readonly Run[]): Run['crossings'] {
+function totalCrossings(runs: readonly Run[]): Crossings | undefined {
   const all = runs.flatMap(({ crossings }) => crossings ?? []);
   if (all.length === 0) return undefined;
-  const sum = (key: keyof (typeof all)[number]): number => all.reduce((total, each) => total + each[key], 0);
-  return {
-    requests: sum('requests'),
-    kicks: sum('kicks'),
-    interrupts: sum('interrupts'),
-    spuriousWakes: sum('spuriousWakes'),
-    polls: sum('polls'),
-  };
+  const entries = CROSSINGS.map((key) => [key, all.reduce((total, each) => total + each[key], 0)]);
+  return Object.fromEntries(entries) as Crossings;
 }
 
 function shortNumber(value: number): string {

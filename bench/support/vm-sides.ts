@@ -1,4 +1,4 @@
-import type { FunctionCounters, Mount } from '../../manager/control/api.js';
+import type { Mount } from '../../manager/control/api.js';
 import type { LinuxGuest } from '../../testbed/guest.js';
 import type { Bench } from './bench-vm.js';
 import { deviceInterrupts } from './guest-interrupts.js';
@@ -14,11 +14,11 @@ export interface VmSide {
   readonly counted: boolean;
 }
 
+/** What is told of a mount of the chassis. */
+export const CROSSINGS = ['requests', 'kicks', 'interrupts', 'wakes', 'spuriousWakes', 'polls'] as const;
+
 /** What crossed a mount of the chassis. */
-export type Crossings = Pick<
-  FunctionCounters,
-  'requests' | 'kicks' | 'interrupts' | 'spuriousWakes' | 'polls'
->;
+export type Crossings = Record<(typeof CROSSINGS)[number], number>;
 
 export interface Run {
   /** What the test printed. */
@@ -98,11 +98,6 @@ basename virtiofs/virtio*`;
 }
 
 function difference(before: Crossings, after: Crossings): Crossings {
-  return {
-    requests: after.requests - before.requests,
-    kicks: after.kicks - before.kicks,
-    interrupts: after.interrupts - before.interrupts,
-    spuriousWakes: after.spuriousWakes - before.spuriousWakes,
-    polls: after.polls - before.polls,
-  };
+  const entries = CROSSINGS.map((key) => [key, after[key] - before[key]]);
+  return Object.fromEntries(entries) as Crossings;
 }
