@@ -58,6 +58,11 @@ export const OpenFlag = {
 
 /** `stat(2)` of a node. A caller-owned object that `getattr` fills in. */
 export class Attributes {
+  /**
+   * Set by a call that filled these beside its answer (`walk`, `open`, `create`, `mkdir`, `symlink`, `mknod` with `out`), which spares its
+   * caller a `getattr`. The caller clears it before. `getattr` itself leaves it alone.
+   */
+  filled = false;
   mode = 0;
   uid = 0;
   gid = 0;
@@ -74,6 +79,10 @@ export class Attributes {
   mtimeNanoseconds = 0;
   ctimeSeconds = 0;
   ctimeNanoseconds = 0;
+  /** When the file was made; a file system that does not know leaves `hasBtime` false. */
+  hasBtime = false;
+  btimeSeconds = 0;
+  btimeNanoseconds = 0;
   /** The inode number in two halves: all 64 bits are in use on some file systems. */
   inodeLow = 0;
   inodeHigh = 0;
@@ -150,9 +159,21 @@ export interface Lock {
   type: number;
   startBytes: number;
   lengthBytes: number;
+  /** The lock's owner is this process of this client: its locks never exclude each other, through whichever file it sets them. */
   processId: number;
   clientId: ByteString;
+  /** The client would wait (P9_LOCK_FLAGS_BLOCK). A file system that never waits ignores it and answers P9_LOCK_BLOCKED. */
+  wait?: boolean;
+  /**
+   * The client may not write: nothing is to be opened for writing on its behalf, which would keep the host from executing the file. An
+   * exclusive lock is held as a shared one then; among the client's own processes the client sees to exclusion itself.
+   */
+  readOnly?: boolean;
 }
+
+/** What names an operation that may wait: the very buffer or lock that the call under way was given. */
+export type Interruptible = IoVector | Lock;
+
 export const LockType = { P9_LOCK_TYPE_RDLCK: 0, P9_LOCK_TYPE_WRLCK: 1, P9_LOCK_TYPE_UNLCK: 2 } as const;
 export const LockStatus = {
   P9_LOCK_SUCCESS: 0,
@@ -175,9 +196,13 @@ export abstract class FsNode {
   /** Fills `out`. */
   abstract getattr(out: Attributes): MaybePromise<number>;
 
-  /** The child `name`; symbolic links are answered as themselves, never followed. */
-  walk(_name: ByteString): MaybePromise<FsNode | Failure> {
+  /** The child `name`; symbolic links are answered as themselves, never followed. May fill `out` with the child's attributes. */
+  walk(_name: ByteString, _out?: Attributes): MaybePromise<FsNode | Failure> {
     return -Errno.ENOTDIR;
+  }
+  /** The name in its directory that this node was last known by; '' where the file system does not tell. */
+  entryName(): ByteString {
+    return '';
   }
   /** The directory above, or a fresh reference to this one where it is the export's root. */
   parent(): MaybePromise<FsNode | Failure> {
@@ -186,21 +211,44 @@ export abstract class FsNode {
   setattr(_changes: AttributeChanges): MaybePromise<number> {
     return -Errno.EROFS;
   }
-  /** Opens this node. `flags` are OpenFlag bits without O_CREAT and O_EXCL. Directories open for `readdir`. */
-  open(_flags: number): MaybePromise<OpenFile | Failure> {
+  /**
+   * Opens this node. `flags` are OpenFlag bits without O_CREAT and O_EXCL. Directories open for `readdir`. May fill `out` with the
+   * opened file's attributes.
+   */
+  open(_flags: number, _out?: Attributes): MaybePromise<OpenFile | Failure> {
     return UNSUPPORTED;
   }
-  /** Creates a regular file in this directory and opens it; EEXIST with O_EXCL where it is there, else opens what is there. */
-  create(_name: ByteString, _flags: number, _mode: number, _owner: Owner): MaybePromise<Created | Failure> {
+  /**
+   * Creates a regular file in this directory and opens it; EEXIST with O_EXCL where it is there, else opens what is there. This
+   * and the three below may fill `out` with the new file's attributes.
+   */
+  create(
+    _name: ByteString,
+    _flags: number,
+    _mode: number,
+    _owner: Owner,
+    _out?: Attributes,
+  ): MaybePromise<Created | Failure> {
     return -Errno.EROFS;
   }
-  mkdir(_name: ByteString, _mode: number, _owner: Owner): MaybePromise<FsNode | Failure> {
+  mkdir(_name: ByteString, _mode: number, _owner: Owner, _out?: Attributes): MaybePromise<FsNode | Failure> {
     return -Errno.EROFS;
   }
-  symlink(_name: ByteString, _target: ByteString, _owner: Owner): MaybePromise<FsNode | Failure> {
+  symlink(
+    _name: ByteString,
+    _target: ByteString,
+    _owner: Owner,
+    _out?: Attributes,
+  ): MaybePromise<FsNode | Failure> {
     return -Errno.EROFS;
   }
-  mknod(_name: ByteString, _mode: number, _rdev: number, _owner: Owner): MaybePromise<FsNode | Failure> {
+  mknod(
+    _name: ByteString,
+    _mode: number,
+    _rdev: number,
+    _owner: Owner,
+    _out?: Attributes,
+  ): MaybePromise<FsNode | Failure> {
     return -Errno.EROFS;
   }
   /** Makes `name` in this directory another name of `target`, a node of the same file system. */
@@ -269,14 +317,16 @@ export abstract class OpenFile {
     return -Errno.EROFS;
   }
   /**
-   * The client gave up (Tflush, or it is gone) on the read or write under way with this buffer. A file whose reads wait for
-   * something to happen answers that one with -EINTR, soon; any other has nothing to do. Must not throw.
+   * The client gave up (Tflush, Tclunk of the fid, or it is gone) on the read, write or lock under way with this buffer or lock. An
+   * operation that waits for something to happen answers with -EINTR, soon, and has had no effect; any other has nothing to do.
+   * Said at most a few times of one operation. Must not throw. The argument is what the call was given, so that
+   * nothing has to be made for a call that never waits.
    */
-  interrupt(_buffer: IoVector): void {}
+  interrupt(_operation: Interruptible): void {}
   fsync(_dataOnly: boolean): MaybePromise<number> {
     return 0;
   }
-  /** Answers a LockStatus; never waits. */
+  /** Answers a LockStatus. Waits for a lock in the way only where `wait` asks for that, and until `interrupt` at most. */
   lock(_lock: Lock): MaybePromise<number> {
     return UNSUPPORTED;
   }

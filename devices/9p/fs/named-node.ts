@@ -40,6 +40,15 @@ export abstract class NamedNode<Self extends NamedNode<Self>> extends FsNode {
     return this.#detached;
   }
 
+  override entryName(): ByteString {
+    return this.#name;
+  }
+
+  /** True where somebody would have the node yet, were one reference given up. */
+  protected get isHeldByOthers(): boolean {
+    return this.#references > 1;
+  }
+
   override parent(): Self {
     const parent = this.#parent ?? this.self;
     parent.retain();

@@ -50,10 +50,15 @@ export const MessageType = {
   Rauth: 103,
   Tattach: 104,
   Rattach: 105,
+  Rerror: 107,
   Tflush: 108,
   Rflush: 109,
   Twalk: 110,
   Rwalk: 111,
+  Topen: 112,
+  Ropen: 113,
+  Tcreate: 114,
+  Rcreate: 115,
   Tread: 116,
   Rread: 117,
   Twrite: 118,
@@ -62,8 +67,43 @@ export const MessageType = {
   Rclunk: 121,
   Tremove: 122,
   Rremove: 123,
+  Tstat: 124,
+  Rstat: 125,
+  Twstat: 126,
+  Rwstat: 127,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
+
+/** `mode` of Topen and Tcreate: open(5), and OAPPEND of 9P2000.u. */
+export const OpenMode = {
+  OREAD: 0,
+  OWRITE: 1,
+  ORDWR: 2,
+  OEXEC: 3,
+  OTRUNC: 0x10,
+  /** Close on exec(2): the client's own affair. */
+  OCEXEC: 0x20,
+  ORCLOSE: 0x40,
+  OAPPEND: 0x80,
+} as const;
+
+/** `perm` of Tcreate and `mode` of a stat, above the nine permissions: stat(5), and from DMSYMLINK on 9P2000.u. */
+export const DirMode = {
+  DMDIR: 0x8000_0000,
+  DMAPPEND: 0x4000_0000,
+  DMEXCL: 0x2000_0000,
+  DMMOUNT: 0x1000_0000,
+  DMAUTH: 0x0800_0000,
+  DMTMP: 0x0400_0000,
+  DMSYMLINK: 0x0200_0000,
+  DMLINK: 0x0100_0000,
+  DMDEVICE: 0x0080_0000,
+  DMNAMEDPIPE: 0x0020_0000,
+  DMSOCKET: 0x0010_0000,
+  DMSETUID: 0x0008_0000,
+  DMSETGID: 0x0004_0000,
+  DMSETVTX: 0x0001_0000,
+} as const;
 
 /** `qid.type`: what kind of file a qid names. */
 export const QidType = { P9_QTDIR: 0x80, P9_QTSYMLINK: 0x02, P9_QTFILE: 0x00 } as const;
@@ -85,6 +125,8 @@ export const HEADER_BYTES = 7;
 export const QID_BYTES = 13;
 /** size[4] Rlerror tag[2] ecode[4]: any reply buffer must have room for it. */
 export const RLERROR_BYTES = 11;
+/** size[4] Rerror tag[2] ename[s] errno[4], with an empty ename; 9P2000's has no errno. */
+export const RERROR_BYTES = 13;
 /** size[4] Rread tag[2] count[4], before the data. Rreaddir's is the same. */
 export const RREAD_HEADER_BYTES = 11;
 /** size[4] Twrite tag[2] fid[4] offset[8] count[4], before the data. */
@@ -94,6 +136,8 @@ export const DIRECTORY_ENTRY_HEADER_BYTES = 24;
 
 /** Smallest msize that the server agrees to; Linux's client refuses to go lower, too. */
 export const MSIZE_MIN_BYTES = 4096;
+/** Longest version, user and lock owner that are listened to; Linux's are a host name at most. */
+export const LABEL_MAX_BYTES = 255;
 /** Longest name of a directory entry or extended attribute: NAME_MAX and XATTR_NAME_MAX. */
 export const NAME_MAX_BYTES = 255;
 /** Longest path, of a symbolic link's target or an aname: PATH_MAX without its NUL. */
@@ -108,6 +152,11 @@ export const REQUEST_MAX_BYTES = 8192;
 
 /** `request_mask` and `valid` of Tgetattr and Rgetattr: the fields that stat(2) has. */
 export const P9_GETATTR_BASIC = 0x7ff;
+/** When the file was made. */
+export const P9_GETATTR_BTIME = 0x800;
+
+/** `flags` of Tlock. */
+export const LockFlag = { P9_LOCK_FLAGS_BLOCK: 1, P9_LOCK_FLAGS_RECLAIM: 2 } as const;
 
 /** The only flag of Tunlinkat. */
 export const AT_REMOVEDIR = 0x200;
@@ -119,5 +168,7 @@ export const DirentType = { DT_DIR: 4, DT_LNK: 10 } as const;
 export const XattrFlag = { XATTR_CREATE: 1, XATTR_REPLACE: 2 } as const;
 
 export const VERSION_9P2000_L = '9P2000.L';
+export const VERSION_9P2000_U = '9P2000.u';
+export const VERSION_9P2000 = '9P2000';
 /** The version that Rversion answers where the server speaks none that was asked for. */
 export const VERSION_UNKNOWN = 'unknown';

@@ -5,11 +5,16 @@
 import { Errno } from '../../errno.js';
 import { SetAttr } from '../fs/file-system.js';
 import type { AttributeChanges, ByteString, Lock } from '../fs/file-system.js';
-import { NAME_MAX_BYTES, P9_MAXWELEM, PATH_MAX_BYTES, TWRITE_HEADER_BYTES } from './constants.js';
+import {
+  LABEL_MAX_BYTES,
+  NAME_MAX_BYTES,
+  P9_MAXWELEM,
+  PATH_MAX_BYTES,
+  TWRITE_HEADER_BYTES,
+} from './constants.js';
 import type { MessageReader } from './cursor.js';
+import { WireStat } from './stat.js';
 
-/** Longest version, user and lock owner that are listened to; Linux's are a host name at most. */
-const LABEL_MAX_BYTES = 255;
 const NANOSECONDS_MAX = 999_999_999;
 
 /**
@@ -60,7 +65,19 @@ export class TMessage {
     mtimeSeconds: 0,
     mtimeNanoseconds: 0,
   };
-  readonly lock: Lock = { type: 0, startBytes: 0, lengthBytes: 0, processId: 0, clientId: '' };
+  /** Tcreate's, of 9P2000.u. */
+  extension: ByteString = '';
+  /** Twstat's. */
+  readonly wstat = new WireStat();
+  readonly lock: Lock = {
+    type: 0,
+    startBytes: 0,
+    lengthBytes: 0,
+    processId: 0,
+    clientId: '',
+    wait: false,
+    readOnly: false,
+  };
 }
 
 /** Reads the fields of one T-message. */

@@ -99,8 +99,11 @@ export function encodeRgetattr(w: MessageWriter, valid: number, qid: Qid, attrib
   w.u64(attributes.mtimeNanoseconds);
   w.u64(attributes.ctimeSeconds);
   w.u64(attributes.ctimeNanoseconds);
-  // btime, gen and data_version are never asked for by name in `valid`: zeros.
-  for (let i = 0; i < 4; i++) w.u64Halves(0, 0);
+  w.u64(attributes.btimeSeconds);
+  w.u64(attributes.btimeNanoseconds);
+  // gen and data_version are never said to be valid: zeros.
+  w.u64Halves(0, 0);
+  w.u64Halves(0, 0);
 }
 
 /** size[4] Rstatfs tag[2] type[4] bsize[4] blocks[8] bfree[8] bavail[8] files[8] ffree[8] fsid[8] namelen[4] */

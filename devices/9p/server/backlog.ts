@@ -1,12 +1,18 @@
 import type { IoVector } from '../../io-vector.js';
+import { HEADER_BYTES } from '../protocol/constants.js';
 import type { Done } from './request.js';
 
-/** A request that was handed over and is not looked at yet. */
+/** Where a message's tag stands. */
+const TAG_OFFSET = 5;
+
+/** A request that was handed over and is not looked at yet, but for its header. */
 export interface Waiting {
   readonly source: IoVector;
   readonly reply: IoVector;
   readonly done: Done<unknown>;
   readonly token: unknown;
+  /** size[4] type[1] tag[2], or less where the message is shorter. Fetched once, here. */
+  readonly header: Uint8Array;
 }
 
 /** Requests that wait their turn: a linked list, because an array's shift moves all the others. */
@@ -31,9 +37,26 @@ export class Backlog {
     if (this.#first === undefined) this.#last = undefined;
     return link?.waiting;
   }
+
+  /** Takes the request with this tag out of its turn, if there is one. */
+  remove(tag: number): Waiting | undefined {
+    let before: Link | undefined;
+    for (let link = this.#first; link !== undefined; before = link, link = link.next) {
+      if (tagOf(link.waiting) !== tag) continue;
+      if (before === undefined) this.#first = link.next;
+      else before.next = link.next;
+      if (this.#last === link) this.#last = before;
+      return link.waiting;
+    }
+    return undefined;
+  }
 }
 
 interface Link {
   readonly waiting: Waiting;
   next: Link | undefined;
+}
+
+function tagOf({ header }: Waiting): number {
+  return header.length < HEADER_BYTES ? -1 : header[TAG_OFFSET] | (header[TAG_OFFSET + 1] << 8);
 }

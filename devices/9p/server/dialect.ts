@@ -26,7 +26,7 @@ export interface Dialect {
   readonly version: string;
   /** By message type. */
   readonly operations: readonly (Operation | undefined)[];
-  /** The type of an error reply, and its fields. */
+  /** The type of an error reply, and its fields: cut, where they are text, to a reply of `roomBytes`. */
   readonly errorType: number;
-  encodeError(w: MessageWriter, errno: number): void;
+  encodeError(w: MessageWriter, errno: number, roomBytes: number): void;
 }

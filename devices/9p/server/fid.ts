@@ -4,9 +4,10 @@
  * at once while its node and file live until the last request is done with them.
  */
 import { OpenFlag } from '../fs/file-system.js';
-import type { FsNode, OpenFile } from '../fs/file-system.js';
+import type { ByteString, FsNode, OpenFile } from '../fs/file-system.js';
 import { QidType } from '../protocol/constants.js';
 import type { Qid } from '../protocol/replies.js';
+import type { StatListing } from './stat-listing.js';
 
 /** What one Tattach gave: the user, and the directory above which '..' does not lead. */
 export interface Attachment {
@@ -34,6 +35,8 @@ export class Fid {
   file: OpenFile | undefined;
   xattr: XattrValue | undefined;
   attachment: Attachment | undefined;
+  /** The last name that led here; '' for a root, or behind '..'. The node may know a newer one. */
+  name: ByteString = '';
   /** OpenFlag bits, once `file` is there. */
   openFlags = 0;
   qidType = 0;
@@ -43,6 +46,10 @@ export class Fid {
   device = 0;
   /** A Tlopen, Tlcreate or the like is turning this fid into something else: no second one may start. */
   changing = false;
+  /** ORCLOSE: the file goes with the fid. */
+  removeOnClunk = false;
+  /** Where reading of the directory stands, in a dialect whose directories are read by Tread. */
+  listing: StatListing | undefined;
   /** A Treaddir is under way: an open directory has one position, so no second one may start. */
   readingDirectory = false;
 

@@ -4,7 +4,7 @@
  */
 import { IoVector } from '../../io-vector.js';
 import { Attributes, FileSystemStatistics } from '../fs/file-system.js';
-import type { FsNode, OpenFile } from '../fs/file-system.js';
+import type { FsNode, Interruptible, OpenFile } from '../fs/file-system.js';
 import { HEADER_BYTES, P9_NOTAG, REQUEST_MAX_BYTES } from '../protocol/constants.js';
 import { MessageReader, MessageWriter } from '../protocol/cursor.js';
 import { TMessage } from '../protocol/messages.js';
@@ -50,8 +50,10 @@ export class Request {
   /** The Tflush requests that wait for it, in the order they came. */
   firstFlush: Request | undefined;
   nextFlush: Request | undefined;
-  /** The file whose read or write with `payload` is under way, which may be asked to give up. */
+  /** The file whose read, write or lock is under way, which may be asked to give up. */
   blocked: OpenFile | undefined;
+  /** What that call was given: the payload or the message's lock. */
+  blockedOn: Interruptible | undefined;
 
   /** What is given back when the request ends, however it ends. */
   fid: Fid | undefined;
@@ -63,6 +65,10 @@ export class Request {
   ownedFile: OpenFile | undefined;
   openReserved = false;
   xattrReserved = false;
+  /** The file that it opens is to be removed with its fid (ORCLOSE). */
+  removesOnClunk = false;
+  /** It is one of the locks that are waited for. */
+  lockWaits = false;
   /** How many names of a walk are behind it. */
   walked = 0;
 
@@ -76,6 +82,7 @@ export class Request {
     this.waits = false;
     this.flushed = false;
     this.walked = 0;
+    this.removesOnClunk = false;
     this.message.type = 0;
     this.message.tag = P9_NOTAG;
     this.writer.reset(HEADER_BYTES);
@@ -90,6 +97,7 @@ export class Request {
     this.firstFlush = undefined;
     this.nextFlush = undefined;
     this.blocked = undefined;
+    this.blockedOn = undefined;
     this.payload.clear();
     this.directory.abandon();
   }

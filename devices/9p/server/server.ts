@@ -19,6 +19,8 @@ import { isPromise } from './and-then.js';
 import { Backlog } from './backlog.js';
 import type { Dialect, Operation } from './dialect.js';
 import { DIALECT_9P2000_L } from './dialect-9p2000l.js';
+import { dialectFor } from './dialects.js';
+import type { Fid } from './fid.js';
 import type { ServerOptions, ServerStatistics } from './options.js';
 import { type Done, Request } from './request.js';
 import { Session } from './session.js';
@@ -26,11 +28,18 @@ import { Session } from './session.js';
 /** Most requests served at a time; further ones wait their turn, unread. How many may wait is the transport's to say. */
 export const REQUESTS_MAX = 128;
 
-const DIALECTS: readonly Dialect[] = [DIALECT_9P2000_L];
+/**
+ * Most Tflush and Tversion requests that are let past those that wait their turn: they end requests, which may all be waiting for
+ * something that never happens.
+ */
+const OVERTAKING_MAX = 64;
+
 /** Until a version is agreed on, nothing but Tversion is understood. Refusals are said as Linux would read them. */
 const NO_DIALECT: Dialect = { ...DIALECT_9P2000_L, version: VERSION_UNKNOWN, operations: [] };
 
 const ERRNO_MAX = 4095;
+/** Where a message's type stands. */
+const TYPE_OFFSET = 4;
 
 export class Server {
   readonly #session: Session;
@@ -49,7 +58,10 @@ export class Server {
   #closed = false;
 
   constructor(fs: FileSystem, options: ServerOptions) {
-    this.#session = new Session(fs, options, () => this.#checkIdle());
+    this.#session = new Session(fs, options, {
+      onClosed: () => this.#checkIdle(),
+      interrupt: (fid) => this.#interruptUsers(fid),
+    });
     const common = { replyBytes: RLERROR_BYTES, changes: false, dataOffset: 0 };
     this.#versionOperation = { ...common, decode: decodeTversion, handle: (_, r) => this.#onVersion(r) };
     this.#flushOperation = { ...common, decode: decodeTflush, handle: (_, r) => this.#onFlush(r) };
@@ -70,8 +82,24 @@ export class Server {
   handle<Token>(request: IoVector, reply: IoVector, done: Done<Token>, token: Token): void {
     const finish = done as Done<unknown>;
     if (this.#versionRequest !== undefined || this.#active.length >= REQUESTS_MAX || !this.#backlog.isEmpty)
-      this.#backlog.push({ source: request, reply, done: finish, token });
+      this.#queue(request, reply, finish, token);
     else this.#start(request, reply, finish, token);
+  }
+
+  /** Makes the request wait its turn, unless it is one that ends others. */
+  #queue(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown): void {
+    const bytes = new Uint8Array(HEADER_BYTES);
+    const header = bytes.subarray(0, source.gather(0, bytes, 0, HEADER_BYTES));
+    const type = header[TYPE_OFFSET];
+    const ends = type === MessageType.Tflush || type === MessageType.Tversion;
+    const room = this.#active.length < REQUESTS_MAX + OVERTAKING_MAX;
+    if (!ends || !room || this.#versionRequest !== undefined) {
+      this.#backlog.push({ source, reply, done, token, header });
+      return;
+    }
+    // A new version ends all that came before it, begun or not.
+    if (type === MessageType.Tversion) this.#dropBacklog();
+    this.#start(source, reply, done, token, header);
   }
 
   /**
@@ -90,8 +118,7 @@ export class Server {
     this.#backlog = new Backlog();
     for (const r of [...this.#active]) this.#interrupt(r);
     if (versionRequest !== undefined) this.#finish(versionRequest, -Errno.ECANCELED);
-    for (let next = backlog.shift(); next !== undefined; next = backlog.shift())
-      this.#callDone(next.done, next.token, 0);
+    this.#dropAllOf(backlog);
     return this.#isIdle() ? undefined : new Promise((resolve) => this.#idle.push(resolve));
   }
 
@@ -106,7 +133,19 @@ export class Server {
     await this.#session.fs.close();
   }
 
-  #start(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown): void {
+  #dropBacklog(): void {
+    const backlog = this.#backlog;
+    this.#backlog = new Backlog();
+    this.#dropAllOf(backlog);
+  }
+
+  #dropAllOf(backlog: Backlog): void {
+    for (let next = backlog.shift(); next !== undefined; next = backlog.shift())
+      this.#callDone(next.done, next.token, 0);
+  }
+
+  /** `header` are the message's first bytes where those have been fetched already. */
+  #start(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown, header?: Uint8Array): void {
     const r = this.#pool.pop() ?? new Request();
     r.begin(source, reply, done, token);
     r.generation = this.#generation;
@@ -116,7 +155,7 @@ export class Server {
     this.#session.statistics.requests++;
     let answer: MaybePromise<number>;
     try {
-      answer = this.#dispatch(r);
+      answer = this.#dispatch(r, header);
     } catch (error) {
       answer = this.#onException(r, error);
     }
@@ -137,10 +176,11 @@ export class Server {
   }
 
   /** Fetches, checks and decodes the message, and hands it to its operation. */
-  #dispatch(r: Request): MaybePromise<number> {
+  #dispatch(r: Request, header: Uint8Array | undefined): MaybePromise<number> {
     const m = r.message;
     const { reader } = r;
-    reader.reset(0, r.source.gather(0, r.bytes, 0, HEADER_BYTES));
+    if (header !== undefined) r.bytes.set(header);
+    reader.reset(0, header?.length ?? r.source.gather(0, r.bytes, 0, HEADER_BYTES));
     m.sizeBytes = reader.u32();
     m.type = reader.u8();
     const tag = reader.u16();
@@ -183,16 +223,25 @@ export class Server {
   /** Rflush comes after the old request's reply, or in its place where the file system could be made to give up. */
   #onFlush(r: Request): number {
     const old = this.#findTag(r.message.oldtag, r);
-    if (old === undefined) return 0;
+    if (old === undefined) {
+      const waiting = this.#backlog.remove(r.message.oldtag);
+      if (waiting !== undefined) this.#callDone(waiting.done, waiting.token, 0);
+      return 0;
+    }
     r.waits = true;
     old.addFlush(r);
     this.#interrupt(old);
     return 0;
   }
 
+  #interruptUsers(fid: Fid): void {
+    for (const r of [...this.#active]) if (r.fid === fid) this.#interrupt(r);
+  }
+
   #interrupt(r: Request): void {
+    if (r.blocked === undefined || r.blockedOn === undefined) return;
     try {
-      r.blocked?.interrupt(r.payload);
+      r.blocked.interrupt(r.blockedOn);
     } catch (error) {
       this.#session.report('interrupt threw', error);
     }
@@ -220,7 +269,7 @@ export class Server {
     this.#versionRequest = undefined;
     session.drop();
     session.msizeBytes = Math.min(msize, session.options.maxMsizeBytes);
-    this.#dialect = DIALECTS.find((dialect) => dialect.version === version) ?? NO_DIALECT;
+    this.#dialect = dialectFor(version) ?? NO_DIALECT;
     encodeRversion(r.writer, session.msizeBytes, this.#dialect.version);
     return 0;
   }
@@ -272,7 +321,7 @@ export class Server {
     while (this.#versionRequest === undefined && this.#active.length < REQUESTS_MAX) {
       const next = this.#backlog.shift();
       if (next === undefined) break;
-      this.#start(next.source, next.reply, next.done, next.token);
+      this.#start(next.source, next.reply, next.done, next.token, next.header);
     }
     this.#draining = false;
   }
@@ -318,7 +367,7 @@ export class Server {
       errno = Errno.EIO;
     }
     writer.reset(HEADER_BYTES);
-    this.#dialect.encodeError(writer, errno);
+    this.#dialect.encodeError(writer, errno, r.roomBytes);
     if (writer.position > r.roomBytes) return 0;
     encodeHeader(writer, writer.position, this.#dialect.errorType, r.message.tag);
     r.reply.scatter(0, writer.bytes, 0, writer.position);

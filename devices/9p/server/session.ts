@@ -13,8 +13,18 @@ import type { Request } from './request.js';
 
 /** Most fids at a time that hold an extended attribute's value: with 64 KiB each, 8 MiB. */
 export const XATTR_FIDS_MAX = 128;
+/** Most requests at a time that wait for a lock: others are told at once that it is taken, so that places stay free. */
+export const LOCK_WAITS_MAX = 32;
 /** Reports after which a server is silent, so that a guest that found a bug cannot fill the log with it. */
 const REPORTS_MAX = 100;
+
+/** What a session asks of its server. */
+export interface SessionHooks {
+  /** A close that took a while is done. */
+  onClosed(): void;
+  /** The fid is gone while requests use it: those that wait for something are to give up. */
+  interrupt(fid: Fid): void;
+}
 
 export class Session {
   readonly fs: FileSystem;
@@ -33,18 +43,18 @@ export class Session {
   /** Files whose close is under way. */
   closing = 0;
   readonly #fids = new Map<number, Fid>();
-  readonly #onClosed: () => void;
+  readonly #hooks: SessionHooks;
   #xattrFids = 0;
+  #lockWaits = 0;
   #reports = 0;
 
-  /** `onClosed` is called each time a close that took a while is done. */
-  constructor(fs: FileSystem, options: ServerOptions, onClosed: () => void) {
+  constructor(fs: FileSystem, options: ServerOptions, hooks: SessionHooks) {
     if (!(options.maxMsizeBytes >= MSIZE_MIN_BYTES))
       throw new RangeError(`maxMsizeBytes is below ${MSIZE_MIN_BYTES}`);
     this.fs = fs;
     this.options = options;
     this.msizeBytes = options.maxMsizeBytes;
-    this.#onClosed = onClosed;
+    this.#hooks = hooks;
   }
 
   report(what: string, error?: unknown): void {
@@ -76,6 +86,21 @@ export class Session {
     fid.holds++;
     r.fid = fid;
     return fid as OpenFid;
+  }
+
+  /** True where the fid is one of an open directory. Holds nothing. */
+  isOpenDirectory(number: number): boolean {
+    const fid = this.#fids.get(number);
+    return fid?.file !== undefined && fid.isDirectory;
+  }
+
+  /** The fid of a node, for a request that has another one, too. */
+  holdOther(r: Request, number: number): NodeFid | Failure {
+    const fid = this.#fids.get(number);
+    if (fid === undefined || fid.node === undefined || fid.xattr !== undefined) return -Errno.EBADF;
+    fid.holds++;
+    r.dfid = fid;
+    return fid as NodeFid;
   }
 
   /** The fid of a directory, for a request that may name another file as well; -ENOTDIR where it is something else. */
@@ -143,6 +168,7 @@ export class Session {
     if (fid === undefined || (fid.node === undefined && fid.xattr === undefined)) return undefined;
     this.#fids.delete(number);
     this.statistics.fids = this.#fids.size;
+    if (fid.holds > 1) this.#hooks.interrupt(fid);
     return fid;
   }
 
@@ -159,6 +185,16 @@ export class Session {
     this.#xattrFids++;
     r.xattrReserved = true;
     return true;
+  }
+
+  get mayWaitForLock(): boolean {
+    return this.#lockWaits < LOCK_WAITS_MAX;
+  }
+
+  /** Counts the request among those that wait for a lock, until it ends. */
+  waitForLock(r: Request): void {
+    this.#lockWaits++;
+    r.lockWaits = true;
   }
 
   /** Drops every fid. Those that requests use stay until those requests end. */
@@ -184,6 +220,8 @@ export class Session {
     r.openReserved = false;
     if (r.xattrReserved) this.#xattrFids--;
     r.xattrReserved = false;
+    if (r.lockWaits) this.#lockWaits--;
+    r.lockWaits = false;
     if (r.fid !== undefined) void this.release(r.fid);
     r.fid = undefined;
     if (r.dfid !== undefined) void this.release(r.dfid);
@@ -238,7 +276,7 @@ export class Session {
     const finish = (): void => {
       this.closing--;
       this.#closed(node);
-      this.#onClosed();
+      this.#hooks.onClosed();
     };
     this.closing++;
     return answer.then(finish, (error: unknown) => {

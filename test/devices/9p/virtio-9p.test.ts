@@ -173,6 +173,22 @@ describe('Virtio9p', () => {
     expect([fs.liveNodes, fs.liveFiles]).toEqual([0, 0]);
   });
 
+  it.each(['reset', 'close'] as const)(
+    'is through with %s although reads and locks wait for ever',
+    async (end) => {
+      const { fs, log, device, queue } = openDevice();
+      const file = fs.root.entries.get('file')!;
+      file.target = 'blocks';
+      serve(device, queue, T.read(7, 1, 0, 10));
+      file.target = 'locked';
+      serve(device, queue, T.lock(8, 1, 1, 1, 0, 0, 1, 'guest'));
+      expect(queue.pushed).toHaveLength(4);
+      await device[end]();
+      expect(queue.pushed.slice(4).map(({ writtenBytes }) => writtenBytes)).toEqual([0, 0]);
+      expect([fs.liveNodes, fs.liveFiles, log]).toEqual([0, 0, []]);
+    },
+  );
+
   it('can be activated without its queue', () => {
     const { device } = newDevice();
     device.activate(contextOf(undefined));

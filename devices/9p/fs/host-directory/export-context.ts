@@ -10,9 +10,11 @@ import {
   ResolveFlags,
 } from '../../../../host/index.js';
 import { Errno } from '../../../errno.js';
+import { FileLocks } from './file-locks.js';
 import { HandleCache } from './handle-cache.js';
 import { NameBuffer } from './name-buffer.js';
 import { StatxBuffer } from './statx-buffer.js';
+import { DeviceTraits } from './device-traits.js';
 
 /** The kernel itself holds each look-up to one entry of the directory: nothing above it, no link of any kind. */
 const BENEATH =
@@ -48,16 +50,23 @@ export class ExportContext {
   /** For opening nodes again, which may happen while the other two are in use. */
   readonly reopenName = new NameBuffer();
   readonly statx = new StatxBuffer();
+  /** Of a directory, while the other one holds what is new in it. */
+  readonly directoryStatx = new StatxBuffer();
   /** For synchronous calls; asynchronous ones take some from the pool. */
   readonly iovecs = new IovecBuffer(IOV_MAX);
+  readonly locks = new FileLocks(this);
+  /** Open files and directories, and descriptors of lock owners. */
   openFiles = 0;
   readonly #openat2 = hasOpenat2();
+  readonly #self = new NameBuffer();
   readonly #iovecPool: IovecBuffer[] = [];
   readonly #directoryBuffers: Buffer[] = [];
+  readonly #traits = new Map<number, DeviceTraits>();
   #attributeValue: Buffer | null = null;
 
   constructor(limits: ExportLimits) {
     this.limits = limits;
+    this.#self.setTarget('.');
     this.handles = new HandleCache(limits.maxHandles);
   }
 
@@ -81,6 +90,21 @@ export class ExportContext {
   reopen(fd: number, flags: number): number {
     const opened = reopen(fd, flags);
     return this.#madeRoom(opened) ? reopen(fd, flags) : opened;
+  }
+
+  /** Opens the directory behind a descriptor once more, to be listed. */
+  openListing(fd: number): number {
+    const flags = OpenFlags.O_RDONLY | OpenFlags.O_DIRECTORY;
+    const opened = openat(fd, this.#self.address, flags, 0);
+    // '.' takes half the time of a path in /proc, and the right to search the directory, which listing it does not.
+    return opened === -Errno.EACCES || this.#madeRoom(opened) ? this.reopen(fd, flags) : opened;
+  }
+
+  /** What is known of the file system on a device, for all files there. */
+  traitsOf(device: number): DeviceTraits {
+    let traits = this.#traits.get(device);
+    if (traits === undefined) this.#traits.set(device, (traits = new DeviceTraits()));
+    return traits;
   }
 
   takeIovecs(): IovecBuffer {

@@ -2,13 +2,23 @@
  * An open regular file of the host. Data moves between the page cache and the guest's memory in one system call, here and now
  * where nothing has to be waited for, and on a thread where the disk is needed.
  */
-import { ofdGetLock, ofdSetLock, OpenFlags, type ConflictingLock } from '../../../../host/index.js';
+import { OpenFlags } from '../../../../host/index.js';
 import { Errno } from '../../../errno.js';
-import type { IoVector } from '../../../io-vector.js';
-import { FileMode, LockStatus, LockType, OpenFlag, type Lock, type MaybePromise } from '../file-system.js';
+import { IoVector } from '../../../io-vector.js';
+import {
+  LockStatus,
+  LockType,
+  OpenFlag,
+  type Interruptible,
+  type Lock,
+  type MaybePromise,
+} from '../file-system.js';
 import type { ExportContext } from './export-context.js';
-import { HostOpenFile } from './host-open-file.js';
+import type { LockableFile } from './file-locks.js';
+import { HostOpenFile, type OpenedNode } from './host-open-file.js';
+import { lockWaiters } from './lock-waiters.js';
 import { dropSetId } from './set-id.js';
+import type { Identity } from './statx-buffer.js';
 import { DataPath, readVector, writeVector } from './transfer.js';
 
 /**
@@ -29,15 +39,20 @@ export function hostOpenFlags(flags: number): number {
   return host;
 }
 
-const conflict: ConflictingLock = { type: 0, start: 0, length: 0 };
-
-export class HostFile extends HostOpenFile {
+export class HostFile extends HostOpenFile implements LockableFile {
+  readonly accessMode: number;
   readonly #data: DataPath;
 
   /** Takes over `fd`, opened with the guest's `flags`. */
-  constructor(context: ExportContext, fd: number, flags: number) {
-    super(context, fd, FileMode.S_IFREG);
-    this.#data = new DataPath(context, fd, (flags & (OpenFlag.O_SYNC | OpenFlag.O_DSYNC)) !== 0);
+  constructor(context: ExportContext, fd: number, node: OpenedNode, flags: number) {
+    super(context, fd, node);
+    const synchronous = (flags & (OpenFlag.O_SYNC | OpenFlag.O_DSYNC)) !== 0;
+    this.accessMode = flags & OpenFlag.O_ACCMODE;
+    this.#data = new DataPath(context, context.traitsOf(node.device), fd, synchronous);
+  }
+
+  get identity(): Identity {
+    return this.node;
   }
 
   override read(offset: number, into: IoVector): MaybePromise<number> {
@@ -49,27 +64,26 @@ export class HostFile extends HostOpenFile {
     return error < 0 ? error : writeVector(this.#data, offset, from);
   }
 
-  /** An open-file-description lock: other fids and the host's own processes see it. */
-  override lock({ type, startBytes, lengthBytes }: Lock): number {
-    if (!isLockType(type)) return -Errno.EINVAL;
-    const answer = ofdSetLock(this.fd, type, startBytes, lengthBytes);
-    if (answer === -Errno.EAGAIN || answer === -Errno.EACCES) return LockStatus.P9_LOCK_BLOCKED;
-    return answer < 0 ? answer : LockStatus.P9_LOCK_SUCCESS;
+  override lock(lock: Lock): MaybePromise<number> {
+    if (!isLockType(lock.type)) return -Errno.EINVAL;
+    const { locks } = this.context;
+    const status = locks.set(this, lock);
+    if (status !== LockStatus.P9_LOCK_BLOCKED || lock.wait !== true) return status;
+    return lockWaiters.wait(lock, () => locks.set(this, lock));
   }
 
   override getlock(lock: Lock): number {
-    if (lock.type !== LockType.P9_LOCK_TYPE_RDLCK && lock.type !== LockType.P9_LOCK_TYPE_WRLCK)
-      return -Errno.EINVAL;
-    const answer = ofdGetLock(this.fd, lock.type, lock.startBytes, lock.lengthBytes, conflict);
-    if (answer < 0) return answer;
-    lock.type = conflict.type;
-    if (conflict.type === LockType.P9_LOCK_TYPE_UNLCK) return 0;
-    lock.startBytes = conflict.start;
-    lock.lengthBytes = conflict.length;
-    // The kernel does not say which process holds such a lock.
-    lock.processId = 0;
-    lock.clientId = '';
-    return 0;
+    return isLockType(lock.type) ? this.context.locks.get(this, lock) : -Errno.EINVAL;
+  }
+
+  /** Reads and writes end by themselves. */
+  override interrupt(operation: Interruptible): void {
+    if (!(operation instanceof IoVector)) lockWaiters.interrupt(operation);
+  }
+
+  override close(): void {
+    this.context.locks.fileClosed(this);
+    super.close();
   }
 }
 

@@ -29,7 +29,7 @@ import { HostFile, hostOpenFlags } from './host-file.js';
 import { HostOpenDirectory } from './host-open-directory.js';
 import { dropSetId } from './set-id.js';
 import { statistics } from './statistics.js';
-import { IDENTITY_MASK, TreeNode } from './tree-node.js';
+import { IDENTITY_MASK, isAbsence, TreeNode } from './tree-node.js';
 
 /** Passed itself, not its address: nothing else would keep it alive. */
 const emptyPath = new Uint8Array(1);
@@ -41,41 +41,44 @@ export class HostNode extends TreeNode<HostNode> {
     return this;
   }
 
+  /**
+   * By descriptor where there is one, and else by name, which costs no descriptor. ENOENT where the name leads elsewhere by now: it
+   * makes the guest's kernel forget the name and look again, as ESTALE does not.
+   */
   override getattr(out: Attributes): number {
-    const fd = this.handle();
-    if (fd < 0) return fd;
     const { statx } = this.context;
-    const error = statx.load(fd);
+    const fd = this.openHandle();
+    const error = fd < 0 ? this.#lookByName() : statx.load(fd);
     if (error === 0) statx.fill(out);
-    return error;
+    return error === -Errno.ESTALE ? -Errno.ENOENT : error;
   }
 
-  /**
-   * A child that is known already is only looked at, whether it is still there; the descriptor of another one is opened,
-   * and its identity taken from that.
-   */
-  override walk(name: ByteString): HostNode | Failure {
-    const { context } = this;
+  /** One look at the name, which tells all there is to know: nothing is opened before it is used. */
+  override walk(name: ByteString, out?: Attributes): HostNode | Failure {
+    const { statx, name: buffer } = this.context;
     const dirFd = this.#lookFor(name);
     if (dirFd < 0) return dirFd;
+    const error = statx.loadName(dirFd, buffer.address);
     const known = this.child(name);
-    if (known !== undefined) {
-      const error = context.statx.loadName(dirFd, context.name.address, IDENTITY_MASK);
-      if (error === 0 && known.is(context.statx)) {
-        known.retain();
-        return known;
-      }
-      // The host has put another file there, or none.
-      known.detach();
-      if (error < 0) return error;
-    }
-    return this.#walkToNew(dirFd, name);
+    // The host has put another file there, or none.
+    if (known !== undefined && (error === 0 ? !known.is(statx) : isAbsence(error))) known.detach();
+    if (error < 0) return error;
+    const node = this.child(name) ?? this.adoptFound(name);
+    if (node === known) known.retain();
+    if (out !== undefined) statx.report(out);
+    return node;
   }
 
-  /** Makes the node of a file whose O_PATH descriptor is `fd` and whose attributes are in `context.statx`; takes `fd` over. */
-  adoptOpened(name: ByteString, fd: number): HostNode {
+  /** Makes the node of a file in this directory whose attributes are in `context.statx`. */
+  adoptFound(name: ByteString): HostNode {
     const node = new HostNode(this.context, this, name);
     this.adopt(node);
+    return node;
+  }
+
+  /** The same, of which `fd` is an O_PATH descriptor; takes `fd` over. */
+  adoptOpened(name: ByteString, fd: number): HostNode {
+    const node = this.adoptFound(name);
     this.context.handles.add(node, fd);
     return node;
   }
@@ -86,14 +89,14 @@ export class HostNode extends TreeNode<HostNode> {
   }
 
   /** Only regular files and directories: the host's FIFOs, sockets and devices are not the guest's (CVE-2023-2861, CVE-2020-35517). */
-  override open(flags: number): OpenFile | Failure {
+  override open(flags: number, out?: Attributes): OpenFile | Failure {
     switch (this.type) {
       case FileMode.S_IFREG:
-        return (flags & OpenFlag.O_DIRECTORY) !== 0 ? -Errno.ENOTDIR : this.#openFile(flags);
+        return (flags & OpenFlag.O_DIRECTORY) !== 0 ? -Errno.ENOTDIR : this.#openFile(flags, out);
       case FileMode.S_IFDIR:
         return (flags & (OpenFlag.O_ACCMODE | OpenFlag.O_TRUNC)) !== 0
           ? -Errno.EISDIR
-          : this.#openDirectory();
+          : this.#openDirectory(out);
       case FileMode.S_IFLNK:
         return -Errno.ELOOP;
       case FileMode.S_IFCHR:
@@ -104,20 +107,32 @@ export class HostNode extends TreeNode<HostNode> {
     }
   }
 
-  override create(name: ByteString, flags: number, mode: number, owner: Owner): Created | Failure {
-    return create(this.context, this, name, flags, mode, owner);
+  override create(
+    name: ByteString,
+    flags: number,
+    mode: number,
+    owner: Owner,
+    out?: Attributes,
+  ): Created | Failure {
+    return create(this.context, this, name, flags, mode, owner, out);
   }
 
-  override mkdir(name: ByteString, mode: number, owner: Owner): HostNode | Failure {
-    return mkdir(this.context, this, name, mode, owner);
+  override mkdir(name: ByteString, mode: number, owner: Owner, out?: Attributes): HostNode | Failure {
+    return mkdir(this.context, this, name, mode, owner, out);
   }
 
-  override symlink(name: ByteString, target: ByteString, owner: Owner): HostNode | Failure {
-    return symlink(this.context, this, name, target, owner);
+  override symlink(name: ByteString, target: ByteString, owner: Owner, out?: Attributes): HostNode | Failure {
+    return symlink(this.context, this, name, target, owner, out);
   }
 
-  override mknod(name: ByteString, mode: number, rdev: number, owner: Owner): HostNode | Failure {
-    return mknod(this.context, this, name, mode, rdev, owner);
+  override mknod(
+    name: ByteString,
+    mode: number,
+    rdev: number,
+    owner: Owner,
+    out?: Attributes,
+  ): HostNode | Failure {
+    return mknod(this.context, this, name, mode, rdev, owner, out);
   }
 
   override link(name: ByteString, target: FsNode): number {
@@ -125,7 +140,7 @@ export class HostNode extends TreeNode<HostNode> {
     const pinned = target.pin();
     if (pinned < 0) return pinned;
     const dirFd = this.#lookFor(name);
-    const answer = dirFd < 0 ? dirFd : linkFd(target.fd, dirFd, this.context.name.address);
+    const answer = dirFd < 0 ? dirFd : linkFd(target.handle(), dirFd, this.context.name.address);
     target.unpin();
     return answer;
   }
@@ -163,14 +178,14 @@ export class HostNode extends TreeNode<HostNode> {
   override remove(): number {
     const directory = this.parentNode;
     if (directory === null) return -Errno.EBUSY;
-    const error = this.#checkName(directory);
+    const error = this.#lookByName();
     return error < 0 ? error : directory.unlink(this.name, this.type === FileMode.S_IFDIR);
   }
 
   override renameTo(newDirectory: FsNode, newName: ByteString): number {
     const directory = this.parentNode;
     if (directory === null) return -Errno.EBUSY;
-    const error = this.#checkName(directory);
+    const error = this.#lookByName();
     return error < 0 ? error : directory.rename(this.name, newDirectory, newName);
   }
 
@@ -206,45 +221,56 @@ export class HostNode extends TreeNode<HostNode> {
   /** Gets ready for a call on the entry `name`, which goes to `context.name`: this directory's descriptor, or a negative errno. */
   #lookFor(name: ByteString): number {
     if (this.type !== FileMode.S_IFDIR) return -Errno.ENOTDIR;
-    const fd = this.handle();
-    if (fd < 0) return fd;
     const refused = this.context.name.setName(name);
-    return refused < 0 ? refused : fd;
+    return refused < 0 ? refused : this.handle();
   }
 
-  #walkToNew(dirFd: number, name: ByteString): HostNode | Failure {
-    const { context } = this;
-    const fd = context.openEntry(dirFd, context.name.address);
-    if (fd < 0) return fd;
-    const error = context.statx.load(fd, IDENTITY_MASK);
-    if (error === 0) return this.adoptOpened(name, fd);
-    closeFd(fd);
-    return error;
+  /** Fills `context.statx` through this node's name in its directory. -ESTALE where that does not lead here any more. */
+  #lookByName(): number {
+    const directory = this.parentNode;
+    if (directory === null || this.detached) return -Errno.ESTALE;
+    const dirFd = directory.#lookFor(this.name);
+    if (dirFd < 0) return dirFd;
+    const { name, statx } = this.context;
+    const error = statx.loadName(dirFd, name.address);
+    if (error < 0) return isAbsence(error) ? -Errno.ESTALE : error;
+    return this.is(statx) ? 0 : -Errno.ESTALE;
   }
 
-  #openFile(flags: number): OpenFile | Failure {
+  #openFile(flags: number, out: Attributes | undefined): OpenFile | Failure {
     const { context } = this;
     const hostFlags = hostOpenFlags(flags);
     if (hostFlags < 0) return hostFlags;
-    const fd = this.#reopen(hostFlags);
+    const truncates = (flags & OpenFlag.O_TRUNC) !== 0;
+    const handle = this.#handleForOpening(truncates ? undefined : out);
+    const fd = handle < 0 ? handle : this.#reopen(handle, hostFlags);
     if (fd < 0) return fd;
-    const error = (flags & OpenFlag.O_TRUNC) === 0 ? 0 : dropSetId(context, fd);
-    if (error === 0) return new HostFile(context, fd, flags);
+    const error = truncates ? dropSetId(context, fd) : 0;
+    if (error === 0) return new HostFile(context, fd, this, flags);
     closeFd(fd);
     return error;
   }
 
-  #openDirectory(): OpenFile | Failure {
-    const fd = this.#reopen(OpenFlags.O_RDONLY | OpenFlags.O_DIRECTORY);
+  #openDirectory(out: Attributes | undefined): OpenFile | Failure {
+    const handle = this.#handleForOpening(out);
+    const fd = handle < 0 ? handle : this.context.openListing(handle);
     return fd < 0 ? fd : new HostOpenDirectory(this.context, fd, this, this.parentNode === null);
   }
 
-  /** This file, whose type was checked, opened for use; or a negative errno. */
-  #reopen(hostFlags: number): number {
+  /** A descriptor to open this file by. Where it had to be opened itself, its attributes were looked at, and are in `out`. */
+  #handleForOpening(out: Attributes | undefined): number {
     const { context } = this;
     if (context.openFiles >= context.limits.maxOpenFiles) return -Errno.EMFILE;
+    const there = this.openHandle();
+    if (there >= 0) return there;
     const handle = this.handle();
-    if (handle < 0) return handle;
+    if (handle >= 0 && out !== undefined) context.statx.report(out);
+    return handle;
+  }
+
+  /** This file, whose type was checked, opened for use; or a negative errno. */
+  #reopen(handle: number, hostFlags: number): number {
+    const { context } = this;
     const fd = context.reopen(handle, hostFlags);
     // Only a file's owner may leave its access time alone; the guest's root takes that for granted.
     const retry = fd === -Errno.EPERM && (hostFlags & OpenFlags.O_NOATIME) !== 0;
@@ -258,18 +284,6 @@ export class HostNode extends TreeNode<HostNode> {
     return error < 0 ? error : 1;
   }
 
-  /** 0 where this node's name in `directory` leads to it still; the host may have changed that. */
-  #checkName(directory: HostNode): number {
-    if (this.detached) return -Errno.ESTALE;
-    const dirFd = directory.#lookFor(this.name);
-    if (dirFd < 0) return dirFd;
-    const { name, statx } = this.context;
-    const error = statx.loadName(dirFd, name.address, IDENTITY_MASK);
-    if (error === -Errno.ENOENT) return -Errno.ESTALE;
-    if (error < 0) return error;
-    return this.is(statx) ? 0 : -Errno.ESTALE;
-  }
-
   /** `to` is pinned. */
   #renameInto(to: HostNode, name: ByteString, newName: ByteString): number {
     const { context } = this;
@@ -279,7 +293,9 @@ export class HostNode extends TreeNode<HostNode> {
     const dirFd = this.#lookFor(name);
     const refused = dirFd < 0 ? dirFd : context.otherName.setName(newName);
     const answer =
-      refused < 0 ? refused : renameat2(dirFd, context.name.address, to.fd, context.otherName.address, 0);
+      refused < 0
+        ? refused
+        : renameat2(dirFd, context.name.address, to.handle(), context.otherName.address, 0);
     if (answer === 0) this.#noteRename(to, name, newName);
     if (pinned > 0) replaced?.unpin();
     return answer;
@@ -289,7 +305,7 @@ export class HostNode extends TreeNode<HostNode> {
     const { statx, otherName } = this.context;
     const replaced = to.child(newName);
     if (replaced !== undefined) {
-      const error = statx.loadName(to.fd, otherName.address, IDENTITY_MASK);
+      const error = statx.loadName(to.handle(), otherName.address, IDENTITY_MASK);
       // Two names of one file: rename(2) does nothing then.
       if (error === 0 && replaced.is(statx)) return;
       replaced.detach();

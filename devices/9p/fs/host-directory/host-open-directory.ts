@@ -1,17 +1,15 @@
 /** An open directory of the host: getdents64 fills a buffer, and entries that the guest had no room for wait in it. */
 import { DIRENT64, getdents64, seekTo } from '../../../../host/index.js';
 import { Errno } from '../../../errno.js';
-import { FileMode, type DirectorySink } from '../file-system.js';
+import type { DirectorySink } from '../file-system.js';
 import { DirectoryCookies } from './directory-cookies.js';
 import { DIRECTORY_BUFFER_BYTES, type ExportContext } from './export-context.js';
-import { HostOpenFile } from './host-open-file.js';
-import type { Identity } from './statx-buffer.js';
+import { HostOpenFile, type OpenedNode } from './host-open-file.js';
 
 const NUL = 0;
 const TWO_32 = 0x1_0000_0000;
 
 export class HostOpenDirectory extends HostOpenFile {
-  readonly #directory: Identity;
   readonly #isRoot: boolean;
   readonly #cookies = new DirectoryCookies();
   /** Entries of the host from `#at` to `#filled`; null before the first and after the last. */
@@ -22,9 +20,8 @@ export class HostOpenDirectory extends HostOpenFile {
   #cookie = 0;
 
   /** Takes over `fd`. The root's `..` is the root. */
-  constructor(context: ExportContext, fd: number, directory: Identity, isRoot: boolean) {
-    super(context, fd, FileMode.S_IFDIR);
-    this.#directory = directory;
+  constructor(context: ExportContext, fd: number, node: OpenedNode, isRoot: boolean) {
+    super(context, fd, node);
     this.#isRoot = isRoot;
   }
 
@@ -69,8 +66,8 @@ export class HostOpenDirectory extends HostOpenFile {
     const start = at + DIRENT64.name;
     const name = buffer.toString('latin1', start, buffer.indexOf(NUL, start));
     const outside = this.#isRoot && name === '..';
-    const inodeLow = outside ? this.#directory.inodeLow : buffer.readUInt32LE(at + DIRENT64.ino);
-    const inodeHigh = outside ? this.#directory.inodeHigh : buffer.readUInt32LE(at + DIRENT64.ino + 4);
+    const inodeLow = outside ? this.node.inodeLow : buffer.readUInt32LE(at + DIRENT64.ino);
+    const inodeHigh = outside ? this.node.inodeHigh : buffer.readUInt32LE(at + DIRENT64.ino + 4);
     if (!sink.entry(name, inodeLow, inodeHigh, buffer[at + DIRENT64.type], cookie)) return false;
     this.#cookies.advance();
     this.#cookie = cookie;

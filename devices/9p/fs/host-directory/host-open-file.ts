@@ -3,19 +3,34 @@ import { closeFd, fdatasyncAsync, fsyncAsync, ftruncate } from '../../../../host
 import { OpenFile, type AttributeChanges, type Attributes } from '../file-system.js';
 import { changeAttributes } from './attribute-changes.js';
 import type { ExportContext } from './export-context.js';
+import type { BorrowedHandle } from './tree-node.js';
 
-export abstract class HostOpenFile extends OpenFile {
+/** The node that a file is opened on. */
+export interface OpenedNode {
+  /** S_IFMT bits. */
+  readonly type: number;
+  readonly device: number;
+  readonly inodeLow: number;
+  readonly inodeHigh: number;
+  fileOpened(file: BorrowedHandle): void;
+  fileClosing(file: BorrowedHandle): void;
+}
+
+export abstract class HostOpenFile extends OpenFile implements BorrowedHandle {
+  /** The node's next open file: the node's own list. */
+  nextOfNode: BorrowedHandle | null = null;
+  readonly fd: number;
   protected readonly context: ExportContext;
-  protected readonly fd: number;
-  readonly #type: number;
+  protected readonly node: OpenedNode;
 
-  /** Takes over `fd`, open for what it is to be used for; `type` is its S_IFMT. */
-  constructor(context: ExportContext, fd: number, type: number) {
+  /** Takes over `fd`, open for what it is to be used for. */
+  constructor(context: ExportContext, fd: number, node: OpenedNode) {
     super();
     this.context = context;
     this.fd = fd;
-    this.#type = type;
+    this.node = node;
     context.openFiles++;
+    node.fileOpened(this);
   }
 
   getattr(out: Attributes): number {
@@ -26,7 +41,7 @@ export abstract class HostOpenFile extends OpenFile {
   }
 
   override setattr(changes: AttributeChanges): number {
-    return changeAttributes(this.context, this.fd, this.#type, changes, ftruncate);
+    return changeAttributes(this.context, this.fd, this.node.type, changes, ftruncate);
   }
 
   override fsync(dataOnly: boolean): Promise<number> {
@@ -37,6 +52,7 @@ export abstract class HostOpenFile extends OpenFile {
   }
 
   close(): void {
+    this.node.fileClosing(this);
     closeFd(this.fd);
     this.context.openFiles--;
   }

@@ -2,6 +2,8 @@
 import { addressOf, AtFlags, fstatx, STATX, statx, STATX_BYTES, StatxMask } from '../../../../host/index.js';
 import type { Attributes } from '../file-system.js';
 
+/** What Tgetattr can be asked for. */
+const ALL_STATS = StatxMask.STATX_BASIC_STATS | StatxMask.STATX_BTIME;
 const TWO_32 = 0x1_0000_0000;
 const LOOK_FLAGS = AtFlags.AT_SYMLINK_NOFOLLOW | AtFlags.AT_NO_AUTOMOUNT;
 
@@ -19,12 +21,12 @@ export class StatxBuffer {
   readonly #address = addressOf(new Uint8Array(this.#view.buffer));
 
   /** Looks at the file behind `fd`, O_PATH or not. 0 or a negative errno. */
-  load(fd: number, mask: number = StatxMask.STATX_BASIC_STATS): number {
+  load(fd: number, mask: number = ALL_STATS): number {
     return fstatx(fd, 0, mask, this.#address);
   }
 
   /** Looks at one name of a directory, not through a symbolic link; `name` is the address of a checked name. */
-  loadName(dirFd: number, name: number, mask: number = StatxMask.STATX_BASIC_STATS): number {
+  loadName(dirFd: number, name: number, mask: number = ALL_STATS): number {
     return statx(dirFd, name, LOOK_FLAGS, mask, this.#address);
   }
 
@@ -72,9 +74,18 @@ export class StatxBuffer {
     out.mtimeNanoseconds = view.getUint32(STATX.mtime + 8, true);
     out.ctimeSeconds = this.#seconds(STATX.ctime);
     out.ctimeNanoseconds = view.getUint32(STATX.ctime + 8, true);
+    out.hasBtime = (view.getUint32(STATX.mask, true) & StatxMask.STATX_BTIME) !== 0;
+    out.btimeSeconds = out.hasBtime ? this.#seconds(STATX.btime) : 0;
+    out.btimeNanoseconds = out.hasBtime ? view.getUint32(STATX.btime + 8, true) : 0;
     out.inodeLow = this.inodeLow;
     out.inodeHigh = this.inodeHigh;
     out.device = this.device;
+  }
+
+  /** Fills attributes beside an answer. */
+  report(out: Attributes): void {
+    this.fill(out);
+    out.filled = true;
   }
 
   #u64(offset: number): number {

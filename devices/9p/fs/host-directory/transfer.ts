@@ -18,6 +18,7 @@ import {
 import { Errno } from '../../../errno.js';
 import type { IoVector } from '../../../io-vector.js';
 import type { MaybePromise } from '../file-system.js';
+import { ReadWay, type DeviceTraits } from './device-traits.js';
 import type { ExportContext } from './export-context.js';
 import { isMemoryBacked } from './statistics.js';
 
@@ -28,30 +29,19 @@ const WRITES_AFTER_STALL = 64;
 
 type VectorCall = (fd: number, iovecs: IovecBuffer, count: number, offset: number, done: Completion) => void;
 
-/** How reads are done. */
-const ReadWay = {
-  /** Inline what is in the page cache, the rest on a thread. */
-  noWait: 0,
-  /** Inline: nothing is ever waited for. */
-  inline: 1,
-  /** On a thread: the file system cannot tell whether it would wait. */
-  thread: 2,
-} as const;
-type ReadWay = (typeof ReadWay)[keyof typeof ReadWay];
-
-/** How data of one open file moves, and what was learnt about that. */
+/** How data of one open file moves. */
 export class DataPath {
   readonly context: ExportContext;
+  /** What was learnt about the file system, shared by its files. */
+  readonly traits: DeviceTraits;
   readonly fd: number;
   /** O_SYNC or O_DSYNC: every write waits for the disk. */
   readonly synchronous: boolean;
-  reads: ReadWay = ReadWay.noWait;
-  /** False once the file system has said that it cannot tell whether a write would wait, as most do. */
-  writesWithoutWaiting = true;
   asyncWritesLeft = 0;
 
-  constructor(context: ExportContext, fd: number, synchronous: boolean) {
+  constructor(context: ExportContext, traits: DeviceTraits, fd: number, synchronous: boolean) {
     this.context = context;
+    this.traits = traits;
     this.fd = fd;
     this.synchronous = synchronous;
   }
@@ -59,17 +49,18 @@ export class DataPath {
 
 export function readVector(path: DataPath, offset: number, into: IoVector): MaybePromise<number> {
   const { iovecs } = path.context;
+  const { traits } = path;
   let done = 0;
   while (done < into.byteLength) {
-    if (path.reads === ReadWay.thread) return moveOnThread(preadvAsync, path, offset, into, done);
+    if (traits.reads === ReadWay.thread) return moveOnThread(preadvAsync, path, offset, into, done);
     const count = fillIovecs(iovecs, into, done);
     const moved =
-      path.reads === ReadWay.inline
+      traits.reads === ReadWay.inline
         ? preadv(path.fd, iovecs, count, offset + done)
         : preadv2(path.fd, iovecs, count, offset + done, RwfFlags.RWF_NOWAIT);
     if (moved === -Errno.EAGAIN) return moveOnThread(preadvAsync, path, offset, into, done);
-    if (moved === -Errno.EOPNOTSUPP && path.reads === ReadWay.noWait) {
-      path.reads = isMemoryBacked(path.fd) ? ReadWay.inline : ReadWay.thread;
+    if (moved === -Errno.EOPNOTSUPP && traits.reads === ReadWay.noWait) {
+      traits.reads = isMemoryBacked(path.fd) ? ReadWay.inline : ReadWay.thread;
     }
     // A short read is the end of the file or of what is cached: only another one tells.
     else if (moved <= 0) return done > 0 ? done : moved;
@@ -80,13 +71,14 @@ export function readVector(path: DataPath, offset: number, into: IoVector): Mayb
 
 export function writeVector(path: DataPath, offset: number, from: IoVector): MaybePromise<number> {
   const { iovecs } = path.context;
+  const { traits } = path;
   let done = 0;
   while (done < from.byteLength) {
     if (writesOnThread(path)) return moveOnThread(pwritevAsync, path, offset, from, done);
     const count = fillIovecs(iovecs, from, done);
     const moved = writeInline(path, count, offset + done);
     if (moved === -Errno.EAGAIN) return moveOnThread(pwritevAsync, path, offset, from, done);
-    if (moved === -Errno.EOPNOTSUPP && path.writesWithoutWaiting) path.writesWithoutWaiting = false;
+    if (moved === -Errno.EOPNOTSUPP && traits.writesWithoutWaiting) traits.writesWithoutWaiting = false;
     else if (moved <= 0) return done > 0 ? done : moved;
     else done += moved;
   }
@@ -103,7 +95,7 @@ function writesOnThread(path: DataPath): boolean {
 /** Into the page cache: a copy, unless the kernel holds writers back. Then the next writes wait on threads. */
 function writeInline(path: DataPath, count: number, offset: number): number {
   const { iovecs } = path.context;
-  if (path.writesWithoutWaiting) return pwritev2(path.fd, iovecs, count, offset, RwfFlags.RWF_NOWAIT);
+  if (path.traits.writesWithoutWaiting) return pwritev2(path.fd, iovecs, count, offset, RwfFlags.RWF_NOWAIT);
   const start = performance.now();
   const moved = pwritev(path.fd, iovecs, count, offset);
   if (performance.now() - start > STALL_MS) path.asyncWritesLeft = WRITES_AFTER_STALL;

@@ -1,8 +1,10 @@
 /**
- * What ties a node to its file on the host: which inode it is, and an O_PATH descriptor that may be closed for room and
- * opened again, one component at a time from the nearest open ancestor, to the same inode or not at all.
+ * What ties a node to its file on the host: which inode it is, and a descriptor that is opened when it is needed, may be closed for
+ * room and opened again, one component at a time from the nearest open ancestor, to the same inode or not at all.
+ *
+ * Most nodes never need one: the guest looks at a file and lets it go, and looking works by name, in the parent's directory.
  */
-import { closeFd, StatxMask } from '../../../../host/index.js';
+import { closeFd, OpenFlags, StatxMask } from '../../../../host/index.js';
 import { Errno, type Failure } from '../../../errno.js';
 import { FileMode, type ByteString } from '../file-system.js';
 import { NamedNode } from '../named-node.js';
@@ -12,6 +14,13 @@ import type { Identity, StatxBuffer } from './statx-buffer.js';
 
 /** What identifies a file. */
 export const IDENTITY_MASK = StatxMask.STATX_TYPE | StatxMask.STATX_INO;
+
+/** An open file of a node: its descriptor is as good as the node's own, and lasts for as long as the file is open. */
+export interface BorrowedHandle {
+  readonly fd: number;
+  /** The node's next open file. */
+  nextOfNode: BorrowedHandle | null;
+}
 
 export abstract class TreeNode<Self extends TreeNode<Self>>
   extends NamedNode<Self>
@@ -28,8 +37,9 @@ export abstract class TreeNode<Self extends TreeNode<Self>>
   readonly inodeLow: number;
   readonly inodeHigh: number;
   protected readonly context: ExportContext;
+  #openFile: BorrowedHandle | null = null;
 
-  /** `context.statx` holds what was just found behind the descriptor that the node is to get. */
+  /** `context.statx` holds what was just found of the file that the node is to stand for. */
   constructor(context: ExportContext, parent: Self | null, name: ByteString) {
     super(parent, name);
     this.context = context;
@@ -41,23 +51,58 @@ export abstract class TreeNode<Self extends TreeNode<Self>>
   }
 
   /**
-   * The descriptor of this node, opened where it is closed; or a negative errno. It is good until some sixteen others' have been asked
-   * for: pin it for longer.
+   * A descriptor of this node, O_PATH or better, opened where there is none, which leaves the node's attributes in `context.statx`; or
+   * a negative errno. It is good until some sixteen others' have been asked for, or until the next turn: pin it for longer.
    */
   handle(): number {
-    if (this.fd < 0) return this.#openFromAncestor();
-    this.context.handles.touch(this);
-    return this.fd;
+    const fd = this.openHandle();
+    return fd < 0 ? this.#openFromAncestor() : fd;
   }
 
-  /** Opens the descriptor and keeps it open until `unpin`. 0 or a negative errno. */
+  /** A descriptor that is there already, as `handle`; or -1. */
+  protected openHandle(): number {
+    if (this.fd >= 0) {
+      this.context.handles.touch(this);
+      return this.fd;
+    }
+    return this.#openFile === null ? -1 : this.#openFile.fd;
+  }
+
+  /** Opens a descriptor and keeps it open until `unpin`, in the same turn. 0 or a negative errno. */
   pin(): number {
     const fd = this.handle();
-    return fd < 0 ? fd : this.context.handles.pin(this);
+    if (fd < 0) return fd;
+    // An open file of the guest's is not closed in this turn.
+    return this.fd < 0 ? 0 : this.context.handles.pin(this);
   }
 
   unpin(): void {
-    this.context.handles.unpin(this);
+    if (this.pins > 0) this.context.handles.unpin(this);
+  }
+
+  /** Notes a file opened on this node. */
+  fileOpened(file: BorrowedHandle): void {
+    file.nextOfNode = this.#openFile;
+    this.#openFile = file;
+  }
+
+  /** Notes that the file is about to be closed: where it is the last way to a node without a name, another one is kept. */
+  fileClosing(file: BorrowedHandle): void {
+    this.#forgetFile(file);
+    if (!this.detached || this.#openFile !== null || this.fd >= 0 || !this.isHeldByOthers) return;
+    const fd = this.context.reopen(file.fd, OpenFlags.O_PATH);
+    if (fd < 0) return;
+    this.context.handles.add(this, fd);
+    this.context.handles.pin(this);
+  }
+
+  #forgetFile(file: BorrowedHandle): void {
+    if (this.#openFile === file) {
+      this.#openFile = file.nextOfNode;
+      return;
+    }
+    for (let before = this.#openFile; before !== null; before = before.nextOfNode)
+      if (before.nextOfNode === file) before.nextOfNode = file.nextOfNode;
   }
 
   /** True where `statx` was filled from this very file. */
@@ -86,7 +131,7 @@ export abstract class TreeNode<Self extends TreeNode<Self>>
   #openFromAncestor(): number {
     const path: Self[] = [];
     let above: Self = this.self;
-    while (above.fd < 0) {
+    while (above.openHandle() < 0) {
       const parent = above.parentNode;
       if (above.detached || parent === null) return -Errno.ESTALE;
       path.push(above);
@@ -107,7 +152,7 @@ export abstract class TreeNode<Self extends TreeNode<Self>>
     if (refused < 0) return refused;
     const fd = context.openEntry(parent.handle(), context.reopenName.address);
     if (fd < 0) return isAbsence(fd) ? -Errno.ESTALE : fd;
-    const error = context.statx.load(fd, IDENTITY_MASK);
+    const error = context.statx.load(fd);
     if (error === 0 && this.is(context.statx)) {
       context.handles.add(this, fd);
       return 0;
@@ -117,6 +162,7 @@ export abstract class TreeNode<Self extends TreeNode<Self>>
   }
 }
 
-function isAbsence(failure: Failure): boolean {
+/** True where a look-up failed because there is nothing of that name. */
+export function isAbsence(failure: Failure): boolean {
   return failure === -Errno.ENOENT || failure === -Errno.ENOTDIR || failure === -Errno.ELOOP;
 }

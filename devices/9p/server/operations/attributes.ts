@@ -2,7 +2,7 @@
 import { Errno, isFailure, type Failure } from '../../../errno.js';
 import { SetAttr } from '../../fs/file-system.js';
 import type { AttributeChanges, ByteString, FsNode, MaybePromise, OpenFile } from '../../fs/file-system.js';
-import { P9_GETATTR_BASIC } from '../../protocol/constants.js';
+import { P9_GETATTR_BASIC, P9_GETATTR_BTIME } from '../../protocol/constants.js';
 import { encodeRgetattr, encodeRreadlink, encodeRstatfs } from '../../protocol/replies.js';
 import { andThen } from '../and-then.js';
 import type { NodeFid } from '../fid.js';
@@ -14,6 +14,7 @@ const SETATTR_ALL = 0x1ff;
 export function getattr(session: Session, r: Request): MaybePromise<number> {
   const fid = session.holdNode(r, r.message.fid);
   if (isFailure(fid)) return fid;
+  r.attributes.hasBtime = false;
   const answer = (fid.file ?? fid.node).getattr(r.attributes);
   return typeof answer === 'number'
     ? getattrReply(session, r, answer)
@@ -23,7 +24,8 @@ export function getattr(session: Session, r: Request): MaybePromise<number> {
 function getattrReply(session: Session, r: Request, answer: number): number {
   const failure = answer < 0 ? answer : session.qids.map(r.attributes, r.qid);
   if (failure < 0) return failure;
-  encodeRgetattr(r.writer, r.message.requestMask & P9_GETATTR_BASIC, r.qid, r.attributes);
+  const known = r.attributes.hasBtime ? P9_GETATTR_BASIC | P9_GETATTR_BTIME : P9_GETATTR_BASIC;
+  encodeRgetattr(r.writer, r.message.requestMask & known, r.qid, r.attributes);
   return 0;
 }
 
@@ -36,7 +38,7 @@ export function setattr(session: Session, r: Request): MaybePromise<number> {
 }
 
 /** The open file, but not to truncate it where it is open for reading: for truncate(2) Linux's client takes any fid it has. */
-function settable(fid: NodeFid, changes: AttributeChanges): OpenFile | FsNode {
+export function settable(fid: NodeFid, changes: AttributeChanges): OpenFile | FsNode {
   const truncates = (changes.valid & SetAttr.P9_ATTR_SIZE) !== 0;
   return fid.file === undefined || (truncates && !fid.mayWrite) ? fid.node : fid.file;
 }

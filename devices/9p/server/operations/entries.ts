@@ -12,14 +12,16 @@ import type { Session } from '../session.js';
 const MODE_BITS = 0o7777;
 const MODE_AND_FORMAT_BITS = 0o177777;
 /** Linux has 12 bits of major and 20 of minor number. */
-const MAJOR_MAX = 0xfff;
-const MINOR_MAX = 0xfffff;
+export const MAJOR_MAX = 0xfff;
+export const MINOR_MAX = 0xfffff;
 
 export function mkdir(session: Session, r: Request): MaybePromise<number> {
   const m = r.message;
   const directory = holdForName(session, r);
   if (isFailure(directory)) return directory;
-  return andThen(directory.node.mkdir(m.name, m.mode & MODE_BITS, ownerFor(directory, r)), session, r, made);
+  r.attributes.filled = false;
+  const answer = directory.node.mkdir(m.name, m.mode & MODE_BITS, ownerFor(directory, r), r.attributes);
+  return andThen(answer, session, r, made);
 }
 
 export function symlink(session: Session, r: Request): MaybePromise<number> {
@@ -28,7 +30,9 @@ export function symlink(session: Session, r: Request): MaybePromise<number> {
   if (isFailure(directory)) return directory;
   const refused = checkLinkTarget(m.symtgt);
   if (refused !== 0) return refused;
-  return andThen(directory.node.symlink(m.name, m.symtgt, ownerFor(directory, r)), session, r, made);
+  r.attributes.filled = false;
+  const answer = directory.node.symlink(m.name, m.symtgt, ownerFor(directory, r), r.attributes);
+  return andThen(answer, session, r, made);
 }
 
 export function mknod(session: Session, r: Request): MaybePromise<number> {
@@ -37,7 +41,9 @@ export function mknod(session: Session, r: Request): MaybePromise<number> {
   if (isFailure(directory)) return directory;
   if (m.major > MAJOR_MAX || m.minor > MINOR_MAX) return -Errno.EINVAL;
   const mode = m.mode & MODE_AND_FORMAT_BITS;
-  const answer = directory.node.mknod(m.name, mode, makedev(m.major, m.minor), ownerFor(directory, r));
+  const rdev = makedev(m.major, m.minor);
+  r.attributes.filled = false;
+  const answer = directory.node.mknod(m.name, mode, rdev, ownerFor(directory, r), r.attributes);
   return andThen(answer, session, r, made);
 }
 
@@ -54,7 +60,7 @@ function ownerFor(directory: NodeFid, r: Request): Owner {
 }
 
 /** `makedev(3)` of glibc. */
-function makedev(major: number, minor: number): number {
+export function makedev(major: number, minor: number): number {
   return ((major << 8) | (minor & 0xff) | ((minor & ~0xff) << 12)) >>> 0;
 }
 
@@ -62,6 +68,7 @@ function makedev(major: number, minor: number): number {
 function made(session: Session, r: Request, node: FsNode | Failure): MaybePromise<number> {
   if (isFailure(node)) return node;
   r.ownedNode = node;
+  if (r.attributes.filled) return madeReply(session, r, 0);
   return andThen(node.getattr(r.attributes), session, r, madeReply);
 }
 

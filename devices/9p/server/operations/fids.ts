@@ -1,6 +1,6 @@
 /** Tauth, Tattach, Twalk, Tclunk, Tremove: how fids come and go. */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
-import type { FsNode, MaybePromise } from '../../fs/file-system.js';
+import type { ByteString, FsNode, MaybePromise } from '../../fs/file-system.js';
 import { P9_NOFID, QID_BYTES, QidType, HEADER_BYTES } from '../../protocol/constants.js';
 import { encodeQid, encodeRwalk } from '../../protocol/replies.js';
 import { andThen, isPromise } from '../and-then.js';
@@ -15,9 +15,9 @@ const ANAME_DEPTH_MAX = 128;
 /** Size of Rwalk up to its first qid. */
 const RWALK_HEADER_BYTES = HEADER_BYTES + 2;
 
-/** There is no authentication: who reaches the transport has the mount. */
+/** There is no authentication: who reaches the transport has the mount. ENOENT is how clients know that they need none. */
 export function auth(): number {
-  return -Errno.EOPNOTSUPP;
+  return -Errno.ENOENT;
 }
 
 /** Attaches to the root or, where aname is a path, to what is there below it. */
@@ -101,14 +101,25 @@ function makeNewfid(session: Session, r: Request): number {
     r.ownedNode = from.node;
   }
   const node = takeNode(r);
+  const name = lastName(r, from);
   if (r.reserved !== undefined) {
+    r.reserved.name = name;
     session.establish(r, node, from.attachment);
     return 0;
   }
   const next = new Fid(from.number);
+  next.name = name;
   next.establish(node, from.attachment);
   next.identify(r.qid, r.attributes.device);
   return session.replace(from, next) ? 0 : -Errno.EBADF;
+}
+
+/** The name that the walk ended with. */
+function lastName(r: Request, from: Fid): ByteString {
+  const { nwname, wnames } = r.message;
+  if (nwname === 0) return from.name;
+  const last = wnames[nwname - 1];
+  return last === '..' ? '' : last;
 }
 
 /** Goes on from the request's node by the next of its names. `walked` counts those found, whose qids are in the reply. */
@@ -118,7 +129,11 @@ function descend(session: Session, r: Request): MaybePromise<number> {
   if ((r.qid.type & QidType.P9_QTDIR) === 0) return -Errno.ENOTDIR;
   const from = r.ownedNode ?? held(r.fid).node;
   const name = m.wnames[r.walked];
-  if (name !== '..') return andThen(from.walk(name), session, r, descended);
+  r.attributes.filled = false;
+  if (name !== '..') {
+    const answer = from.walk(name, r.attributes);
+    return isPromise(answer) ? andThen(answer, session, r, descended) : descended(session, r, answer);
+  }
   const root = r.fid?.attachment;
   if (root?.pathLow !== r.qid.pathLow || root.pathHigh !== r.qid.pathHigh)
     return andThen(from.parent(), session, r, descended);
@@ -130,6 +145,8 @@ function descended(session: Session, r: Request, node: FsNode | Failure): MaybeP
   if (isFailure(node)) return node;
   if (r.ownedNode !== undefined) session.releaseNode(r.ownedNode);
   r.ownedNode = node;
+  // Most file systems that answer a walk have seen the attributes.
+  if (r.attributes.filled) return descendFurther(session, r, 0);
   return andThen(node.getattr(r.attributes), session, r, descendFurther);
 }
 
@@ -153,6 +170,7 @@ export function clunk(session: Session, r: Request): MaybePromise<number> {
   // The table's hold is the request's now: it ends with the request even where the commit throws.
   r.fid = fid;
   if (fid.xattr?.kind === 'write') return commitXattr(fid, fid.xattr);
+  if (fid.removeOnClunk && fid.node !== undefined) return andThen(fid.node.remove(), session, r, () => 0);
   r.fid = undefined;
   const closed = session.release(fid);
   return isPromise(closed) ? closed.then(() => 0) : 0;

@@ -4,12 +4,13 @@ import { LockStatus, LockType, OpenFlag } from '../../fs/file-system.js';
 import type { Created, MaybePromise, OpenFile } from '../../fs/file-system.js';
 import {
   HEADER_BYTES,
+  LockFlag,
   P9_IOHDRSZ,
   RREAD_HEADER_BYTES,
   TWRITE_HEADER_BYTES,
 } from '../../protocol/constants.js';
 import { encodeCount, encodeRgetlock, encodeRlock, encodeRlopen } from '../../protocol/replies.js';
-import { andThen } from '../and-then.js';
+import { andThen, isPromise } from '../and-then.js';
 import { Fid, held, type XattrValue } from '../fid.js';
 import { checkEntryName } from '../names.js';
 import { takeNode, type Request } from '../request.js';
@@ -33,6 +34,7 @@ const OPEN_FLAGS =
   OpenFlag.O_SYNC;
 
 const MODE_BITS = 0o7777;
+const LOCK_FLAGS = LockFlag.P9_LOCK_FLAGS_BLOCK | LockFlag.P9_LOCK_FLAGS_RECLAIM;
 
 export function lopen(session: Session, r: Request): MaybePromise<number> {
   const fid = session.holdNode(r, r.message.fid);
@@ -41,10 +43,11 @@ export function lopen(session: Session, r: Request): MaybePromise<number> {
   const refused = checkOpenFlags(session, flags) || session.change(r, fid);
   if (refused !== 0) return refused;
   if (!session.reserveOpen(r)) return -Errno.EMFILE;
-  return andThen(fid.node.open(flags), session, r, opened);
+  r.attributes.filled = false;
+  return andThen(fid.node.open(flags, r.attributes), session, r, opened);
 }
 
-function checkOpenFlags(session: Session, flags: number): number {
+export function checkOpenFlags(session: Session, flags: number): number {
   const access = flags & OpenFlag.O_ACCMODE;
   if (access === OpenFlag.O_ACCMODE) return -Errno.EINVAL;
   const changes = access !== OpenFlag.O_RDONLY || (flags & OpenFlag.O_TRUNC) !== 0;
@@ -54,6 +57,7 @@ function checkOpenFlags(session: Session, flags: number): number {
 function opened(session: Session, r: Request, file: OpenFile | Failure): MaybePromise<number> {
   if (isFailure(file)) return file;
   r.ownedFile = file;
+  if (r.attributes.filled) return openedReply(session, r, 0);
   return andThen(file.getattr(r.attributes), session, r, openedReply);
 }
 
@@ -71,11 +75,12 @@ function openedReply(session: Session, r: Request, answer: number): number {
 function giveFile(r: Request, fid: Fid): void {
   fid.file = r.ownedFile;
   fid.openFlags = r.message.flags & OPEN_FLAGS;
+  fid.removeOnClunk = r.removesOnClunk;
   r.ownedFile = undefined;
   r.openReserved = false;
 }
 
-function iounit(session: Session): number {
+export function iounit(session: Session): number {
   const most = session.msizeBytes - P9_IOHDRSZ;
   return most - (most % IOUNIT_ALIGNMENT_BYTES);
 }
@@ -91,13 +96,20 @@ export function lcreate(session: Session, r: Request): MaybePromise<number> {
   if (!session.reserveOpen(r)) return -Errno.EMFILE;
   const flags = m.flags & (OPEN_FLAGS | OpenFlag.O_EXCL);
   const owner = { uid: fid.attachment.uid, gid: m.gid };
-  return andThen(fid.node.create(m.name, flags, m.mode & MODE_BITS, owner), session, r, created);
+  r.attributes.filled = false;
+  return andThen(
+    fid.node.create(m.name, flags, m.mode & MODE_BITS, owner, r.attributes),
+    session,
+    r,
+    created,
+  );
 }
 
-function created(session: Session, r: Request, answer: Created | Failure): MaybePromise<number> {
+export function created(session: Session, r: Request, answer: Created | Failure): MaybePromise<number> {
   if (isFailure(answer)) return answer;
   r.ownedNode = answer.node;
   r.ownedFile = answer.file;
+  if (r.attributes.filled) return createdReply(session, r, 0);
   return andThen(answer.file.getattr(r.attributes), session, r, createdReply);
 }
 
@@ -106,6 +118,7 @@ function createdReply(session: Session, r: Request, answer: number): number {
   const failure = answer < 0 ? answer : session.qids.map(r.attributes, r.qid);
   if (failure < 0) return failure;
   const fid = new Fid(directory.number);
+  fid.name = r.message.name;
   fid.establish(takeNode(r), directory.attachment);
   giveFile(r, fid);
   fid.identify(r.qid, r.attributes.device);
@@ -126,6 +139,7 @@ export function read(session: Session, r: Request): MaybePromise<number> {
   if (fid.isDirectory) return -Errno.EISDIR;
   r.reply.slice(RREAD_HEADER_BYTES, room, r.payload);
   r.blocked = file;
+  r.blockedOn = r.payload;
   const answer = file.read(m.offset, r.payload);
   return typeof answer === 'number' ? readReply(session, r, answer) : andThen(answer, session, r, readReply);
 }
@@ -165,6 +179,7 @@ export function write(session: Session, r: Request): MaybePromise<number> {
   const file = fid.file;
   if (file === undefined || !fid.mayWrite) return -Errno.EBADF;
   r.blocked = file;
+  r.blockedOn = r.payload;
   const answer = file.write(m.offset, r.payload);
   return typeof answer === 'number'
     ? writeReply(session, r, answer)
@@ -226,15 +241,24 @@ export function fsync(session: Session, r: Request): MaybePromise<number> {
   return fid.file.fsync(r.message.datasync !== 0);
 }
 
+/** A lock that the client would wait for is waited for here, as far as the file system and the bound on such waits let it. */
 export function lock(session: Session, r: Request): MaybePromise<number> {
-  const { lock: wanted, fid: number } = r.message;
+  const { lock: wanted, fid: number, flags } = r.message;
   const fid = session.holdOpen(r, number);
   if (isFailure(fid)) return fid;
-  if (wanted.type > LockType.P9_LOCK_TYPE_UNLCK) return -Errno.EINVAL;
-  return andThen(fid.file.lock(wanted), session, r, lockReply);
+  if (wanted.type > LockType.P9_LOCK_TYPE_UNLCK || (flags & ~LOCK_FLAGS) !== 0) return -Errno.EINVAL;
+  wanted.wait = (flags & LockFlag.P9_LOCK_FLAGS_BLOCK) !== 0 && session.mayWaitForLock;
+  wanted.readOnly = session.options.readOnly;
+  r.blocked = fid.file;
+  r.blockedOn = wanted;
+  const answer = fid.file.lock(wanted);
+  if (!isPromise(answer)) return lockReply(session, r, answer);
+  session.waitForLock(r);
+  return andThen(answer, session, r, lockReply);
 }
 
 function lockReply(session: Session, r: Request, status: number): number {
+  r.blocked = undefined;
   if (status < 0) return status;
   if (!(status <= LockStatus.P9_LOCK_GRACE)) return impossible(session, 'lock', status);
   encodeRlock(r.writer, status);

@@ -115,4 +115,74 @@ describe('Tflush', () => {
     await client.ok(T.flush(7, 5));
     await Promise.all([read, flush]);
   });
+
+  it('lets a tag be used again, for a request that it says nothing about', async () => {
+    const client = await clientWithFile();
+    const file = client.fs.root.entries.get('file')!;
+    for (let round = 0; round < 3; round++) {
+      file.target = 'blocks';
+      const read = client.send(T.read(5, 2, 0, 5));
+      await client.ok(T.flush(6, 5));
+      expect(await read).toHaveLength(0);
+      file.target = '';
+      expect((await client.ok(T.read(5, 2, 0, 5))).tag).toBe(5);
+    }
+    await client.expectNoLeaks();
+  });
+
+  it('of a request that was answered meanwhile is answered at once, and changes nothing', async () => {
+    const client = await clientWithFile();
+    await client.ok(T.write(5, 2, 0, Buffer.from('HELLO')));
+    await client.ok(T.flush(6, 5));
+    expect(Buffer.from((await client.ok(T.read(5, 2, 0, 5))).data).toString()).toBe('HELLO');
+    await client.expectNoLeaks();
+  });
+
+  it('of itself flushed, and of a request that ends by an error, come after that error', async () => {
+    const client = await clientWithFile();
+    const gate = client.fs.gate('walk');
+    const walk = client.call(T.walk(5, 0, 9, 'none'));
+    await gate.arrived;
+    const flush = client.call(T.flush(6, 5));
+    const flushOfFlush = client.call(T.flush(7, 6));
+    gate.open();
+    expect((await walk).errno).toBe(Errno.ENOENT);
+    await Promise.all([flush, flushOfFlush]);
+    expect(client.order.slice(-3)).toEqual([
+      { tag: 5, type: 7 },
+      { tag: 6, type: 109 },
+      { tag: 7, type: 109 },
+    ]);
+    await client.expectNoLeaks();
+  });
+});
+
+describe('Tclunk and Tremove', () => {
+  it('of a fid whose reads wait for something end them with EINTR, and are answered', async () => {
+    for (const give of [T.clunk, T.remove]) {
+      const client = await clientWithFile();
+      client.fs.root.entries.get('file')!.target = 'blocks';
+      const reads = [client.call(T.read(5, 2, 0, 5)), client.call(T.read(6, 2, 0, 5))];
+      await client.ok(T.walk(7, 0, 3, 'file'));
+      await client.ok(T.lopen(7, 3, 0));
+      const other = client.send(T.read(8, 3, 0, 5));
+      await client.ok(give(9, 2));
+      expect((await Promise.all(reads)).map(({ errno }) => errno)).toEqual([Errno.EINTR, Errno.EINTR]);
+      expect(client.pending).toBe(1);
+      await client.server.dropAll();
+      expect(await other).toHaveLength(0);
+      await client.expectNoLeaks();
+    }
+  });
+
+  it('leave requests alone that will end by themselves', async () => {
+    const client = await clientWithFile();
+    const gate = client.fs.gate('read');
+    const read = client.call(T.read(5, 2, 0, 5));
+    await gate.arrived;
+    await client.ok(T.clunk(6, 2));
+    gate.open();
+    expect(Buffer.from((await read).data).toString()).toBe('hello');
+    await client.expectNoLeaks();
+  });
 });

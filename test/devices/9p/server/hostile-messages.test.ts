@@ -1,5 +1,6 @@
 /** THREATS: protocol arithmetic. Bytes that no client sends. */
 import { describe, expect, it } from 'vitest';
+import { REQUESTS_MAX } from '../../../../devices/9p/server/server.js';
 import { Errno } from '../../../../devices/errno.js';
 import { IoVector } from '../../../../devices/io-vector.js';
 import { Client } from './support/client.js';
@@ -250,6 +251,21 @@ describe('double fetch', () => {
     const { reply, fetched } = await handle(client, bytes.slice());
     expect(fetched).toEqual(Array.from({ length: bytes.length }, (_, i) => i));
     expect([reply.type, reply.tag, reply.fields.number(2)]).toEqual([111, 0x1234, 1]);
+    await client.expectNoLeaks();
+  });
+
+  it('nor of one that waited its turn, whose header was looked at before', async () => {
+    const client = await withOpenFile();
+    const gate = client.fs.gate('read');
+    const reads = Array.from({ length: REQUESTS_MAX }, (_, i) => client.call(T.read(i, 1, 0, 5)));
+    await gate.arrived;
+    const bytes = T.walk(0x1234, 0, 2, 'file', 'x');
+    const waiting = handle(client, bytes.slice());
+    gate.open();
+    const { reply, fetched } = await waiting;
+    expect(fetched).toEqual(Array.from({ length: bytes.length }, (_, i) => i));
+    expect([reply.type, reply.tag, reply.fields.number(2)]).toEqual([111, 0x1234, 1]);
+    await Promise.all(reads);
     await client.expectNoLeaks();
   });
 

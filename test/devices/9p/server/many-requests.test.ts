@@ -1,5 +1,6 @@
 /** THREATS: memory exhaustion by a guest. More requests than are served at a time. */
 import { describe, expect, it } from 'vitest';
+import { Errno } from '../../../../devices/errno.js';
 import { REQUESTS_MAX } from '../../../../devices/9p/server/server.js';
 import { IoVector } from '../../../../devices/io-vector.js';
 import { clientWithFile } from './support/client.js';
@@ -23,21 +24,86 @@ describe('many requests', () => {
     await client.expectNoLeaks();
   });
 
-  it('that come while one ends take no other’s turn: a Tflush stays behind the request it is about', async () => {
+  it('that come while one ends take no other’s turn', async () => {
     const client = await clientWithFile();
     const gate = client.fs.gate('read');
-    const flushes: Promise<unknown>[] = [];
+    const later: Promise<unknown>[] = [];
     const reads = Array.from({ length: REQUESTS_MAX }, (_, i) => client.call(T.read(i, 2, 0, 5)));
     await gate.arrived;
     const late = client.call(T.getattr(500, 0));
     client.onDone = (tag) => {
-      if (tag === 0) flushes.push(client.call(T.flush(501, 500)));
+      if (tag === 0) later.push(client.call(T.getattr(501, 0)));
     };
     gate.open();
     await Promise.all([...reads, late]);
-    await Promise.all(flushes);
+    await Promise.all(later);
     const order = client.order.map(({ tag }) => tag);
     expect(order.indexOf(501)).toBeGreaterThan(order.indexOf(500));
+    await client.expectNoLeaks();
+  });
+
+  it('that wait their turn are taken out by Tflush, which does not wait: no reply, and then Rflush', async () => {
+    const client = await clientWithFile();
+    const gate = client.fs.gate('read');
+    const reads = Array.from({ length: REQUESTS_MAX }, (_, i) => client.call(T.read(i, 2, 0, 5)));
+    await gate.arrived;
+    const [first, middle, last] = [500, 501, 502].map((tag) => client.send(T.getattr(tag, 0)));
+    await client.ok(T.flush(600, 501));
+    expect(await middle).toHaveLength(0);
+    await client.ok(T.flush(601, 502));
+    expect(await last).toHaveLength(0);
+    const after = client.send(T.getattr(503, 0));
+    await client.ok(T.flush(602, 501));
+    expect(client.order.slice(-5)).toEqual([
+      { tag: 501, type: 0 },
+      { tag: 600, type: 109 },
+      { tag: 502, type: 0 },
+      { tag: 601, type: 109 },
+      { tag: 602, type: 109 },
+    ]);
+    await client.ok(T.flush(603, 500));
+    expect(await first).toHaveLength(0);
+    gate.open();
+    await Promise.all(reads);
+    expect(await after).toHaveLength(160);
+    await client.expectNoLeaks();
+  });
+
+  it('that all wait for something that never happens are ended by Tflush, one by one', async () => {
+    const client = await clientWithFile();
+    client.fs.root.entries.get('file')!.target = 'blocks';
+    const reads = Array.from({ length: REQUESTS_MAX }, (_, i) => client.send(T.read(i, 2, 0, 5)));
+    const late = client.call(T.getattr(500, 0));
+    for (let i = 0; i < REQUESTS_MAX; i++) await client.ok(T.flush(1000 + i, i));
+    for (const read of reads) expect(await read).toHaveLength(0);
+    expect((await late).type).toBe(25);
+    await client.expectNoLeaks();
+  });
+
+  it('that all wait for something that never happens, and those behind them, are ended by Tversion', async () => {
+    const client = await clientWithFile();
+    client.fs.root.entries.get('file')!.target = 'blocks';
+    const reads = Array.from({ length: REQUESTS_MAX }, (_, i) => client.call(T.read(i, 2, 0, 5)));
+    const late = client.send(T.getattr(500, 0));
+    await client.ok(T.version(NOTAG, 8192, '9P2000.L'));
+    for (const read of reads) expect((await read).errno).toBe(Errno.EINTR);
+    expect(await late).toHaveLength(0);
+    expect(client.server.statistics.fids).toBe(0);
+    await client.start();
+    await client.expectNoLeaks();
+  });
+
+  it('of them too many Tflush wait their turn as well: what they take up is bounded', async () => {
+    const client = await clientWithFile();
+    const gate = client.fs.gate('read');
+    const reads = Array.from({ length: REQUESTS_MAX }, (_, i) => client.call(T.read(i, 2, 0, 5)));
+    await gate.arrived;
+    const startedBefore = client.server.statistics.requests;
+    const flushes = Array.from({ length: 300 }, (_, i) => client.call(T.flush(1000 + i, i % REQUESTS_MAX)));
+    expect(client.server.statistics.requests - startedBefore).toBeLessThan(100);
+    gate.open();
+    expect((await Promise.all(flushes)).every(({ type }) => type === 109)).toBe(true);
+    await Promise.all(reads);
     await client.expectNoLeaks();
   });
 

@@ -23,7 +23,7 @@ describe('Tversion', () => {
     }
   });
 
-  it.each(['9P2000', '9P2000.u', '9P2000.l', '9P2000.L ', '', 'unknown'])(
+  it.each(['', 'unknown', '9p2000', '9P', '9P200', '9P1999.u', '9P2000x', ' 9P2000', '9P1000000000000'])(
     'of %o, which is not spoken here, is answered with "unknown", and nothing else is until another Tversion',
     async (version) => {
       const client = await Client.attached();
@@ -31,6 +31,16 @@ describe('Tversion', () => {
         new Uint8Array(Buffer.from('unknown')),
       );
       expect(await client.errno(T.attach(1, 0, NOFID, '', '', 0))).toBe(Errno.EPROTO);
+      await client.start();
+    },
+  );
+
+  it.each(['9P2000', '9P2000.', '9P2000.l', '9P2000.L ', '9P2000.L.u', '9P2001', '9P2010.x'])(
+    'of %o agrees to what it extends, plain 9P2000',
+    async (version) => {
+      const client = await Client.attached();
+      const fields = (await client.ok(T.version(NOTAG, 8192, version))).fields;
+      expect([fields.number(4), fields.text(), fields.left]).toEqual([8192, '9P2000', 0]);
       await client.start();
     },
   );
@@ -84,8 +94,8 @@ describe('Tversion', () => {
 });
 
 describe('Tauth', () => {
-  it('is refused: there is no authentication', async () => {
+  it('is refused with ENOENT, by which diod’s clients know that there is no authentication', async () => {
     const client = await Client.attached();
-    expect(await client.errno(T.auth(1, 9, 'user', '', 0))).toBe(Errno.EOPNOTSUPP);
+    expect(await client.errno(T.auth(1, 9, 'user', '', 0))).toBe(Errno.ENOENT);
   });
 });

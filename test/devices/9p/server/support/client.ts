@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import type { FileSystem } from '../../../../../devices/9p/fs/file-system.js';
 import type { ServerOptions } from '../../../../../devices/9p/server/options.js';
 import { Server } from '../../../../../devices/9p/server/server.js';
 import { IoVector } from '../../../../../devices/io-vector.js';
@@ -51,12 +52,13 @@ class Pieces {
   }
 }
 
-/** A server with a file system in memory, and a client that sends it messages. */
-export class Client {
-  readonly fs: MemoryFileSystem;
+/** A server, and a client that sends it messages. */
+export class Sender {
   readonly server: Server;
   /** What the server reported: bugs. */
   readonly log: string[] = [];
+  /** The room that replies get, where a request does not say otherwise. */
+  room = 65536;
   /** Requests sent and not done. */
   pending = 0;
   /** Called from within each `done`. */
@@ -64,8 +66,7 @@ export class Client {
   /** Tags in the order in which their requests were done, with the reply's type, or 0 for none. */
   readonly order: { tag: number; type: number }[] = [];
 
-  constructor(options: Partial<ServerOptions> = {}, fs = new MemoryFileSystem()) {
-    this.fs = fs;
+  constructor(fs: FileSystem, options: Partial<ServerOptions> = {}) {
     this.server = new Server(fs, {
       maxMsizeBytes: 65536,
       readOnly: false,
@@ -76,20 +77,14 @@ export class Client {
     });
   }
 
-  /** A client with a version agreed on and fid 0 attached to the root, as user 1000. */
-  static async attached(options: Partial<ServerOptions> = {}, fs = new MemoryFileSystem()): Promise<Client> {
-    const client = new Client(options, fs);
-    await client.start();
-    return client;
-  }
-
-  async start(): Promise<void> {
+  /** Agrees on a version and attaches fid 0 to the root. */
+  async start(uid = 1000): Promise<void> {
     expect((await this.call(T.version(NOTAG, 65536, '9P2000.L'))).type).toBe(101);
-    expect((await this.call(T.attach(1, 0, NOFID, 'user', '', 1000))).type).toBe(105);
+    expect((await this.call(T.attach(1, 0, NOFID, 'user', '', uid))).type).toBe(105);
   }
 
   /** Sends raw bytes; answers the reply's bytes, none where there is no reply. */
-  send(bytes: Uint8Array, { room = 65536, piece = 65536 }: Shape = {}): Promise<Uint8Array> {
+  send(bytes: Uint8Array, { room = this.room, piece = 65536 }: Shape = {}): Promise<Uint8Array> {
     const request = new Pieces(bytes, piece);
     const reply = new Pieces(new Uint8Array(room).fill(CANARY), piece);
     const tag = bytes.length >= 7 ? bytes[5] | (bytes[6] << 8) : -1;
@@ -135,6 +130,23 @@ export class Client {
   /** Sends a message and answers the errno of its reply, 0 for success. */
   async errno(bytes: Uint8Array, shape?: Shape): Promise<number> {
     return (await this.call(bytes, shape)).errno;
+  }
+}
+
+/** The same, over a file system in memory. */
+export class Client extends Sender {
+  readonly fs: MemoryFileSystem;
+
+  constructor(options: Partial<ServerOptions> = {}, fs = new MemoryFileSystem()) {
+    super(fs, options);
+    this.fs = fs;
+  }
+
+  /** A client with a version agreed on and fid 0 attached to the root, as user 1000. */
+  static async attached(options: Partial<ServerOptions> = {}, fs = new MemoryFileSystem()): Promise<Client> {
+    const client = new Client(options, fs);
+    await client.start();
+    return client;
   }
 
   /** After this, everything the file system gave out must be back. */

@@ -90,7 +90,7 @@ export function moveEntry(from: Inode, name: string, to: Inode, newName: string)
   }
   from.entries.delete(name);
   to.entries.set(newName, child);
-  if (child.is(FileMode.S_IFDIR)) child.parent = to;
+  child.parent = to;
   return 0;
 }
 

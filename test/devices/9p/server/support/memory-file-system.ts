@@ -28,6 +28,8 @@ export class MemoryFileSystem implements FileSystem {
   closed = false;
   /** What was asked, in order: the operation and its first argument. */
   readonly calls: string[] = [];
+  /** Fill attributes beside the answers of walks and of what makes files. */
+  fillsAttributes = false;
   interruptInstead: (() => void) | undefined;
   /** What readdir does instead of giving the entries. */
   readdirInstead: ((cookie: number, sink: DirectorySink) => number) | undefined;
@@ -143,11 +145,19 @@ export class MemoryNode extends FsNode {
     return this.#run('getattr', '', () => fillAttributes(this.inode, out));
   }
 
-  override walk(name: string): MaybePromise<FsNode | Failure> {
+  override walk(name: string, out?: Attributes): MaybePromise<FsNode | Failure> {
     return this.#run('walk', name, () => {
       const child = this.inode.entries.get(name);
-      return child === undefined ? -Errno.ENOENT : this.#node(child);
+      if (child === undefined) return -Errno.ENOENT;
+      this.#fill(child, out);
+      return this.#node(child);
     });
+  }
+
+  #fill(inode: Inode, out: Attributes | undefined): void {
+    if (out === undefined || !this.#fs.fillsAttributes) return;
+    fillAttributes(inode, out);
+    out.filled = true;
   }
 
   override parent(): MaybePromise<FsNode | Failure> {
@@ -167,13 +177,20 @@ export class MemoryNode extends FsNode {
     });
   }
 
-  override create(name: string, flags: number, mode: number, owner: Owner): MaybePromise<Created | Failure> {
+  override create(
+    name: string,
+    flags: number,
+    mode: number,
+    owner: Owner,
+    out?: Attributes,
+  ): MaybePromise<Created | Failure> {
     return this.#run('create', name, () => {
       const existing = this.inode.entries.get(name);
       if (existing !== undefined && (flags & OpenFlag.O_EXCL) !== 0) return -Errno.EEXIST;
       if (existing?.is(FileMode.S_IFDIR)) return -Errno.EISDIR;
       const inode = existing ?? this.#fs.make(this.inode, name, FileMode.S_IFREG | mode, owner);
       if ((flags & OpenFlag.O_TRUNC) !== 0) inode.data = new Uint8Array(0);
+      this.#fill(inode, out);
       return { node: this.#node(inode), file: new MemoryFile(this.#fs, inode, flags) };
     });
   }

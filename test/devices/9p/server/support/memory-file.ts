@@ -5,6 +5,7 @@ import {
   type AttributeChanges,
   type Attributes,
   type DirectorySink,
+  type Interruptible,
   type Lock,
   type MaybePromise,
 } from '../../../../../devices/9p/fs/file-system.js';
@@ -19,8 +20,8 @@ export class MemoryFile extends OpenFile {
   readonly #flags: number;
   #open = true;
   #lock: { type: number; processId: number; clientId: string } | undefined;
-  /** Reads that wait to be interrupted, by buffer. */
-  readonly #blocked = new Map<IoVector, (failure: Failure) => void>();
+  /** Reads and locks that wait to be interrupted, by what they were given. */
+  readonly #blocked = new Map<Interruptible, (failure: Failure) => void>();
 
   constructor(fs: MemoryFileSystem, inode: Inode, flags: number) {
     super();
@@ -30,9 +31,9 @@ export class MemoryFile extends OpenFile {
     fs.liveFiles++;
   }
 
-  #run<T>(operation: string, detail: string, act: () => T): MaybePromise<T | Failure> {
+  #run<T>(operation: string, detail: string, act: () => T): MaybePromise<Awaited<T> | Failure> {
     if (!this.#open) throw new Error(`${operation} on a file that was closed`);
-    return this.#fs.run(operation, detail, act);
+    return this.#fs.run(operation, detail, act) as MaybePromise<Awaited<T> | Failure>;
   }
 
   override read(offset: number, into: IoVector): MaybePromise<number> {
@@ -45,10 +46,10 @@ export class MemoryFile extends OpenFile {
     });
   }
 
-  override interrupt(buffer: IoVector): void {
+  override interrupt(operation: Interruptible): void {
     if (this.#fs.interruptInstead !== undefined) return this.#fs.interruptInstead();
-    this.#blocked.get(buffer)?.(-Errno.EINTR);
-    this.#blocked.delete(buffer);
+    this.#blocked.get(operation)?.(-Errno.EINTR);
+    this.#blocked.delete(operation);
   }
 
   override write(offset: number, from: IoVector): MaybePromise<number> {
@@ -90,12 +91,20 @@ export class MemoryFile extends OpenFile {
   }
 
   override lock(lock: Lock): MaybePromise<number> {
-    return this.#run('lock', `${lock.type} ${lock.startBytes} ${lock.lengthBytes}`, () => {
-      if (this.#lock !== undefined && this.#lock.clientId !== lock.clientId) return 1;
-      this.#lock =
-        lock.type === 2 ? undefined : { type: lock.type, processId: lock.processId, clientId: lock.clientId };
-      return 0;
-    });
+    return this.#run<MaybePromise<number>>(
+      'lock',
+      `${lock.type} ${lock.startBytes} ${lock.lengthBytes}${lock.readOnly === true ? ' read-only' : ''}`,
+      () => {
+        if (this.#inode.target === 'locked')
+          return lock.wait === true ? new Promise((resolve) => this.#blocked.set(lock, resolve)) : 1;
+        if (this.#lock !== undefined && this.#lock.clientId !== lock.clientId) return 1;
+        this.#lock =
+          lock.type === 2
+            ? undefined
+            : { type: lock.type, processId: lock.processId, clientId: lock.clientId };
+        return 0;
+      },
+    );
   }
 
   override getlock(lock: Lock): MaybePromise<number> {

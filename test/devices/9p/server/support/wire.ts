@@ -112,6 +112,69 @@ export const T = {
     message(76, tag, u32(dirfid), str(name), u32(flags)),
 } as const;
 
+/** T-messages of 9P2000 and 9P2000.u. */
+export const Older = {
+  auth: (tag: number, afid: number, uname: string, aname: string) =>
+    message(102, tag, u32(afid), str(uname), str(aname)),
+  attach: (tag: number, fid: number, afid: number, uname: string, aname: string) =>
+    message(104, tag, u32(fid), u32(afid), str(uname), str(aname)),
+  open: (tag: number, fid: number, mode: number) => message(112, tag, u32(fid), u8(mode)),
+  create: (tag: number, fid: number, name: string, perm: number, mode: number) =>
+    message(114, tag, u32(fid), str(name), u32(perm), u8(mode)),
+  createUnix: (tag: number, fid: number, name: string, perm: number, mode: number, extension = '') =>
+    message(114, tag, u32(fid), str(name), u32(perm), u8(mode), str(extension)),
+  stat: (tag: number, fid: number) => message(124, tag, u32(fid)),
+  wstat: (tag: number, fid: number, fields: StatFields) => wstat(tag, fid, stat(fields, false)),
+  wstatUnix: (tag: number, fid: number, fields: StatFields) => wstat(tag, fid, stat(fields, true)),
+} as const;
+
+/** A stat's fields; those left out say "don't touch". */
+export interface StatFields {
+  type?: number;
+  dev?: number;
+  qid?: Field;
+  mode?: number;
+  atime?: number;
+  mtime?: number;
+  length?: bigint | number;
+  name?: string;
+  uid?: string;
+  gid?: string;
+  muid?: string;
+  extension?: string;
+  nUid?: number;
+  nGid?: number;
+}
+
+const ONES = 0xffffffff;
+const ALL_ONES_64 = 2n ** 64n - 1n;
+
+/** A stat, its size in front. */
+export function stat(fields: StatFields, unix: boolean): Field {
+  const body = [
+    ...u16(fields.type ?? 0xffff),
+    ...u32(fields.dev ?? ONES),
+    ...(fields.qid ?? qid(0xff, ONES, ALL_ONES_64)),
+    ...u32(fields.mode ?? ONES),
+    ...u32(fields.atime ?? ONES),
+    ...u32(fields.mtime ?? ONES),
+    ...u64(fields.length ?? ALL_ONES_64),
+    ...str(fields.name ?? ''),
+    ...str(fields.uid ?? ''),
+    ...str(fields.gid ?? ''),
+    ...str(fields.muid ?? ''),
+    ...(unix
+      ? [...str(fields.extension ?? ''), ...u32(fields.nUid ?? ONES), ...u32(fields.nGid ?? ONES)]
+      : []),
+    ...(unix ? u32(ONES) : []),
+  ];
+  return [...u16(body.length), ...body];
+}
+
+function wstat(tag: number, fid: number, bytes: Field): Uint8Array {
+  return message(126, tag, u32(fid), u16(bytes.length), bytes);
+}
+
 export interface SetattrFields {
   valid: number;
   mode?: number;
@@ -161,6 +224,44 @@ export class Fields {
   get left(): number {
     return this.#bytes.length - this.#at;
   }
+
+  /** A stat of 9P2000 or 9P2000.u. */
+  stat(unix: boolean): ReadStat {
+    const end = this.left - 2 - this.number(2);
+    const read = {
+      type: this.number(2),
+      dev: this.number(4),
+      qid: this.qid(),
+      mode: this.number(4),
+      atime: this.number(4),
+      mtime: this.number(4),
+      length: this.big(8),
+      name: this.text(),
+      uid: this.text(),
+      gid: this.text(),
+      muid: this.text(),
+      unix: unix
+        ? { extension: this.text(), nUid: this.number(4), nGid: this.number(4), nMuid: this.number(4) }
+        : undefined,
+    };
+    if (this.left !== end) throw new Error(`the stat's size is wrong by ${this.left - end}`);
+    return read;
+  }
+}
+
+export interface ReadStat {
+  type: number;
+  dev: number;
+  qid: { type: number; version: number; path: bigint };
+  mode: number;
+  atime: number;
+  mtime: number;
+  length: bigint;
+  name: string;
+  uid: string;
+  gid: string;
+  muid: string;
+  unix: { extension: string; nUid: number; nGid: number; nMuid: number } | undefined;
 }
 
 /** An R-message taken apart. `errno` is Rlerror's, 0 otherwise. */
@@ -185,6 +286,11 @@ export class Reply {
 
   get errno(): number {
     return this.type === 7 ? this.fields.number(4) : 0;
+  }
+
+  /** What an Rerror says, '' for another reply. */
+  get ename(): string {
+    return this.type === 107 ? this.fields.text() : '';
   }
 
   /** The data of an Rread or Rreaddir. */
