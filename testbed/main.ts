@@ -3,10 +3,11 @@ import { findBusybox } from './busybox.js';
 import { QemuUnavailableError } from './errors.js';
 import { LinuxGuest } from './guest.js';
 import { findKernel, kernelVersions, type KernelVersion } from './kernel.js';
+import { findOvmf } from './ovmf.js';
 import type { Progress } from './progress.js';
 import { findQemu } from './qemu.js';
 
-const usage = `node dist/testbed/main.js fetch          fetch QEMU, the kernels and busybox into the cache
+const usage = `node dist/testbed/main.js fetch          fetch QEMU, OVMF, the kernels and busybox into the cache
 node dist/testbed/main.js boot [6.1|6.12]  boot a guest, run a command in it, and print how long it took
 `;
 
@@ -21,6 +22,7 @@ async function main([command, ...rest]: string[]): Promise<void> {
 
 async function fetchAll(): Promise<void> {
   await timed('QEMU', async () => (await findQemu(report, abort.signal)).version.join('.'));
+  await timed('OVMF', () => findOvmf(report, abort.signal));
   await timed('busybox', async () => (await findBusybox(report, abort.signal)).path);
   for (const version of kernelVersions) {
     await timed(`Linux ${version}`, async () => (await findKernel(version, report, abort.signal)).release);

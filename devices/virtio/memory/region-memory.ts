@@ -5,15 +5,15 @@ import type { GuestMemory, MemoryRegion, RingWindow } from './guest-memory.js';
 
 const TWO_POW_32 = 0x1_0000_0000;
 
-/**
- * A part of a region that one array holds and whose addresses differ in their lower 32 bits only. A region has one of them, unless it is
- * larger than an array can be or lies across a multiple of 4 GiB.
- */
+/** No span lies across a multiple of this, in guest-physical memory: offsets in it are small integers to V8. */
+const SPAN_BOUNDARY_BYTES = 0x8000_0000;
+
+/** A part of a region that one array holds. A region has one of them, unless it is larger than an array can be, or lies across a boundary. */
 interface Span extends IoSource {
   readonly region: MemoryRegion;
   readonly start: number;
   readonly end: number;
-  /** `start` in two words of 32 bits, and the size less 1: as signed numbers, so that V8 has them as small integers. */
+  /** `start` in two words of 32 bits, signed as an Int32Array reads them, and the size less 1. */
   readonly low: number;
   readonly high: number;
   readonly lastOffset: number;
@@ -39,7 +39,7 @@ const NOWHERE: Span = {
  * Guest memory as a sorted list of regions. Translation finds a region by binary search, after trying the one that the last
  * translation hit, and allocates nothing.
  *
- * Away from that one, arithmetic is in Numbers. A sum past 2^53 may round, but never to or below the end of a region, because those are
+ * Addresses in words of 32 bits are compared as such, unless a range lies across spans. All else is arithmetic in Numbers. A sum past 2^53 may round, but never to or below the end of a region, because those are
  * exact: so an address that overflows is refused like any other that is not memory.
  */
 export class RegionMemory implements GuestMemory {
@@ -118,21 +118,20 @@ export class RegionMemory implements GuestMemory {
   ): boolean {
     const low = words[at];
     const high = words[at + 1];
-    // The range nearly always lies in the span of the one before. All of this is in unsigned numbers of 32 bits: an address below the span
-    // wraps around to an offset far beyond its end, and a length of 0 is the longest.
+    // The range nearly always lies in the span of the one before. An address below the span wraps around to an offset far beyond its end,
+    // and a length of 0 is the longest there is. Kept this small so that V8 inlines it.
     const span = this.#last;
     const offset = (low - span.low) >>> 0;
-    const lastOffset = span.lastOffset >>> 0;
     if (
       high === span.high &&
-      offset <= lastOffset &&
-      (lengthBytes - 1) >>> 0 <= lastOffset - offset &&
+      offset <= span.lastOffset &&
+      (lengthBytes - 1) >>> 0 <= span.lastOffset - offset &&
       (writable ? span.writable : span.readable)
     ) {
       into.pushPart(span, offset, lengthBytes);
       return true;
     }
-    return this.translate((high >>> 0) * TWO_POW_32 + (low >>> 0), lengthBytes, writable, into);
+    return this.#translateElsewhere(low, high, lengthBytes, writable, into);
   }
 
   ringWindow(guestAddress: number, lengthBytes: number): RingWindow | undefined {
@@ -166,6 +165,39 @@ export class RegionMemory implements GuestMemory {
     return (this.#last = this.#spans[at]);
   }
 
+  /** A range in another span than the last; or not in one span, or not in any. */
+  #translateElsewhere(
+    low: number,
+    high: number,
+    lengthBytes: number,
+    writable: boolean,
+    into: IoVector,
+  ): boolean {
+    const span = this.#search(low, high);
+    const offset = (low - span.low) >>> 0;
+    if ((lengthBytes - 1) >>> 0 <= span.lastOffset - offset && (writable ? span.writable : span.readable)) {
+      this.#last = span;
+      into.pushPart(span, offset, lengthBytes);
+      return true;
+    }
+    return this.translate((high >>> 0) * TWO_POW_32 + (low >>> 0), lengthBytes, writable, into);
+  }
+
+  /** The span with the address, or `NOWHERE`. As `#find`, without numbers beyond 32 bits. */
+  #search(low: number, high: number): Span {
+    let from = 0;
+    let to = this.#spans.length;
+    while (from < to) {
+      const middle = (from + to) >>> 1;
+      const span = this.#spans[middle];
+      const isHigher = high === span.high ? low >>> 0 > span.low >>> 0 : high >>> 0 > span.high >>> 0;
+      if (high === span.high && (low - span.low) >>> 0 <= span.lastOffset) return span;
+      if (isHigher) from = middle + 1;
+      else to = middle;
+    }
+    return NOWHERE;
+  }
+
   #changed(): void {
     this.#generation++;
     this.#last = NOWHERE;
@@ -188,7 +220,7 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Cuts a region where its arrays end and at multiples of 4 GiB; undefined where no array holds some of it. */
+/** Cuts a region where its arrays end and at boundaries; undefined where no array holds some of it. */
 function spansOf(region: MemoryRegion): Span[] | undefined {
   const spans: Span[] = [];
   let offset = 0;
@@ -203,7 +235,7 @@ function spansOf(region: MemoryRegion): Span[] | undefined {
       end: start + lengthBytes,
       low: start | 0,
       high: Math.floor(start / TWO_POW_32) | 0,
-      lastOffset: (lengthBytes - 1) | 0,
+      lastOffset: lengthBytes - 1,
       readable: region.readable,
       writable: region.writable,
       bytes: window.bytes,
@@ -217,7 +249,7 @@ function spansOf(region: MemoryRegion): Span[] | undefined {
 
 /** The most bytes from `offset` on for a span: a window that exists also exists for anything shorter. */
 function longestWindow(region: MemoryRegion, offset: number): number {
-  const toBoundary = TWO_POW_32 - ((region.guestAddress + offset) % TWO_POW_32);
+  const toBoundary = SPAN_BOUNDARY_BYTES - ((region.guestAddress + offset) % SPAN_BOUNDARY_BYTES);
   let fits = 0;
   let fails = Math.min(region.sizeBytes - offset, toBoundary) + 1;
   if (region.window(offset, fails - 1) !== undefined) return fails - 1;

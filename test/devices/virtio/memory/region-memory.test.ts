@@ -294,13 +294,15 @@ describe('translation of words', () => {
     expect(segmentsOfWords(empty, 0n, 1)).toBeUndefined();
   });
 
-  it('cuts a region at multiples of 4 GiB, and finds it whole again when it goes', () => {
+  it('cuts a region at multiples of 2 GiB, and finds it whole again when it goes', () => {
     const region = hollow(3 * GIB, 6 * GIB);
     const wide = memoryOf(region);
     expect(segmentsOfWords(wide, BigInt(4 * GIB - 16), 32)).toEqual([
       [GIB - 16, 16, 0x1000_0000_0000 + 4 * GIB - 16],
       [GIB, 16, 0x1000_0000_0000 + 4 * GIB],
     ]);
+    expect(segmentsOfWords(wide, BigInt(6 * GIB - 16), 32)).toHaveLength(2);
+    expect(segmentsOfWords(wide, BigInt(5 * GIB - 16), 32)).toHaveLength(1);
     expect(wide.ringWindow(4 * GIB - 16, 32)?.offset).toBe(GIB - 16);
     expect(wide.removeRegion(3 * GIB, 6 * GIB)).toBe(region);
     expect(segmentsOfWords(wide, BigInt(8 * GIB), 1)).toBeUndefined();
