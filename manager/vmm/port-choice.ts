@@ -1,9 +1,10 @@
 /**
  * Over which port a mount reaches the VM: the one that works there and costs least, or the one that was asked for.
  *
- * vhost-user comes first where the VMM has a generic device for it: kicks and interrupts are eventfds, MSI-X is the VMM's own, and
- * it comes out again. Over vfio-user a vCPU waits on the socket for every kick, and MSI-X is only for what stays, or
- * where the VMM survives its unplug.
+ * vhost-user comes first where the VMM has a generic device for it: kicks and interrupts are eventfds, and it comes out again. The
+ * interrupts that the guest sees are the VMM's affair: QEMU's generic device has one MSI-X vector, where Linux wants two and takes INTx
+ * otherwise. Over vfio-user a vCPU waits on the socket for every kick, and MSI-X is only for what stays, or where the VMM survives its
+ * unplug.
  */
 import { ChassisError, type Port, type PortChoice } from '../control/api.js';
 
@@ -19,6 +20,7 @@ export interface VmmAbilities {
 /** How one mount's function is served. */
 export interface PortUse {
   readonly port: Port;
+  /** Linux guests get MSI-X. */
   readonly msix: boolean;
   /** Why so, for people. */
   readonly reason: string;
@@ -36,13 +38,13 @@ export function choosePort(
   if (asked === undefined && abilities?.vhostUser) {
     return {
       port: 'vhost-user',
-      msix: true,
+      msix: false,
       reason: 'kicks and interrupts are eventfds, and it unplugs safely',
     };
   }
   if (asked === 'vhost-user') {
     if (abilities && !abilities.vhostUser) throw lacks('vhost-user', 'vhost-user-test-device-pci');
-    return { port: 'vhost-user', msix: true, reason: 'asked for' };
+    return { port: 'vhost-user', msix: false, reason: 'asked for' };
   }
   if (abilities && !abilities.vfioUser) throw lacks('vfio-user', 'vfio-user-pci');
   return vfioUser(mount.permanent, asked !== undefined, abilities);
