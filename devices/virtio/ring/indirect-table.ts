@@ -3,6 +3,8 @@ import type { GuestMemory } from '../memory/guest-memory.js';
 import { DescWord, VIRTQ_DESC_BYTES } from './defs.js';
 
 const WORD_BYTES = 4;
+const WORD_SHIFT = 2;
+const DESC_SHIFT = 4;
 const DESC_BYTES = VIRTQ_DESC_BYTES;
 const { LEN } = DescWord;
 
@@ -30,9 +32,11 @@ export class IndirectTable {
   /** Finds the table that the indirect descriptor at `at` in `words` names. Answers what is wrong with it, or undefined. */
   open(words: Int32Array, at: number): string | undefined {
     if (!this.#allowed) return 'an indirect descriptor was not negotiated';
-    const length = words[at + LEN] >>> 0;
-    if (length === 0 || length % DESC_BYTES !== 0) return 'an indirect table is not made of descriptors';
-    if (length > this.#maxBytes) return 'an indirect table is larger than the queue';
+    // From 2^31 on it is negative here, and larger than any queue.
+    const length = words[at + LEN];
+    if (length === 0 || (length & (DESC_BYTES - 1)) !== 0)
+      return 'an indirect table is not made of descriptors';
+    if (length < 0 || length > this.#maxBytes) return 'an indirect table is larger than the queue';
     const parts = this.#parts;
     parts.clear();
     if (!this.#memory.translateWords(words, at, length, false, parts))
@@ -40,9 +44,9 @@ export class IndirectTable {
     const bytes = parts.bytes[0];
     if (bytes !== this.#bytes) this.#change(bytes);
     const offset = parts.offsets[0] - this.#firstWordOffset;
-    if (parts.count > 1 || offset % WORD_BYTES !== 0) this.#copy(length);
-    else this.start = offset / WORD_BYTES;
-    this.entries = length / DESC_BYTES;
+    if (parts.count > 1 || (offset & (WORD_BYTES - 1)) !== 0) this.#copy(length);
+    else this.start = offset >> WORD_SHIFT;
+    this.entries = length >> DESC_SHIFT;
     return undefined;
   }
 
