@@ -10,12 +10,12 @@ import { MSIX_MAX_VECTORS, MsixTable } from '../../pci/msix.js';
 import type { QueueCounters, VirtioDevice } from '../device.js';
 import type { SessionTransport } from '../device-session.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
+import { RingPoller } from '../ring-poller.js';
 import { CommonConfig } from './common-config.js';
 import { DeviceState } from './device-state.js';
 import { LegacyConfig } from './legacy-config.js';
 import { installPciCfgWindow } from './pci-cfg-window.js';
 import { PciInterrupts } from './pci-interrupts.js';
-import { RingPoller } from './ring-poller.js';
 import {
   VIRTIO_PCI_MODERN_DEVICE_ID_BASE,
   VIRTIO_PCI_VENDOR_ID,

@@ -17,13 +17,13 @@ import {
   type SessionTransport,
 } from '../../../devices/virtio/device-session.js';
 import type { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
+import { RingPoller } from '../../../devices/virtio/ring-poller.js';
 import { hasFeature } from '../../../devices/virtio/ring/features.js';
 import { newQueueCounters } from '../../../devices/virtio/ring/running-ring.js';
 import type { Reactor } from '../../../host/index.js';
 import { GatedRing } from './gated-ring.js';
 import { MemoryLogging } from './memory-logging.js';
 import type { MemoryTable } from './memory-table.js';
-import { RingPoller } from './ring-poller.js';
 import { encodeVringBase } from './vring-base.js';
 import { Vring } from './vring.js';
 
@@ -51,7 +51,9 @@ export class DeviceRun implements SessionTransport {
   readonly #memory: RegionMemory;
   readonly #table: MemoryTable;
   readonly #events: DeviceRunEvents;
-  readonly #poller = new RingPoller(() => this.#poll());
+  readonly #poller = new RingPoller((work) => this.defer(work));
+  /** Those whose front-end gave no descriptor for kicks. */
+  readonly #unkicked = { poll: () => this.#pollUnkicked() };
   #session: DeviceSession | undefined;
   /** When the rings that are being stopped have waited long enough, by performance.now(). */
   #drainDeadline = -Infinity;
@@ -111,7 +113,7 @@ export class DeviceRun implements SessionTransport {
     if (ring !== undefined) {
       if (enabled && !ring.enabled) this.#resume();
       ring.enabled = enabled;
-      if (vring.polled) this.#poller.start();
+      if (vring.polled) this.#poller.start(this.#unkicked);
       return;
     }
     if (vring.hasRun(this.packed)) vring.started ||= vring.hasKick;
@@ -246,7 +248,7 @@ export class DeviceRun implements SessionTransport {
     const problem = this.#startRing(session, vring);
     if (problem !== undefined) return session.fault(`queue ${vring.index}: ${problem}`);
     if (isNew) session.activate();
-    if (vring.polled) this.#poller.start();
+    if (vring.polled) this.#poller.start(this.#unkicked);
   }
 
   /** Whether a ring that starts is one of the session's driver. */
@@ -331,14 +333,17 @@ export class DeviceRun implements SessionTransport {
     if (!this.requestsUnderWay) this.#table.releaseRetired();
   }
 
-  #poll(): number | undefined {
-    const session = this.#session;
-    if (session === undefined || this.#faulted) return undefined;
-    let served: number | undefined;
+  #pollUnkicked(): boolean {
+    const session = this.#faulted ? undefined : this.#session;
+    let looks = 0;
+    let served = 0;
     for (const vring of this.vrings) {
-      if (vring.ring !== undefined && vring.polled) served = (served ?? 0) + session.poll(vring.index);
+      if (session === undefined || vring.ring === undefined || !vring.polled) continue;
+      looks++;
+      served += session.poll(vring.index);
     }
-    return served;
+    if (looks === 0) this.#poller.stop();
+    return served > 0;
   }
 
   #resetDevice(): Promise<void> | undefined {
