@@ -13,8 +13,13 @@ import type { BlockStatistics } from './server/options.js';
 /** SCSI storage controller: what QEMU's virtio-blk-pci says. No driver looks at it. */
 const PCI_CLASS = 0x010000;
 
-/** Room for a request of a megabyte in pages that do not touch. SeaBIOS and iPXE make their rings smaller. */
+/** Room for two requests of half a megabyte in pages that do not touch, without indirect tables. SeaBIOS and iPXE make their rings smaller. */
 const DEFAULT_QUEUE_SIZE = 256;
+/**
+ * Drivers send as many segments as the disk says, in an indirect table that may be no longer than the ring (virtio 1.3, section 2.7.5.3.1). Yet
+ * who brings the transport chooses the ring's size, and does not tell: QEMU's vhost-user-blk-pci makes it 128 unless it is asked.
+ */
+const RELIABLE_QUEUE_SIZE = 128;
 /** Descriptors of a request that hold no data: header and status. */
 const OVERHEAD_DESCRIPTORS = 2;
 const MAX_QUEUES = 64;
@@ -69,7 +74,7 @@ export class VirtioBlk implements VirtioDevice {
     const choices: ConfigChoices = {
       readOnly,
       queueCount: queues,
-      maxSegments: queueSize - OVERHEAD_DESCRIPTORS,
+      maxSegments: Math.min(queueSize, RELIABLE_QUEUE_SIZE) - OVERHEAD_DESCRIPTORS,
       maxSegmentBytes: options.maxSegmentBytes,
     };
     this.#backend = backend;

@@ -62,6 +62,19 @@ describe('the config space', () => {
   });
 
   it.each([
+    [256, 126],
+    [1024, 126],
+    [128, 126],
+    [64, 62],
+    [4, 2],
+  ])(
+    'with queues of %i asks for no more than %i segments, which fit the ring that QEMU makes',
+    (size, most) => {
+      expect(newDevice(1 << 20, {}, { queueSize: size }).view.getUint32(12, true)).toBe(most);
+    },
+  );
+
+  it.each([
     [2 ** 20, 2],
     [2 ** 40, 65535],
   ])('tells a geometry that old firmware can take for %i bytes', (sizeBytes, cylinders) => {
