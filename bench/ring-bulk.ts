@@ -94,6 +94,7 @@ function activate(
       Atomics.add(control, BulkControl.INTERRUPTS, 1);
       Atomics.notify(control, BulkControl.INTERRUPTS);
     },
+    held: () => {},
     broken: (_: number, reason: string) => {
       throw new Error(reason);
     },

@@ -94,6 +94,7 @@ function activate(
     bit(VirtioFeature.VIRTIO_F_IN_ORDER, ringCase.inOrder);
   const signals = {
     interrupt: () => {},
+    held: () => {},
     broken: (_: number, reason: string) => {
       throw new Error(reason);
     },

@@ -11,6 +11,12 @@ const CHAINS_PER_TURN = 128;
  */
 const SIBLING_QUEUES = 16;
 
+/**
+ * How long a map of memory stays as it is before drivers answer for addresses that are none in it. A VMM that moves memory needs
+ * microseconds, or as long as the machine lets it wait; a driver that is wrong hears of it this much later.
+ */
+const MEMORY_SETTLES_MS = 2000;
+
 /** Why a queue is to be looked at: its doorbell was rung, or it may have work that no doorbell tells of. */
 const Mark = { NONE: 0, KICKED: 1, LOOK: 2 } as const;
 
@@ -56,6 +62,9 @@ export class DeviceSession implements DeviceContext, RingSignals {
   /** The queues whose notifications are off because they are polled; and 1 for each of them. */
   readonly #awake: number[] = [];
   readonly #isAwake: Uint8Array;
+  /** The queues that may be held; they are looked at when memory changes, or settles. */
+  readonly #held = new Set<number>();
+  #settling: ReturnType<typeof setTimeout> | undefined;
   readonly #awakeSession: AwakeSession = { poll: () => this.#pollAwake(), rest: () => this.#rest() };
   readonly #runDeferred = (): void => {
     this.#deferred = false;
@@ -103,6 +112,7 @@ export class DeviceSession implements DeviceContext, RingSignals {
     this.#rings[queueIndex] = undefined;
     this.#services[queueIndex] = undefined;
     this.#pending[queueIndex] = Mark.NONE;
+    this.#held.delete(queueIndex);
     this.#fallAsleep(queueIndex);
   }
 
@@ -130,9 +140,7 @@ export class DeviceSession implements DeviceContext, RingSignals {
 
   /** Marks every queue, for when kicks may have been missed. */
   kickAll(): void {
-    for (let i = 0; i < this.#services.length; i++) {
-      if (this.#services[i] !== undefined && this.#pending[i] === Mark.NONE) this.#pending[i] = Mark.LOOK;
-    }
+    for (let i = 0; i < this.#services.length; i++) this.#look(i);
   }
 
   /** While paused (the function may not master the bus) kicks are kept and nothing is served. */
@@ -145,12 +153,13 @@ export class DeviceSession implements DeviceContext, RingSignals {
   }
 
   /**
-   * Serves each marked queue for one turn. True where work is left: it goes on from the event loop, or at the next call. A call
+   * Serves each marked queue for one turn, and those whose memory may have come back: call it also when memory has changed. True where work is left: it goes on from the event loop, or at the next call. A call
    * from within (a device's interrupt reached a driver in this process, which rang a doorbell) changes nothing here.
    */
   run(): boolean {
     if (this.#running || this.#paused) return true;
     this.#running = true;
+    if (this.#held.size > 0) this.#markReleased();
     try {
       this.#serveMarked();
     } catch (error) {
@@ -187,6 +196,8 @@ export class DeviceSession implements DeviceContext, RingSignals {
     this.#pending.fill(0);
     this.#isAwake.fill(0);
     this.#awake.length = 0;
+    this.#held.clear();
+    clearTimeout(this.#settling);
   }
 
   interrupt(queueIndex: number): boolean | void {
@@ -197,6 +208,12 @@ export class DeviceSession implements DeviceContext, RingSignals {
     this.fault(`queue ${queueIndex}: ${reason}`);
   }
 
+  held(queueIndex: number): void {
+    this.#held.add(queueIndex);
+    clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => this.#memorySettled(), MEMORY_SETTLES_MS);
+  }
+
   configChanged(): void {
     if (this.#live) this.#transport.configChanged();
   }
@@ -205,6 +222,29 @@ export class DeviceSession implements DeviceContext, RingSignals {
     if (!this.#live) return;
     this.end();
     this.#transport.needsReset(reason);
+  }
+
+  /** Memory has changed since these were held: they may go on, or find out that they may not. */
+  #markReleased(): void {
+    for (const queueIndex of this.#held) {
+      if (this.#rings[queueIndex]?.held === true) continue;
+      this.#held.delete(queueIndex);
+      this.#look(queueIndex);
+    }
+  }
+
+  #memorySettled(): void {
+    for (const queueIndex of this.#held) {
+      const ring = this.#rings[queueIndex];
+      // Where memory changed and nobody ran the session, this map is a new one.
+      if (ring?.held === true) ring.memorySettled();
+    }
+    this.run();
+  }
+
+  #look(queueIndex: number): void {
+    if (this.#services[queueIndex] === undefined || this.#pending[queueIndex] !== Mark.NONE) return;
+    this.#pending[queueIndex] = Mark.LOOK;
   }
 
   #serveMarked(): void {

@@ -56,7 +56,8 @@ export class QueueService {
   poll(budget: number): number {
     this.#counters.polls++;
     const taken = this.#take(budget);
-    if (taken > 0) this.#ring.flush();
+    // Also what was pushed while the ring's memory was gone.
+    this.#ring.flush();
     return taken;
   }
 

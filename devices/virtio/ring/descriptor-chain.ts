@@ -26,6 +26,16 @@ export class DescriptorChain implements Chain {
   }
 }
 
+/** What is wrong with a chain whose addresses are at fault: another map of memory may set it right. */
+export const AddressProblem = {
+  BUFFER: 'a buffer lies outside memory',
+  TABLE: 'an indirect table lies outside memory',
+} as const;
+
+export function isAddressProblem(problem: string): boolean {
+  return problem === AddressProblem.BUFFER || problem === AddressProblem.TABLE;
+}
+
 /** What is wrong with a chain as a whole, or undefined. */
 export function problemOfLength(chain: DescriptorChain): string | undefined {
   const total = chain.readable.byteLength + chain.writable.byteLength;

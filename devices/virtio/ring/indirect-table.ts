@@ -1,6 +1,7 @@
 import { IoVector } from '../../io-vector.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { DescWord, VIRTQ_DESC_BYTES } from './defs.js';
+import { AddressProblem } from './descriptor-chain.js';
 
 const WORD_BYTES = 4;
 const WORD_SHIFT = 2;
@@ -39,8 +40,7 @@ export class IndirectTable {
     if (length < 0 || length > this.#maxBytes) return 'an indirect table is larger than the queue';
     const parts = this.#parts;
     parts.clear();
-    if (!this.#memory.translateWords(words, at, length, false, parts))
-      return 'an indirect table lies outside memory';
+    if (!this.#memory.translateWords(words, at, length, false, parts)) return AddressProblem.TABLE;
     const bytes = parts.bytes[0];
     if (bytes !== this.#bytes) this.#change(bytes);
     const offset = parts.offsets[0] - this.#firstWordOffset;

@@ -1,7 +1,7 @@
 /** Descriptor chains of the packed ring (virtio 1.3, sections 2.8.5 to 2.8.7). */
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { DescWord, PackedDescFlag, VIRTQ_DESC_WORDS, VirtqDescFlag } from './defs.js';
-import { problemOfLength, type DescriptorChain } from './descriptor-chain.js';
+import { AddressProblem, problemOfLength, type DescriptorChain } from './descriptor-chain.js';
 import { IndirectTable } from './indirect-table.js';
 
 /** A descriptor's fourth word is `le16 id; le16 flags`. These are the flags as they stand in that word. */
@@ -56,8 +56,7 @@ export class PackedChainWalker {
       sawWritable = isWritable;
       const length = ring[at + LEN] >>> 0;
       const segments = isWritable ? chain.writable : chain.readable;
-      if (!this.#memory.translateWords(ring, at, length, isWritable, segments))
-        return 'a buffer lies outside memory';
+      if (!this.#memory.translateWords(ring, at, length, isWritable, segments)) return AddressProblem.BUFFER;
       if ((idAndFlags & NEXT) === 0) {
         chain.id = idAndFlags & ID_MASK;
         chain.ringEntries = count;
@@ -88,8 +87,7 @@ export class PackedChainWalker {
       sawWritable = isWritable;
       const length = words[at + LEN] >>> 0;
       const segments = isWritable ? chain.writable : chain.readable;
-      if (!this.#memory.translateWords(words, at, length, isWritable, segments))
-        return 'a buffer lies outside memory';
+      if (!this.#memory.translateWords(words, at, length, isWritable, segments)) return AddressProblem.BUFFER;
     }
     return problemOfLength(chain);
   }

@@ -39,7 +39,7 @@ export class PackedRing extends RingBase<PackedAreas> {
   }
 
   pop(): Chain | undefined {
-    if (!this.usable()) return undefined;
+    if (!this.mayTake()) return undefined;
     const position = this.nextAvail;
     const at = packedIndex(position) * DESC_WORDS;
     const { descriptors } = this.areas;
@@ -49,16 +49,13 @@ export class PackedRing extends RingBase<PackedAreas> {
     if (most === 0) return this.break('the driver made more chains available than the queue holds');
     const chain = this.takeChain();
     const problem = this.#walker.walk(chain, descriptors, at, idAndFlags, most);
-    if (problem !== undefined) {
-      this.putBack(chain);
-      return this.break(problem);
-    }
+    if (problem !== undefined) return this.refuse(chain, problem);
     this.handOut(chain, packedAdvance(position, chain.ringEntries, this.size));
     return chain;
   }
 
   push(chain: Chain, writtenBytes: number): void {
-    const done = this.reclaim(chain);
+    const done = this.reclaim(chain, writtenBytes);
     if (done === undefined) return;
     const length = usedLength(done, writtenBytes);
     if (this.order === undefined) {
@@ -81,7 +78,7 @@ export class PackedRing extends RingBase<PackedAreas> {
     Atomics.store(deviceEvent, 0, (flags << FLAGS_SHIFT) | position);
     this.#notificationsOff = false;
     const idAndFlags = Atomics.load(descriptors, packedIndex(position) * DESC_WORDS + ID_AND_FLAGS);
-    return (idAndFlags & AVAIL_AND_USED) === (packedWrap(position) ? AVAIL : USED);
+    return !this.held && (idAndFlags & AVAIL_AND_USED) === (packedWrap(position) ? AVAIL : USED);
   }
 
   protected override advance(position: number, entries: number): number {

@@ -5,7 +5,7 @@
 import type { Chain, QueueCounters } from '../device.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { CompletionOrder } from './completion-order.js';
-import { DescriptorChain } from './descriptor-chain.js';
+import { DescriptorChain, isAddressProblem } from './descriptor-chain.js';
 import type { RingPosition, RingSignals, RunningRing } from './running-ring.js';
 
 /** Where the areas are in guest memory, as the registers said when the ring was activated. */
@@ -35,9 +35,18 @@ export type ResolveAreas<Areas> = (placement: RingPlacement, memory: GuestMemory
 
 const MAX_USED_LENGTH = 0xffff_ffff;
 const NO_BATCH = -1;
-/** No generation of memory. */
+/** No generations of memory. */
 const ENDED = -1;
+const NOT_HELD = -2;
 
+/**
+ * Addresses that are no memory break a ring: but whose fault it is, the map of memory must say, and that changes in steps. A VMM that moves
+ * RAM takes it away and puts it back by two messages, and a look at the ring (a poll, a completion) may fall between them. So there is one
+ * rule for all addresses, of areas, tables and buffers alike. In the map that the driver started the ring in, and in any that has
+ * settled (`memorySettled`), the driver is to blame and the ring breaks. In one that has changed since, the ring holds: it takes no chain,
+ * leaves its memory alone if that is what is missing, and keeps what is pushed, until the map changes again. Whoever carries the device is
+ * told of that, and lets a map settle after a time. So a hold costs one look a map and ends by itself; a driver gains nothing by one.
+ */
 export abstract class RingBase<Areas> implements RunningRing {
   readonly index: number;
   readonly size: number;
@@ -66,6 +75,12 @@ export abstract class RingBase<Areas> implements RunningRing {
   #free: DescriptorChain | undefined;
   /** The memory's generation that `areas` are of, or `ENDED` once the ring broke or was dropped. */
   #generation: number;
+  /** The generation that the driver answers for. */
+  #settled: number;
+  /** The generation in which an address was no memory, and the ring waits for the next one. */
+  #heldAt = NOT_HELD;
+  /** Chains that came back while the areas were gone, and how much was written to them. */
+  readonly #kept = new Map<DescriptorChain, number>();
   #broken = false;
 
   constructor(setup: RingSetup, areas: Areas, resolve: ResolveAreas<Areas>) {
@@ -79,7 +94,7 @@ export abstract class RingBase<Areas> implements RunningRing {
     this.#memory = setup.memory;
     this.#signals = setup.signals;
     this.#counters = setup.counters;
-    this.#generation = setup.memory.generation;
+    this.#generation = this.#settled = setup.memory.generation;
     this.#resolve = resolve;
     this.areas = areas;
   }
@@ -106,9 +121,19 @@ export abstract class RingBase<Areas> implements RunningRing {
     return this.#broken;
   }
 
+  get held(): boolean {
+    return this.#heldAt === this.#memory.generation;
+  }
+
+  memorySettled(): void {
+    this.#settled = this.#memory.generation;
+    this.#heldAt = NOT_HELD;
+  }
+
   flush(): void {
+    if (!this.usable()) return;
     const chains = this.unpublishedChains;
-    if (chains === 0 || !this.usable()) return;
+    if (chains === 0) return;
     const oldUsed = this.#publishedUsed;
     const newUsed = this.nextUsed;
     this.publishUsed(oldUsed, newUsed);
@@ -129,6 +154,17 @@ export abstract class RingBase<Areas> implements RunningRing {
   /** Whether the ring may touch memory now. Looks its areas up again where memory has changed since they were. */
   protected usable(): boolean {
     return this.#generation === this.#memory.generation || this.#resolveAgain();
+  }
+
+  /** Whether a chain may be taken now. */
+  protected mayTake(): boolean {
+    return this.usable() && this.#heldAt !== this.#generation;
+  }
+
+  /** The next chain is no good. */
+  protected refuse(chain: DescriptorChain, problem: string): undefined {
+    this.putBack(chain);
+    return isAddressProblem(problem) ? this.#missing(problem) : this.break(problem);
   }
 
   protected break(reason: string): undefined {
@@ -155,11 +191,17 @@ export abstract class RingBase<Areas> implements RunningRing {
   }
 
   /** Takes a chain back from the device. Undefined where it is none of this ring's, or has come back before. */
-  protected reclaim(chain: Chain): DescriptorChain | undefined {
+  protected reclaim(chain: Chain, writtenBytes: number): DescriptorChain | undefined {
     const done = chain as DescriptorChain;
+    // First, because it may be what uses this very chain: one that was pushed while the areas were gone.
+    const usable = this.usable();
     if (done.owner !== this || !done.inFlight) return undefined;
+    if (!usable) {
+      this.#keep(done, writtenBytes);
+      return undefined;
+    }
     done.inFlight = false;
-    return this.usable() ? done : undefined;
+    return done;
   }
 
   /** The chain at `nextAvail` is the device's now, and the next one is at `next`. */
@@ -196,15 +238,31 @@ export abstract class RingBase<Areas> implements RunningRing {
   }
 
   #resolveAgain(): boolean {
-    if (this.#generation === ENDED) return false;
-    this.#generation = this.#memory.generation;
+    if (this.#generation === ENDED || this.held) return false;
     const areas = this.#resolve(this.#placement, this.#memory);
     if (typeof areas === 'string') {
-      this.break(areas);
+      this.#missing(areas);
       return false;
     }
+    this.#generation = this.#memory.generation;
     this.areas = areas;
+    for (const [chain, writtenBytes] of this.#kept) this.push(chain, writtenBytes);
+    this.#kept.clear();
     return true;
+  }
+
+  /** An address is no memory. */
+  #missing(problem: string): undefined {
+    if (this.#memory.generation === this.#settled) return this.break(problem);
+    this.#heldAt = this.#memory.generation;
+    this.#signals.held(this.index);
+    return undefined;
+  }
+
+  /** The chain is the device's no more, but stays in flight: it is yet to be used. */
+  #keep(done: DescriptorChain, writtenBytes: number): void {
+    if (this.#generation === ENDED) done.inFlight = false;
+    else if (!this.#kept.has(done)) this.#kept.set(done, writtenBytes);
   }
 }
 

@@ -7,6 +7,13 @@ export interface RunningRing extends Virtqueue {
    * recognised by the ring they came from, so that pushing them later does nothing.
    */
   drop(): void;
+  /**
+   * True while an address that the driver gave is no memory though it may be soon: the map of memory has changed since the driver started
+   * the ring. No chain is taken, and `enableNotifications` says that there is none, until the map changes once more. `RingSignals` was told.
+   */
+  readonly held: boolean;
+  /** The map of memory has been as it is for long enough: addresses that are no memory now are the driver's fault, and break the ring. */
+  memorySettled(): void;
   /** Where the device stands, as state to save: `QueueConfig` takes it back. */
   readonly position: RingPosition;
 }
@@ -22,12 +29,14 @@ export interface RingPosition {
   readonly nextUsed: number;
 }
 
-/** How a ring reaches whoever carries its device. The calls come from within `pop` and `flush`. */
+/** How a ring reaches whoever carries its device. The calls come from within any of its methods that touch memory. */
 export interface RingSignals {
   /** The driver wants to hear of used buffers. False where there is no way to tell it: that is no interrupt. */
   interrupt(queueIndex: number): boolean | void;
   /** The driver broke the ring's rules; the ring is silent from now on. */
   broken(queueIndex: number, reason: string): void;
+  /** The ring is held from now on. Called once for each map of memory: look again when that changes, or call `memorySettled` after a time. */
+  held(queueIndex: number): void;
 }
 
 export function newQueueCounters(): QueueCounters {

@@ -1,7 +1,7 @@
 /** Descriptor chains of the split ring (virtio 1.3, section 2.7.5). */
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { DescWord, VIRTQ_DESC_WORDS, VirtqDescFlag } from './defs.js';
-import { problemOfLength, type DescriptorChain } from './descriptor-chain.js';
+import { AddressProblem, problemOfLength, type DescriptorChain } from './descriptor-chain.js';
 import { IndirectTable } from './indirect-table.js';
 
 const { LEN, FLAGS_AND_NEXT } = DescWord;
@@ -53,8 +53,7 @@ export class SplitChainWalker {
       sawWritable = isWritable;
       const length = words[at + LEN] >>> 0;
       const segments = isWritable ? chain.writable : chain.readable;
-      if (!this.#memory.translateWords(words, at, length, isWritable, segments))
-        return 'a buffer lies outside memory';
+      if (!this.#memory.translateWords(words, at, length, isWritable, segments)) return AddressProblem.BUFFER;
       if ((flagsAndNext & VIRTQ_DESC_F_NEXT) === 0) return problemOfLength(chain);
       index = flagsAndNext >>> 16;
     }

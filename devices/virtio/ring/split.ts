@@ -37,7 +37,7 @@ export class SplitRing extends RingBase<SplitAreas> {
   }
 
   pop(): Chain | undefined {
-    if (!this.usable()) return undefined;
+    if (!this.mayTake()) return undefined;
     if (this.nextAvail === this.#availIndex && !this.#findMore()) return undefined;
     if (this.outstanding >= this.size) {
       return this.break('the driver made more chains available than the queue holds');
@@ -46,17 +46,14 @@ export class SplitRing extends RingBase<SplitAreas> {
     const head = avail[AvailWord.RING + (this.nextAvail & this.#slotMask)];
     const chain = this.takeChain();
     const problem = this.#walker.walk(chain, descriptors, head);
-    if (problem !== undefined) {
-      this.putBack(chain);
-      return this.break(problem);
-    }
+    if (problem !== undefined) return this.refuse(chain, problem);
     chain.id = head;
     this.handOut(chain, (this.nextAvail + 1) & INDEX_MASK);
     return chain;
   }
 
   push(chain: Chain, writtenBytes: number): void {
-    const done = this.reclaim(chain);
+    const done = this.reclaim(chain, writtenBytes);
     if (done === undefined) return;
     const length = usedLength(done, writtenBytes);
     if (this.order === undefined) {
@@ -78,7 +75,7 @@ export class SplitRing extends RingBase<SplitAreas> {
     if (this.eventIdx) Atomics.store(used, this.#availEventWord, this.nextAvail);
     else Atomics.store(used, UsedWord.FLAGS, 0);
     this.#notificationsOff = false;
-    return Atomics.load(avail, AvailWord.IDX) !== this.nextAvail;
+    return !this.held && Atomics.load(avail, AvailWord.IDX) !== this.nextAvail;
   }
 
   protected override advance(position: number, entries: number): number {

@@ -77,8 +77,8 @@ export class Connection {
   #turn(): void {
     const blocked = this.#sender.pending;
     if (this.#flush()) this.#drain();
-    // Every write of this turn has been answered: no vCPU waits while the queues are served.
-    if (!this.#closed) this.#afterWrites();
+    // Every message of this turn has been answered: no vCPU waits while the queues are served.
+    if (!this.#closed) this.#afterMessages();
     if (!this.#closed && this.#sender.pending !== blocked) this.#watchFor(this.#sender.pending);
   }
 
@@ -174,11 +174,11 @@ export class Connection {
     this.#options.onNegotiated();
   }
 
-  #afterWrites(): void {
+  #afterMessages(): void {
     try {
-      this.#options.device.afterWrites();
+      this.#options.device.afterMessages();
     } catch (error) {
-      this.#options.log(`work after a register write failed: ${describe(error)}`);
+      this.#options.log(`work after a message failed: ${describe(error)}`);
     }
   }
 

@@ -35,7 +35,7 @@ export class VfioUserDevice {
   readonly dma: DmaMaps;
   readonly #fn: PciFunction;
   readonly #regions: Regions;
-  #written = false;
+  #workDue = false;
 
   constructor(fn: PciFunction, memory: RegionMemory, reactor: Reactor) {
     this.#fn = fn;
@@ -51,17 +51,17 @@ export class VfioUserDevice {
 
   /** The client is gone: function as at power-on, its memory unmapped and every descriptor of it closed. */
   disconnect(): void {
-    this.#written = false;
+    this.#workDue = false;
     this.#fn.connect(undefined);
     this.#fn.reset();
     this.irqs.release();
     this.dma.unmapAll();
   }
 
-  /** Does the work that register writes have asked for; call it once those have been answered. */
-  afterWrites(): void {
-    if (!this.#written) return;
-    this.#written = false;
+  /** Does the work that register writes and changes of memory have made possible; call it once those have been answered. */
+  afterMessages(): void {
+    if (!this.#workDue) return;
+    this.#workDue = false;
     this.#fn.afterWrite();
   }
 
@@ -125,7 +125,7 @@ export class VfioUserDevice {
     const count = request.u32();
     if (request.overrun || request.remaining !== count) return -Errno.EINVAL;
     if (!this.#regions.admits(region, offset, count)) return -Errno.EINVAL;
-    this.#written = true;
+    this.#workDue = true;
     reply.reserve(REGION_ACCESS_BYTES);
     putRegionAccess(reply, offset, region, count);
     this.#regions.write(region, offset, count, request);
@@ -144,7 +144,7 @@ export class VfioUserDevice {
       if (!this.#nextOfMulti(request, false)) return -Errno.EINVAL;
     }
     request.rewind(check);
-    this.#written = true;
+    this.#workDue = true;
     for (let i = 0; i < writeCount; i++) this.#nextOfMulti(request, true);
     reply.reserve(8);
     reply.putU64(writeCount);
@@ -171,6 +171,7 @@ export class VfioUserDevice {
     const sizeBytes = request.u64();
     if (request.overrun || argsz < DMA_MAP_BYTES || fds.count > 1) return -Errno.EINVAL;
     const fd = fds.take(0);
+    this.#workDue = true;
     try {
       return this.dma.map(flags, offset, address, sizeBytes, fd);
     } finally {
@@ -196,6 +197,7 @@ export class VfioUserDevice {
   }
 
   #unmap(flags: number, address: number, sizeBytes: number): number {
+    this.#workDue = true;
     const { VFIO_DMA_UNMAP_FLAG_ALL, VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP } = VfioDmaUnmapFlag;
     if (flags === 0) return this.dma.unmap(address, sizeBytes);
     if (flags === VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) return -Errno.EOPNOTSUPP;
@@ -279,7 +281,7 @@ export class VfioUserDevice {
   }
 
   #reset(): 0 {
-    this.#written = false;
+    this.#workDue = false;
     this.#fn.reset();
     this.irqs.reset();
     return 0;

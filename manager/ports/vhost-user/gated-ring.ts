@@ -47,6 +47,14 @@ export class GatedRing implements RunningRing {
     return this.#ring.broken;
   }
 
+  get held(): boolean {
+    return this.#ring.held;
+  }
+
+  memorySettled(): void {
+    this.#ring.memorySettled();
+  }
+
   get position(): RingPosition {
     return this.#ring.position;
   }
@@ -127,7 +135,8 @@ export class GatedRing implements RunningRing {
     const { log } = this;
     if (log === undefined || this.#unflushed === 0) this.#ring.flush();
     else this.#flushLogged(log);
-    this.#unflushed = 0;
+    // A ring that does not have its memory publishes later.
+    if (!this.#ring.held) this.#unflushed = 0;
   }
 
   disableNotifications(): void {

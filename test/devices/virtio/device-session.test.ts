@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Chain, DeviceContext, VirtioDevice } from '../../../devices/virtio/device.js';
 import { DeviceSession, type AwakeSession } from '../../../devices/virtio/device-session.js';
 import { nullDevice } from './null-device.js';
@@ -13,6 +13,7 @@ interface Scene {
   readonly session: DeviceSession;
   readonly drivers: readonly MockSplitDriver[];
   readonly memory: RingFixture['memory'];
+  readonly region: RingFixture['region'];
   readonly events: string[];
   /** Work put off to the event loop. */
   readonly deferred: (() => void)[];
@@ -25,7 +26,7 @@ interface Scene {
 
 /** A session of `device` with two queues of 256 in one RAM, whose transport can poll it or not. */
 function start(overrides: Partial<VirtioDevice> = {}, polls = false): Scene {
-  const { memory, ram } = makeRing();
+  const { memory, ram, region } = makeRing();
   const device = nullDevice({ queueSizes: [256, 256], ...overrides });
   const events: string[] = [];
   const deferred: (() => void)[] = [];
@@ -53,7 +54,17 @@ function start(overrides: Partial<VirtioDevice> = {}, polls = false): Scene {
     return driver;
   });
   const buffer = (n: number): number => RAM_ADDRESS + 4 * QUEUE_BYTES + n * 64;
-  const scene: Scene = { session, drivers, memory, events, deferred, awake, onInterrupt: () => {}, buffer };
+  const scene: Scene = {
+    session,
+    drivers,
+    memory,
+    region,
+    events,
+    deferred,
+    awake,
+    onInterrupt: () => {},
+    buffer,
+  };
   session.activate();
   session.run();
   for (const asking of awake.splice(0)) asking.rest();
@@ -323,6 +334,104 @@ describe('faults', () => {
     scene.session.run();
     expect(handled).toBe(1);
     expect(scene.events).toEqual(['needs reset: cannot go on']);
+  });
+});
+
+describe('memory that is away for a moment', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  it.each([[false], [true]])(
+    'does not spin while it is away, and serves what was kicked when it is back (polled: %s)',
+    (polls) => {
+      const scene = start({}, polls);
+      scene.memory.clear();
+      add(scene, 0);
+      scene.session.kick(0);
+      expect(scene.session.run()).toBe(false);
+      expect(scene.deferred).toHaveLength(0);
+      for (const asking of scene.awake.splice(0)) {
+        expect(asking.poll()).toBe(false);
+        expect(asking.rest()).toBe(false);
+      }
+      expect(scene.session.run()).toBe(false);
+      scene.memory.addRegion(scene.region);
+      expect(scene.session.run()).toBe(false);
+      expect(scene.drivers[0].usedIndex).toBe(1);
+      vi.advanceTimersByTime(10_000);
+      expect(scene.events).toEqual(['interrupt 0']);
+    },
+  );
+
+  it.each([[false], [true]])(
+    'completions of meanwhile reach the driver when it is back, without another kick (polled: %s)',
+    (polls) => {
+      const kept: Chain[] = [];
+      const scene = start({ handleChain: (_, chain) => void kept.push(chain) }, polls);
+      add(scene, 0);
+      scene.session.kick(0);
+      scene.session.run();
+      for (const asking of scene.awake.splice(0)) asking.rest();
+      scene.memory.clear();
+      scene.session.queues[0]?.push(kept[0], 0);
+      scene.session.queues[0]?.flush();
+      expect(scene.drivers[0].usedIndex).toBe(0);
+      scene.memory.addRegion(scene.region);
+      scene.session.run();
+      expect(scene.drivers[0].usedIndex).toBe(1);
+      expect(scene.events).toEqual(['interrupt 0']);
+    },
+  );
+
+  it('each change of memory starts the wait anew, and costs one look of each queue that waits', () => {
+    const scene = start();
+    scene.memory.clear();
+    scene.session.kick(0);
+    scene.session.run();
+    for (let i = 0; i < 10; i++) {
+      vi.advanceTimersByTime(1500);
+      scene.memory.clear();
+      const { polls } = scene.session.counters(0);
+      scene.session.run();
+      scene.session.run();
+      expect(scene.session.counters(0).polls).toBe(polls + 1);
+    }
+    expect(scene.events).toEqual([]);
+    vi.advanceTimersByTime(2000);
+    expect(scene.events).toEqual(['needs reset: queue 0: the descriptor area is not in memory']);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('a map that came unnoticed gets its own time before the driver answers for it', () => {
+    const scene = start();
+    scene.memory.clear();
+    scene.session.kick(0);
+    scene.session.run();
+    vi.advanceTimersByTime(1000);
+    scene.memory.clear();
+    vi.advanceTimersByTime(1000);
+    expect(scene.events).toEqual([]);
+    vi.advanceTimersByTime(2000);
+    expect(scene.events).toHaveLength(1);
+  });
+
+  it('an address that was never memory breaks the ring at once in the map that it was started in', () => {
+    const scene = start();
+    scene.drivers[0].add([{ address: 0, length: 4 }]);
+    scene.session.kick(0);
+    scene.session.run();
+    expect(scene.events).toEqual(['needs reset: queue 0: a buffer lies outside memory']);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('a queue that is removed is not waited for', () => {
+    const scene = start();
+    scene.memory.clear();
+    scene.session.kick(0);
+    scene.session.run();
+    scene.session.removeRing(0);
+    vi.advanceTimersByTime(10_000);
+    expect(scene.events).toEqual([]);
   });
 });
 

@@ -237,7 +237,8 @@ describe.each(PAIRS)('driver and device in order: $name', ({ packed, eventIndex,
           (eventIndex ? EVENT_IDX : 0n) |
           (indirect ? INDIRECT_DESC : 0n);
         const problems: string[] = [];
-        const signals = { interrupt: () => {}, broken: (_: number, why: string) => void problems.push(why) };
+        const broken = (_: number, why: string): void => void problems.push(why);
+        const signals = { interrupt: () => {}, broken, held: () => {} };
         const ring = config.activate(memory, features, signals, newQueueCounters()).ring!;
         const order: number[] = [];
         const held: { chain: Chain; number: number }[] = [];
@@ -291,7 +292,7 @@ describe('a completion that adds to its queue and collects', () => {
     config.driverArea.set(queue.addresses.driverArea);
     config.deviceArea.set(queue.addresses.deviceArea);
     const features = IN_ORDER | (packed ? RING_PACKED : 0n);
-    const signals = { interrupt: () => {}, broken: () => {} };
+    const signals = { interrupt: () => {}, broken: () => {}, held: () => {} };
     const ring = config.activate(memory, features, signals, newQueueCounters()).ring!;
     const serve = (): void => {
       for (let chain = ring.pop(); chain !== undefined; chain = ring.pop()) ring.push(chain, 10);

@@ -42,6 +42,8 @@ export interface RingFixture<Driver extends MockDriver = MockSplitDriver> {
   readonly interrupts: number[];
   /** Why the ring broke, each time it said so. */
   readonly problems: string[];
+  /** How often the ring said that it is held. */
+  readonly holds: { count: number };
   /** A guest address well inside RAM, `n` pages behind the ring. */
   readonly page: (n: number) => number;
 }
@@ -96,13 +98,15 @@ function make<Driver extends PlacedDriver>(
   options.watch?.(ram);
   const interrupts: number[] = [];
   const problems: string[] = [];
+  const holds = { count: 0 };
   const signals = {
     interrupt: (index: number) => void interrupts.push(index),
     broken: (_index: number, reason: string) => void problems.push(reason),
+    held: () => void holds.count++,
   };
   const counters = newQueueCounters();
   const { ring, problem } = config.activate(memory, features, signals, counters);
   if (ring === undefined) throw new Error(problem);
   const page = (n: number): number => driver.freeAddress + n * 4096;
-  return { ram, memory, region, config, features, driver, ring, counters, interrupts, problems, page };
+  return { ram, memory, region, config, features, driver, ring, counters, interrupts, problems, holds, page };
 }

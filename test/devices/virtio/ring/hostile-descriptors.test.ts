@@ -190,6 +190,7 @@ describe('bad guest addresses (CVE-2018-1059, CVE-2019-18960, CVE-2023-50711)', 
     for (const flags of [0, WRITE]) {
       const fixture = makeRing();
       fixture.memory.addRegion(new ArrayRegion(0x1000, new Uint8Array(0x1000), { writable: false }));
+      fixture.ring.memorySettled();
       fixture.driver.writeDescriptor(0, { address: 0x1000, length: 16, flags });
       if (flags === WRITE) expectBroken(fixture, 'a buffer lies outside memory');
       else {
@@ -203,6 +204,7 @@ describe('bad guest addresses (CVE-2018-1059, CVE-2019-18960, CVE-2023-50711)', 
   it('a buffer over a hole between two regions breaks the ring', () => {
     const fixture = makeRing();
     fixture.memory.addRegion(new ArrayRegion(end + 4096, fixture.ram));
+    fixture.ring.memorySettled();
     fixture.driver.writeDescriptor(0, { address: end - 16, length: 8192 });
     expectBroken(fixture, 'a buffer lies outside memory');
   });

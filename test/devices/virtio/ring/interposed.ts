@@ -8,6 +8,10 @@ export function interposed(ring: RunningRing, beforeEnable: () => void): Running
     get broken() {
       return ring.broken;
     },
+    get held() {
+      return ring.held;
+    },
+    memorySettled: () => ring.memorySettled(),
     get position() {
       return ring.position;
     },

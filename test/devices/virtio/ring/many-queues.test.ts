@@ -64,7 +64,8 @@ class Queue {
     this.config.driverArea.set(driver.driverArea);
     this.config.deviceArea.set(driver.deviceArea);
     const features = RING_FEATURES[this.#format] | (1n << 29n) | (this.#inOrder ? IN_ORDER : 0n);
-    const signals = { interrupt: () => {}, broken: (_: number, why: string) => void this.problems.push(why) };
+    const broken = (_: number, why: string): void => void this.problems.push(why);
+    const signals = { interrupt: () => {}, broken, held: () => {} };
     this.ring = this.config.activate(this.#memory, features, signals, this.counters).ring!;
   }
 

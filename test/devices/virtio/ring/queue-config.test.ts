@@ -4,7 +4,7 @@ import { newQueueCounters } from '../../../../devices/virtio/ring/running-ring.j
 import { ArrayRegion } from '../../../../devices/virtio/memory/array-region.js';
 import { makePackedRing, makeRing, RAM_ADDRESS, RAM_BYTES } from './fixture.js';
 
-const silent = { interrupt: () => {}, broken: () => {} };
+const silent = { interrupt: () => {}, broken: () => {}, held: () => {} };
 
 /** Activates a copy of a sound queue with `change` done to it, and answers what is wrong with it. */
 function problemAfter(change: (config: QueueConfig) => void): string | undefined {

@@ -18,7 +18,7 @@ export interface RingMode {
 
 /** Enough for the suite, which makes many of them. */
 const RAM_BYTES = 0x4_0000;
-const silent = { interrupt: () => {}, broken: () => {} };
+const silent = { interrupt: () => {}, broken: () => {}, held: () => {} };
 
 /** What every ring format and mode does alike, as its driver and its device see it. Rings have four descriptors or more. */
 export function ringSuite(mode: RingMode): void {
@@ -274,17 +274,98 @@ export function ringSuite(mode: RingMode): void {
 
   describe(`${mode.name}: memory that changes underneath`, () => {
     const acts = ['pop', 'flush', 'push', 'enableNotifications'] as const;
-    it.each(acts)('a ring whose memory is gone breaks at %s, and touches nothing', (act) => {
+    /** A ring with a chain out and another to take, whose memory is gone, and what is done to it then. */
+    const lost = (act: (typeof acts)[number]) => {
       const fixture = make();
       const chain = popOne(fixture);
-      if (act === 'flush') fixture.ring.push(chain, 0);
+      addOne(fixture);
+      if (act === 'flush') fixture.ring.push(chain, 8);
       fixture.memory.clear();
+      const acting = (): unknown => (act === 'push' ? fixture.ring.push(chain, 8) : fixture.ring[act]());
+      return { ...fixture, chain, act: acting, pushed: act === 'push' || act === 'flush' };
+    };
+
+    it.each(acts)('a ring whose memory is gone holds at %s, says so once, and touches nothing', (act) => {
+      const fixture = lost(act);
       const before = fixture.ram.slice();
-      if (act === 'push') fixture.ring.push(chain, 8);
-      else fixture.ring[act]();
-      expect(fixture.ring.broken).toBe(true);
-      expect(fixture.problems).toEqual(['the descriptor area is not in memory']);
+      expect(fixture.ring.held).toBe(false);
+      for (let i = 0; i < 3; i++) expect(Boolean(fixture.act())).toBe(false);
+      expect(fixture.ring.enableNotifications()).toBe(false);
+      expect(fixture.ring).toMatchObject({ held: true, broken: false });
+      expect(fixture.holds.count).toBe(1);
       expect(Buffer.compare(fixture.ram, before)).toBe(0);
+    });
+
+    it.each(acts)('held at %s, it goes on where it was when its memory is back, and loses nothing', (act) => {
+      const fixture = lost(act);
+      fixture.act();
+      fixture.memory.addRegion(fixture.region);
+      expect(fixture.ring.held).toBe(false);
+      const second = fixture.ring.pop();
+      fixture.ring.push(second!, 4);
+      if (!fixture.pushed) fixture.ring.push(fixture.chain, 8);
+      fixture.ring.flush();
+      const lengths = fixture.driver.reap().map(({ length }) => length);
+      expect(lengths.sort()).toEqual([4, 8]);
+      expect(fixture.problems).toEqual([]);
+      expect(fixture.counters.requests).toBe(2);
+    });
+
+    it('a chain that is pushed twice while the memory is gone is used once', () => {
+      const fixture = lost('push');
+      for (let i = 0; i < 2; i++) fixture.act();
+      fixture.memory.addRegion(fixture.region);
+      fixture.ring.flush();
+      fixture.act();
+      fixture.ring.flush();
+      expect(fixture.driver.reap().map(({ length }) => length)).toEqual([8]);
+    });
+
+    it.each(acts)('held at %s, it breaks at the next look once the map of memory has settled', (act) => {
+      const fixture = lost(act);
+      fixture.act();
+      fixture.ring.memorySettled();
+      expect(fixture.ring).toMatchObject({ held: false, broken: false });
+      expect(fixture.ring.pop()).toBeUndefined();
+      expect(fixture.ring).toMatchObject({ held: false, broken: true });
+      expect(fixture.problems).toEqual(['the descriptor area is not in memory']);
+    });
+
+    /** A chain, or its indirect table, in memory of its own that is gone when the ring is looked at. */
+    const chainLost = () => {
+      const fixture = make();
+      const page = new ArrayRegion(0x4000_0000, new Uint8Array(4096));
+      fixture.memory.addRegion(page);
+      const taken = popOne(fixture);
+      add(fixture, [{ address: 0x4000_0000, length: 16 }]);
+      fixture.memory.removeRegion(0x4000_0000, 4096);
+      return { ...fixture, page, taken };
+    };
+
+    it('a chain whose buffer is gone waits for it, and the chains before it are used meanwhile', () => {
+      const fixture = chainLost();
+      for (let i = 0; i < 3; i++) expect(fixture.ring.pop()).toBeUndefined();
+      expect(fixture.ring.enableNotifications()).toBe(false);
+      expect(fixture.ring).toMatchObject({ held: true, broken: false });
+      expect(fixture.holds.count).toBe(1);
+      fixture.ring.push(fixture.taken, 8);
+      fixture.ring.flush();
+      expect(fixture.driver.reap()).toHaveLength(1);
+      fixture.memory.addRegion(fixture.page);
+      expect(fixture.ring.enableNotifications()).toBe(true);
+      expect(fixture.ring.pop()?.readable.byteLength).toBe(16);
+      expect(fixture.problems).toEqual([]);
+    });
+
+    it('a chain whose buffer stays away breaks the ring once the map of memory has settled', () => {
+      const fixture = chainLost();
+      expect(fixture.ring.pop()).toBeUndefined();
+      fixture.memory.addRegion(new ArrayRegion(0x5000_0000, new Uint8Array(4096)));
+      expect(fixture.ring.pop()).toBeUndefined();
+      expect(fixture.holds.count).toBe(2);
+      fixture.ring.memorySettled();
+      expect(fixture.ring.pop()).toBeUndefined();
+      expect(fixture.problems).toEqual(['a buffer lies outside memory']);
     });
 
     it('a ring follows its memory to another place in this process', () => {

@@ -147,6 +147,7 @@ describe('driver and device on two cores', () => {
           Atomics.notify(words, INTERRUPTS);
         },
         broken: (_: number, reason: string) => void problems.push(reason),
+        held: () => {},
       };
       const features = format | (eventIdx ? 1n << BigInt(VirtioFeature.VIRTIO_F_EVENT_IDX) : 0n);
       const { ring } = config.activate(memory, features, signals, counters);

@@ -1,6 +1,8 @@
-import { describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ArrayRegion } from '../../../../devices/virtio/memory/array-region.js';
+import type { MockSplitDriver } from '../mock-driver.js';
 import { nullDevice } from '../null-device.js';
-import { boot, enableMsix, plug, type Machine } from './mock-pci-driver.js';
+import { boot, enableMsix, plug, RAM_ADDRESS, type Machine } from './mock-pci-driver.js';
 
 function levelReset(machine: Machine): void {
   const [express] = machine.driver.capabilities(0x10);
@@ -58,14 +60,45 @@ for (const [name, reset] of [
 }
 
 describe('a function that loses its memory', () => {
-  it('asks for a reset when the driver next kicks it, and touches nothing', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  function kickWithoutMemory(): { machine: Machine; queue: MockSplitDriver } {
     const machine = plug(nullDevice());
     const queue = boot(machine);
     machine.memory.clear();
     queue.add([{ address: machine.buffer(0), length: 4 }]);
     machine.driver.kick(0);
     expect(queue.usedIndex).toBe(0);
+    return { machine, queue };
+  }
+
+  it('asks for a reset two seconds after the driver kicked it, and touches nothing', () => {
+    const { machine, queue } = kickWithoutMemory();
+    vi.advanceTimersByTime(1999);
+    expect(machine.driver.read('status') & 64).toBe(0);
+    vi.advanceTimersByTime(1);
     expect(machine.driver.read('status') & 64).toBe(64);
+    expect(queue.usedIndex).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('serves the kick once the memory is back', () => {
+    const { machine, queue } = kickWithoutMemory();
+    machine.memory.addRegion(new ArrayRegion(RAM_ADDRESS, machine.ram));
+    machine.fn.afterWrite();
+    expect(queue.usedIndex).toBe(1);
+    vi.advanceTimersByTime(10_000);
+    expect(machine.driver.read('status') & 64).toBe(0);
+  });
+
+  it.each([
+    ['a reset of the function', (machine: Machine) => machine.fn.reset()],
+    ['a reset of the device', (machine: Machine) => machine.driver.write('status', 0)],
+  ])('waits for nothing any more after %s', (_what, reset) => {
+    const { machine } = kickWithoutMemory();
+    reset(machine);
+    expect(vi.getTimerCount()).toBe(0);
   });
 });
 

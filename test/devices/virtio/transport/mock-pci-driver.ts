@@ -60,7 +60,7 @@ interface Structure {
 }
 
 export const StructureType = { COMMON: 1, NOTIFY: 2, ISR: 3, DEVICE: 4, PCI: 5 } as const;
-const RAM_ADDRESS = 0x1_0000;
+export const RAM_ADDRESS = 0x1_0000;
 const RAM_BYTES = 0x8_0000;
 const QUEUE_BYTES = 0x1_0000;
 const BUFFERS_AT = RAM_ADDRESS + 0x4_0000;

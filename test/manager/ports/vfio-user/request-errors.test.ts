@@ -179,7 +179,7 @@ describe('a function that throws', () => {
     };
     await client.writeNumber(0, 0, 4, 1);
     await harness.eventCount(2);
-    expect(harness.events[1]).toMatch(/^log: work after a register write failed: Error: a bug/);
+    expect(harness.events[1]).toMatch(/^log: work after a message failed: Error: a bug/);
     await expectAlive(client);
   });
 });

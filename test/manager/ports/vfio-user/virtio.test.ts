@@ -245,6 +245,34 @@ describe('a virtio function over vfio-user', () => {
     }
   });
 
+  it.each([
+    ['the ring', Ring.used],
+    ['a buffer', ANSWER],
+  ])(
+    'bears that the VMM moves the memory of %s while it is looked at, and serves it then',
+    async (_, lost) => {
+      const machine = new Machine(false);
+      const client = await machine.harness.negotiated();
+      await machine.mapRam(client);
+      const driver = await Driver.start(client, NO_VECTOR);
+      const map = lost === ANSWER ? HIGH_RAM : { address: 0, offset: 0, size: 0x50000 };
+      machine.ram.write(REQUEST, 'olleh');
+      machine.ram.putDescriptor(0, REQUEST, 5, 1, 1);
+      machine.ram.putDescriptor(1, ANSWER, 16, 2, 0);
+      machine.ram.makeAvailable(1);
+      expect(await client.errnoOf(Command.DMA_UNMAP, Payload.dmaUnmap(map.address, map.size))).toBe(0);
+      await driver.ring();
+      expect(await driver.readIsr()).toBe(0);
+      expect(machine.ram.usedIndex).toBe(0);
+      const mapAgain = Payload.dmaMap(map.address, map.size, map.offset);
+      expect(await client.errnoOf(Command.DMA_MAP, mapAgain, { fds: [machine.file] })).toBe(0);
+      // No doorbell: the one from before counts.
+      expect(await driver.readIsr()).toBe(1);
+      expect(machine.ram.usedIndex).toBe(1);
+      expect(machine.ram.read(ANSWER, 5)).toBe('hello');
+    },
+  );
+
   it('starts anew for the next client after one has left in the middle', async () => {
     const machine = new Machine(true, 'guest-ram-anew');
     for (let round = 0; round < 3; round++) {

@@ -89,6 +89,8 @@ function publishing(onFlush: () => void, chain: Chain): RunningRing {
     index: 0,
     size: SIZE,
     broken: false,
+    held: false,
+    memorySettled: () => {},
     position: { nextAvail: 601, nextUsed: 600 },
     pop: () => chain,
     push: () => {},
