@@ -14,6 +14,10 @@ import type { IoVector } from '../../io-vector.js';
 
 export type MaybePromise<T> = T | Promise<T>;
 
+export function isPromise<T>(answer: MaybePromise<T>): answer is Promise<T> {
+  return typeof answer === 'object' && answer !== null && typeof (answer as Promise<T>).then === 'function';
+}
+
 /**
  * A file name, link target or xattr name as raw bytes, one character (U+0000 to U+00FF) a byte: immutable, comparable,
  * a map's key. Names of directory entries hold no '/' or NUL and are neither '', '.' nor '..': the server has seen to it.

@@ -4,7 +4,7 @@
  */
 import { Errno } from '../../errno.js';
 import type { IoVector } from '../../io-vector.js';
-import type { FileSystem, MaybePromise } from '../fs/file-system.js';
+import { isPromise, type FileSystem, type MaybePromise } from '../fs/file-system.js';
 import {
   HEADER_BYTES,
   MessageType,
@@ -15,7 +15,6 @@ import {
 } from '../protocol/constants.js';
 import { decodeTflush, decodeTversion } from '../protocol/messages.js';
 import { encodeHeader, encodeRversion } from '../protocol/replies.js';
-import { isPromise } from './and-then.js';
 import { Backlog } from './backlog.js';
 import type { Dialect, Operation } from './dialect.js';
 import { DIALECT_9P2000_L } from './dialect-9p2000l.js';

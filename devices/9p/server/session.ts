@@ -3,10 +3,10 @@
  * request, and `settle` gives it back when the request ends, however it ends: no error path has to remember.
  */
 import { Errno, type Failure } from '../../errno.js';
+import { isPromise } from '../fs/file-system.js';
 import type { FileSystem, FsNode, MaybePromise, OpenFile } from '../fs/file-system.js';
 import { MSIZE_MIN_BYTES, P9_NOFID } from '../protocol/constants.js';
 import { Fid, type Attachment, type NodeFid, type OpenFid, type XattrValue } from './fid.js';
-import { isPromise } from './and-then.js';
 import type { ServerOptions, ServerStatistics } from './options.js';
 import { QidMapper } from './qid-mapper.js';
 import type { Request } from './request.js';

@@ -1,9 +1,9 @@
 /** Tauth, Tattach, Twalk, Tclunk, Tremove: how fids come and go. */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
-import type { ByteString, FsNode, MaybePromise } from '../../fs/file-system.js';
+import { isPromise, type ByteString, type FsNode, type MaybePromise } from '../../fs/file-system.js';
 import { P9_NOFID, QID_BYTES, QidType, HEADER_BYTES } from '../../protocol/constants.js';
 import { encodeQid, encodeRwalk } from '../../protocol/replies.js';
-import { andThen, isPromise } from '../and-then.js';
+import { andThen } from '../and-then.js';
 import { Fid, held } from '../fid.js';
 import { checkEntryName } from '../names.js';
 import { takeNode, type Request } from '../request.js';

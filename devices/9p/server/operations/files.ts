@@ -1,6 +1,6 @@
 /** Tlopen, Tlcreate, Tread, Twrite, Treaddir, Tfsync, Tlock, Tgetlock: what an open file does. */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
-import { LockStatus, LockType, OpenFlag } from '../../fs/file-system.js';
+import { isPromise, LockStatus, LockType, OpenFlag } from '../../fs/file-system.js';
 import type { Created, MaybePromise, OpenFile } from '../../fs/file-system.js';
 import {
   HEADER_BYTES,
@@ -10,7 +10,7 @@ import {
   TWRITE_HEADER_BYTES,
 } from '../../protocol/constants.js';
 import { encodeCount, encodeRgetlock, encodeRlock, encodeRlopen } from '../../protocol/replies.js';
-import { andThen, isPromise } from '../and-then.js';
+import { andThen } from '../and-then.js';
 import { Fid, held, type XattrValue } from '../fid.js';
 import { checkEntryName } from '../names.js';
 import { takeNode, type Request } from '../request.js';

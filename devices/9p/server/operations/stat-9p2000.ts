@@ -2,6 +2,7 @@
 import { Errno, isFailure, type Failure } from '../../../errno.js';
 import {
   FileMode,
+  isPromise,
   SetAttr,
   type Attributes,
   type AttributeChanges,
@@ -19,7 +20,7 @@ import {
   encodeStat,
   WireStat,
 } from '../../protocol/stat.js';
-import { andThen, isPromise, type Handler } from '../and-then.js';
+import { andThen, type Handler } from '../and-then.js';
 import { held, type NodeFid } from '../fid.js';
 import { checkEntryName } from '../names.js';
 import type { Request } from '../request.js';

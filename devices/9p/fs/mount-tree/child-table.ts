@@ -1,0 +1,26 @@
+import type { ByteString } from '../file-system.js';
+import type { TreeChild } from './tree-child.js';
+
+/** The children that a tree has now, by name and by number. */
+export class ChildTable {
+  /** In the order of their ids. An iterator of its values goes on while children come and go. */
+  readonly byName = new Map<ByteString, TreeChild>();
+  readonly byId = new Map<number, TreeChild>();
+  /** The id of the child added last. */
+  lastId = 0;
+  /** When one came or went last, in milliseconds since 1970. */
+  changedMs = Date.now();
+
+  add(child: TreeChild): void {
+    this.lastId = child.id;
+    this.byName.set(child.name, child);
+    this.byId.set(child.id, child);
+    this.changedMs = Date.now();
+  }
+
+  delete(child: TreeChild): void {
+    this.byName.delete(child.name);
+    this.byId.delete(child.id);
+    this.changedMs = Date.now();
+  }
+}

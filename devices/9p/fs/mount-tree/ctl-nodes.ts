@@ -1,0 +1,203 @@
+/** The tree's `ctl` directory: how the guest is told what to mount, how it answers, and the script that does both. */
+import { Errno, type Failure } from '../../../errno.js';
+import type { IoVector } from '../../../io-vector.js';
+import {
+  FileMode,
+  OpenFile,
+  OpenFlag,
+  SetAttr,
+  type AttributeChanges,
+  type Attributes,
+  type ByteString,
+  type FsNode,
+} from '../file-system.js';
+import { ACK_MAX_BYTES, parseAcks, type Ack } from './ack-lines.js';
+import {
+  DIRECTORY_MODE,
+  dots,
+  DT_REG,
+  SyntheticListing,
+  SyntheticNode,
+  TreeInode,
+  type SyntheticAttributes,
+  type SyntheticEntry,
+} from './synthetic-node.js';
+
+/** The directory that no child can be called. */
+export const CTL_NAME = 'ctl';
+
+/** What the files in `ctl` are for. */
+export interface Ctl {
+  readonly helperScript: string;
+  /** A new reader of events, or -EMFILE. */
+  openEvents(node: FsNode): OpenFile | Failure;
+  /** Takes what a helper says; -EINVAL where it is about a child that there is not. */
+  acknowledge(acks: readonly Ack[]): number;
+}
+
+export class CtlDirectory extends SyntheticNode {
+  readonly #root: FsNode;
+  readonly #files: ReadonlyMap<ByteString, CtlFile>;
+
+  constructor(root: FsNode, ctl: Ctl) {
+    super();
+    this.#root = root;
+    this.#files = new Map<ByteString, CtlFile>([
+      ['events', new EventsNode(this, ctl)],
+      ['ack', new AckNode(this, ctl)],
+      ['helper.sh', new HelperNode(this, ctl)],
+    ]);
+  }
+
+  override walk(name: ByteString): FsNode | Failure {
+    return this.#files.get(name) ?? -Errno.ENOENT;
+  }
+
+  override parent(): FsNode {
+    return this.#root;
+  }
+
+  override open(flags: number): OpenFile | Failure {
+    if ((flags & (OpenFlag.O_ACCMODE | OpenFlag.O_TRUNC)) !== 0) return -Errno.EISDIR;
+    return new SyntheticListing(this, () => this.#entries());
+  }
+
+  protected override attributes(): SyntheticAttributes {
+    return { inode: TreeInode.ctl, mode: DIRECTORY_MODE, nlink: 2, sizeBytes: 0, changedMs: 0 };
+  }
+
+  *#entries(): Generator<SyntheticEntry> {
+    yield* dots(TreeInode.ctl, TreeInode.root);
+    let cookie = 3;
+    for (const [name, file] of this.#files) yield { name, inode: file.inode, type: DT_REG, cookie: cookie++ };
+  }
+}
+
+abstract class CtlFile extends SyntheticNode {
+  abstract readonly inode: number;
+  protected readonly ctl: Ctl;
+  readonly #directory: CtlDirectory;
+
+  constructor(directory: CtlDirectory, ctl: Ctl) {
+    super();
+    this.#directory = directory;
+    this.ctl = ctl;
+  }
+
+  override parent(): FsNode {
+    return this.#directory;
+  }
+
+  protected file(permissions: number, sizeBytes = 0): SyntheticAttributes {
+    const mode = FileMode.S_IFREG | permissions;
+    return { inode: this.inode, mode, nlink: 1, sizeBytes, changedMs: 0 };
+  }
+}
+
+class EventsNode extends CtlFile {
+  readonly inode: number = TreeInode.events;
+
+  override open(flags: number): OpenFile | Failure {
+    return (flags & OpenFlag.O_ACCMODE) === OpenFlag.O_RDONLY ? this.ctl.openEvents(this) : -Errno.EACCES;
+  }
+
+  /** Root's alone: names and paths are nobody else's business. */
+  protected override attributes(): SyntheticAttributes {
+    return this.file(0o400);
+  }
+}
+
+class AckNode extends CtlFile {
+  readonly inode: number = TreeInode.ack;
+
+  override open(flags: number): OpenFile | Failure {
+    return (flags & OpenFlag.O_ACCMODE) === OpenFlag.O_WRONLY ? new AckFile(this, this.ctl) : -Errno.EACCES;
+  }
+
+  override setattr(changes: AttributeChanges): number {
+    return truncates(changes) ? 0 : -Errno.EROFS;
+  }
+
+  protected override attributes(): SyntheticAttributes {
+    return this.file(0o200);
+  }
+}
+
+/** A shell's `>` cuts what it writes to, which is nothing here. */
+function truncates({ valid }: AttributeChanges): boolean {
+  const { P9_ATTR_SIZE, P9_ATTR_MTIME, P9_ATTR_CTIME } = SetAttr;
+  return (valid & ~(P9_ATTR_SIZE | P9_ATTR_MTIME | P9_ATTR_CTIME)) === 0;
+}
+
+/** Each write stands for itself, whatever its offset: whole lines. */
+class AckFile extends OpenFile {
+  readonly #node: AckNode;
+  readonly #ctl: Ctl;
+
+  constructor(node: AckNode, ctl: Ctl) {
+    super();
+    this.#node = node;
+    this.#ctl = ctl;
+  }
+
+  override write(_offset: number, from: IoVector): number {
+    const { byteLength } = from;
+    if (byteLength > ACK_MAX_BYTES) return -Errno.EMSGSIZE;
+    const bytes = new Uint8Array(byteLength);
+    from.gather(0, bytes, 0, byteLength);
+    const acks = parseAcks(bytes);
+    if (acks === undefined) return -Errno.EINVAL;
+    return this.#ctl.acknowledge(acks) || byteLength;
+  }
+
+  override getattr(out: Attributes): number {
+    return this.#node.getattr(out);
+  }
+
+  override setattr(changes: AttributeChanges): number {
+    return this.#node.setattr(changes);
+  }
+
+  override close(): void {}
+}
+
+class HelperNode extends CtlFile {
+  readonly inode: number = TreeInode.helper;
+  readonly #bytes: Uint8Array;
+
+  constructor(directory: CtlDirectory, ctl: Ctl) {
+    super(directory, ctl);
+    this.#bytes = new TextEncoder().encode(ctl.helperScript);
+  }
+
+  override open(flags: number): OpenFile | Failure {
+    if ((flags & (OpenFlag.O_ACCMODE | OpenFlag.O_TRUNC)) !== 0) return -Errno.EACCES;
+    return new BytesFile(this, this.#bytes);
+  }
+
+  protected override attributes(): SyntheticAttributes {
+    return this.file(0o555, this.#bytes.length);
+  }
+}
+
+class BytesFile extends OpenFile {
+  readonly #node: SyntheticNode;
+  readonly #bytes: Uint8Array;
+
+  constructor(node: SyntheticNode, bytes: Uint8Array) {
+    super();
+    this.#node = node;
+    this.#bytes = bytes;
+  }
+
+  override read(offset: number, into: IoVector): number {
+    const left = Math.max(0, this.#bytes.length - offset);
+    return into.scatter(0, this.#bytes, offset, Math.min(left, into.byteLength));
+  }
+
+  override getattr(out: Attributes): number {
+    return this.#node.getattr(out);
+  }
+
+  override close(): void {}
+}

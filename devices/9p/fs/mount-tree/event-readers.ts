@@ -1,0 +1,55 @@
+import { Errno, type Failure } from '../../../errno.js';
+import type { FsNode, OpenFile } from '../file-system.js';
+import type { ChildTable } from './child-table.js';
+import { EventsFile, type EventSource } from './events-file.js';
+import type { TreeChild } from './tree-child.js';
+
+/** Most open readers of events: with what each remembers, some MiB. */
+const READERS_MAX = 64;
+/** Most readers that wait at a time: each takes one of the server's places. */
+const WAITING_MAX = 16;
+
+/** All that have `ctl/events` open. */
+export class EventReaders implements EventSource {
+  readonly #table: ChildTable;
+  readonly #readers = new Set<EventsFile>();
+  #waiting = 0;
+
+  constructor(table: ChildTable) {
+    this.#table = table;
+  }
+
+  open(node: FsNode): OpenFile | Failure {
+    if (this.#readers.size >= READERS_MAX) return -Errno.EMFILE;
+    const reader = new EventsFile(this, node);
+    this.#readers.add(reader);
+    return reader;
+  }
+
+  announce(child: TreeChild): void {
+    for (const reader of this.#readers) reader.note(child);
+  }
+
+  /** Nothing will be told any more. */
+  end(): void {
+    for (const reader of this.#readers) reader.end();
+  }
+
+  children(): Iterator<TreeChild> {
+    return this.#table.byName.values();
+  }
+
+  beginWait(): boolean {
+    if (this.#waiting >= WAITING_MAX) return false;
+    this.#waiting++;
+    return true;
+  }
+
+  endWait(): void {
+    this.#waiting--;
+  }
+
+  forget(reader: EventsFile): void {
+    this.#readers.delete(reader);
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * An open `ctl/events`: first what there is, then what changes, as lines; a read with nothing to tell waits. What has changed is kept
+ * as a set of children, whose state is looked up when it is told: a reader that falls behind is told the latest only, and one that
+ * falls far behind is told everything from the start. So it needs little memory, however slow or hostile it is.
+ */
+import { Errno } from '../../../errno.js';
+import type { IoVector } from '../../../io-vector.js';
+import {
+  OpenFile,
+  type Attributes,
+  type FsNode,
+  type Interruptible,
+  type MaybePromise,
+} from '../file-system.js';
+import { lineOf, READY_LINE, RESET_LINE } from './event-lines.js';
+import type { TreeChild } from './tree-child.js';
+
+/** Most changes that are remembered one by one. */
+const CHANGES_MAX = 1024;
+const NO_BYTES = new Uint8Array(0);
+const NOWHERE = -1;
+const encoder = new TextEncoder();
+
+/** What readers read from. */
+export interface EventSource {
+  /** All children in the order of their ids; an iterator of it sees those that are added while it runs. */
+  children(): Iterator<TreeChild>;
+  /** False where as many readers wait as may. Each that got true says when it waits no longer. */
+  beginWait(): boolean;
+  endWait(): void;
+  forget(reader: EventsFile): void;
+}
+
+interface Wait {
+  readonly offset: number;
+  readonly into: IoVector;
+  readonly resolve: (answer: number) => void;
+}
+
+export class EventsFile extends OpenFile {
+  readonly #source: EventSource;
+  readonly #node: FsNode;
+  /** The children that are still to be told, from a reset on; undefined once all are. */
+  #walk: Iterator<TreeChild> | undefined;
+  /** The children up to this one have been told. */
+  #toldId = 0;
+  #resetDue = true;
+  readonly #changed = new Set<TreeChild>();
+  /** A line that had no room, from `#textAt` on. */
+  #text = NO_BYTES;
+  #textAt = 0;
+  #wait: Wait | undefined;
+  #wakeDue = false;
+  /**
+   * Linux goes on reading after a short answer until it gets no bytes, and only then lets its caller have what it has got. So the read
+   * that goes on where a short answer ended is answered with none, once.
+   */
+  #endOffset = NOWHERE;
+
+  constructor(source: EventSource, node: FsNode) {
+    super();
+    this.#source = source;
+    this.#node = node;
+  }
+
+  /** Something about the child has changed. */
+  note(child: TreeChild): void {
+    const willBeTold = this.#resetDue || (this.#walk !== undefined && child.id > this.#toldId);
+    if (!willBeTold) {
+      if (this.#changed.size < CHANGES_MAX || this.#changed.has(child)) this.#changed.add(child);
+      else this.#reset();
+    }
+    this.#wake();
+  }
+
+  #reset(): void {
+    this.#resetDue = true;
+    this.#walk = undefined;
+    this.#changed.clear();
+  }
+
+  /** In a turn of its own, so that what changes together is told together. */
+  #wake(): void {
+    if (this.#wait === undefined || this.#wakeDue) return;
+    this.#wakeDue = true;
+    queueMicrotask(() => {
+      this.#wakeDue = false;
+      const wait = this.#wait;
+      if (wait === undefined) return;
+      const given = this.#give(wait.offset, wait.into);
+      if (given > 0) this.#endWait(given);
+    });
+  }
+
+  /** Answers at once where there is something to tell, and else waits for it. */
+  override read(offset: number, into: IoVector): MaybePromise<number> {
+    if (this.#wait !== undefined) return -Errno.EBUSY;
+    const goesOn = offset === this.#endOffset;
+    this.#endOffset = NOWHERE;
+    const given = this.#give(offset, into);
+    if (given > 0 || goesOn || into.byteLength === 0) return given;
+    if (!this.#source.beginWait()) return -Errno.EAGAIN;
+    return new Promise((resolve) => (this.#wait = { offset, into, resolve }));
+  }
+
+  override interrupt(operation: Interruptible): void {
+    if (this.#wait?.into === operation) this.#endWait(-Errno.EINTR);
+  }
+
+  override getattr(out: Attributes): MaybePromise<number> {
+    return this.#node.getattr(out);
+  }
+
+  override close(): void {
+    this.end();
+    this.#source.forget(this);
+  }
+
+  /** Nothing will be told any more. */
+  end(): void {
+    this.#reset();
+    if (this.#wait !== undefined) this.#endWait(-Errno.EIO);
+  }
+
+  #endWait(answer: number): void {
+    const wait = this.#wait;
+    this.#wait = undefined;
+    this.#source.endWait();
+    wait?.resolve(answer);
+  }
+
+  /** Fills as much of `into` as there is to tell. */
+  #give(offset: number, into: IoVector): number {
+    let given = 0;
+    while (given < into.byteLength && this.#hasText()) {
+      const taken = into.scatter(given, this.#text, this.#textAt, this.#text.length - this.#textAt);
+      given += taken;
+      this.#textAt += taken;
+    }
+    if (given > 0 && given < into.byteLength) this.#endOffset = offset + given;
+    return given;
+  }
+
+  #hasText(): boolean {
+    if (this.#textAt < this.#text.length) return true;
+    const line = this.#nextLine();
+    this.#text = line === undefined ? NO_BYTES : encoder.encode(line);
+    this.#textAt = 0;
+    return line !== undefined;
+  }
+
+  #nextLine(): string | undefined {
+    if (this.#resetDue) return this.#beginWalk();
+    if (this.#walk !== undefined) {
+      const next = this.#walk.next();
+      if (next.done === true) {
+        this.#walk = undefined;
+        return READY_LINE;
+      }
+      this.#toldId = next.value.id;
+      return lineOf(next.value);
+    }
+    for (const child of this.#changed) {
+      this.#changed.delete(child);
+      return lineOf(child);
+    }
+    return undefined;
+  }
+
+  #beginWalk(): string {
+    this.#resetDue = false;
+    this.#walk = this.#source.children();
+    this.#toldId = 0;
+    return RESET_LINE;
+  }
+}
