@@ -1,27 +1,15 @@
 /**
- * Qid paths: one 64-bit number for each file of an export, though the export may span devices whose inode numbers collide.
- *
- * A path's low 48 bits are the inode's; its high 16 bits stand for the pair of device and high 16 inode bits. A pair gets
- * its own inode bits where they are free, so that the paths of the first device are its inode numbers, and the lowest free number
- * where not. No two pairs share a number, so no two files share a path, and a file's path never changes.
+ * Qid paths: one 64-bit number for each file of an export, though the export may span devices whose inode numbers collide. A
+ * file's path never changes.
  */
-import { Errno } from '../../errno.js';
 import { FileMode } from '../fs/file-system.js';
 import type { Attributes } from '../fs/file-system.js';
+import { InodePrefixes } from '../fs/inode-prefixes.js';
 import { QidType } from '../protocol/constants.js';
 import type { Qid } from '../protocol/replies.js';
 
-const PREFIXES = 0x1_0000;
-
 export class QidMapper {
-  /** device → high 16 inode bits → prefix. */
-  readonly #prefixes = new Map<number, Map<number, number>>();
-  readonly #taken = new Uint8Array(PREFIXES);
-  #nextFree = 0;
-  /** The last pair looked up: nearly always the next one, too. */
-  #lastDevice = -1;
-  #lastBits = 0;
-  #lastPrefix = 0;
+  readonly #prefixes = new InodePrefixes();
 
   /**
    * Fills `qid` from a file's attributes; -EOVERFLOW where the export has used up the 65,536 pairs. The version mixes size
@@ -37,39 +25,11 @@ export class QidMapper {
 
   /** Fills the path alone. */
   mapInode(device: number, inodeLow: number, inodeHigh: number, qid: Qid): number {
-    const bits = inodeHigh >>> 16;
-    const prefix =
-      device === this.#lastDevice && bits === this.#lastBits ? this.#lastPrefix : this.#prefix(device, bits);
-    if (prefix < 0) return prefix;
+    const high = this.#prefixes.highHalf(device, inodeHigh);
+    if (high < 0) return high;
     qid.pathLow = inodeLow >>> 0;
-    qid.pathHigh = ((prefix << 16) | (inodeHigh & 0xffff)) >>> 0;
+    qid.pathHigh = high;
     return 0;
-  }
-
-  #prefix(device: number, bits: number): number {
-    let ofDevice = this.#prefixes.get(device);
-    if (ofDevice === undefined) this.#prefixes.set(device, (ofDevice = new Map<number, number>()));
-    let prefix = ofDevice.get(bits);
-    if (prefix === undefined) {
-      prefix = this.#allocate(bits);
-      if (prefix < 0) return prefix;
-      ofDevice.set(bits, prefix);
-    }
-    this.#lastDevice = device;
-    this.#lastBits = bits;
-    this.#lastPrefix = prefix;
-    return prefix;
-  }
-
-  #allocate(wanted: number): number {
-    let prefix = wanted;
-    if (this.#taken[prefix] !== 0) {
-      while (this.#nextFree < PREFIXES && this.#taken[this.#nextFree] !== 0) this.#nextFree++;
-      if (this.#nextFree === PREFIXES) return -Errno.EOVERFLOW;
-      prefix = this.#nextFree;
-    }
-    this.#taken[prefix] = 1;
-    return prefix;
   }
 }
 

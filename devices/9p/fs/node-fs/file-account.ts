@@ -2,7 +2,7 @@
 import { Errno, isFailure, type Failure } from '../../../errno.js';
 import { FileMode } from '../file-system.js';
 import type { NodeFsStats } from './node-fs-like.js';
-import { PathLock } from './path-lock.js';
+import { PathLock } from '../path-lock.js';
 import { blocksOf, QUOTA_BLOCK_BYTES, type Quota } from './quota.js';
 import { whole } from './stats.js';
 

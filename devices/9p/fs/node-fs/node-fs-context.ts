@@ -6,7 +6,7 @@ import type { FileAccount } from './file-account.js';
 import { InodeNumbers, inodeKey } from './inode-numbers.js';
 import { applyKept, type KeptAttributes } from './kept-attributes.js';
 import type { NodeFsLike, NodeFsStats } from './node-fs-like.js';
-import { PathLock } from './path-lock.js';
+import { PathLock } from '../path-lock.js';
 import { depthOf, MAX_DEPTH, type Quota } from './quota.js';
 import { fillAttributes, number, typeOf } from './stats.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PathLock } from '../../../../../devices/9p/fs/node-fs/path-lock.js';
+import { PathLock } from '../../../../devices/9p/fs/path-lock.js';
 
 /** Work that notes when it starts, and ends when told. */
 function stage() {

@@ -1,0 +1,56 @@
+/**
+ * One space of inode numbers for files of many devices. A number's low 48 bits are the inode's; its high 16 bits, the prefix, stand
+ * for the pair of device and high 16 inode bits. A pair gets its own inode bits where they are free, so that the numbers of the
+ * first device are its inode numbers, and the lowest free number where not. No two pairs share a prefix, and a pair's never changes.
+ */
+import { Errno, type Failure } from '../../errno.js';
+
+const PREFIXES = 0x1_0000;
+
+export class InodePrefixes {
+  /** device → high 16 inode bits → prefix. */
+  readonly #prefixes = new Map<number, Map<number, number>>();
+  readonly #taken = new Uint8Array(PREFIXES);
+  #nextFree = 0;
+  /** The last pair looked up: nearly always the next one, too. */
+  #lastDevice = -1;
+  #lastBits = 0;
+  #lastPrefix = 0;
+
+  /**
+   * The high half of the number of an inode whose high half is `inodeHigh`; the low half is the inode's own. -EOVERFLOW where the
+   * 65,536 pairs are used up.
+   */
+  highHalf(device: number, inodeHigh: number): number | Failure {
+    const bits = inodeHigh >>> 16;
+    const prefix =
+      device === this.#lastDevice && bits === this.#lastBits ? this.#lastPrefix : this.#prefix(device, bits);
+    return prefix < 0 ? prefix : ((prefix << 16) | (inodeHigh & 0xffff)) >>> 0;
+  }
+
+  #prefix(device: number, bits: number): number {
+    let ofDevice = this.#prefixes.get(device);
+    if (ofDevice === undefined) this.#prefixes.set(device, (ofDevice = new Map<number, number>()));
+    let prefix = ofDevice.get(bits);
+    if (prefix === undefined) {
+      prefix = this.#allocate(bits);
+      if (prefix < 0) return prefix;
+      ofDevice.set(bits, prefix);
+    }
+    this.#lastDevice = device;
+    this.#lastBits = bits;
+    this.#lastPrefix = prefix;
+    return prefix;
+  }
+
+  #allocate(wanted: number): number {
+    let prefix = wanted;
+    if (this.#taken[prefix] !== 0) {
+      while (this.#nextFree < PREFIXES && this.#taken[this.#nextFree] !== 0) this.#nextFree++;
+      if (this.#nextFree === PREFIXES) return -Errno.EOVERFLOW;
+      prefix = this.#nextFree;
+    }
+    this.#taken[prefix] = 1;
+    return prefix;
+  }
+}
