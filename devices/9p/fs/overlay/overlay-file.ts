@@ -1,0 +1,97 @@
+/**
+ * An open regular file of an overlay. One that is open for reading moves to the copy when its file is copied up, and so sees what is
+ * written from then on, as on any file system.
+ */
+import type { IoVector } from '../../../io-vector.js';
+import {
+  LockType,
+  OpenFile,
+  OpenFlag,
+  type AttributeChanges,
+  type Attributes,
+  type Interruptible,
+  type Lock,
+  type MaybePromise,
+} from '../file-system.js';
+import { copyUp } from './copy-up.js';
+import type { OverlayNode } from './overlay-node.js';
+
+export class OverlayFile extends OpenFile {
+  readonly node: OverlayNode;
+  /** OpenFlag bits to open the file's copy with. */
+  readonly flags: number;
+  #inner: OpenFile;
+  #isUpper: boolean;
+  /** Files of other layers that were here before: calls on them may be under way until this file is closed. */
+  readonly #replaced: OpenFile[] = [];
+
+  /** Takes over `inner`, opened on the node's layer with `flags`. */
+  constructor(node: OverlayNode, inner: OpenFile, flags: number, isUpper: boolean) {
+    super();
+    this.node = node;
+    this.flags = flags & ~OpenFlag.O_TRUNC;
+    this.#inner = inner;
+    this.#isUpper = isUpper;
+    node.retain();
+    node.files.add(this);
+  }
+
+  get mayWrite(): boolean {
+    return (this.flags & OpenFlag.O_ACCMODE) !== OpenFlag.O_RDONLY;
+  }
+
+  /** Takes over `inner`, of the copy in the upper layer or, after a commit, in the lower one. */
+  replace(inner: OpenFile, isUpper = true): void {
+    this.#replaced.push(this.#inner);
+    this.#inner = inner;
+    this.#isUpper = isUpper;
+  }
+
+  override read(offset: number, into: IoVector): MaybePromise<number> {
+    return this.#inner.read(offset, into);
+  }
+
+  override write(offset: number, from: IoVector): MaybePromise<number> {
+    return this.#inner.write(offset, from);
+  }
+
+  override async getattr(out: Attributes): Promise<number> {
+    return this.node.finish(await this.#inner.getattr(out), out);
+  }
+
+  override async setattr(changes: AttributeChanges): Promise<number> {
+    const error = await copyUp(this.node);
+    return error < 0 ? error : this.#inner.setattr(changes);
+  }
+
+  override fsync(dataOnly: boolean): MaybePromise<number> {
+    return this.#inner.fsync(dataOnly);
+  }
+
+  /** Locks are the upper layer's: one on a file below would be on another file once that is changed. */
+  override lock(lock: Lock): MaybePromise<number> {
+    if (this.#isUpper || lock.type === LockType.P9_LOCK_TYPE_UNLCK) return this.#inner.lock(lock);
+    return this.#lockCopy(lock);
+  }
+
+  override getlock(lock: Lock): MaybePromise<number> {
+    return this.#inner.getlock(lock);
+  }
+
+  override interrupt(operation: Interruptible): void {
+    this.#inner.interrupt(operation);
+    for (const file of this.#replaced) file.interrupt(operation);
+  }
+
+  override async close(): Promise<void> {
+    this.node.files.delete(this);
+    for (const file of this.#replaced) await file.close();
+    await this.#inner.close();
+    this.node.release();
+  }
+
+  async #lockCopy(lock: Lock): Promise<number> {
+    const error = await copyUp(this.node);
+    return error < 0 ? error : this.#inner.lock(lock);
+  }
+}
