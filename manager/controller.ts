@@ -5,16 +5,21 @@ import {
   type Chassis,
   type DetachQuery,
   type Mount,
+  type Plan,
   type QemuArgs,
   type QemuArgsRequest,
+  type TopologyNode,
+  type Via,
 } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
 import { ChassisModel, type MountRecord } from './chassis/chassis.js';
-import { plan } from './chassis/planner.js';
+import { planCapacity } from './chassis/capacity.js';
+import { emptySlots, plan } from './chassis/planner.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
 import { DeviceFunctions } from './device-functions.js';
 import { SerialQueue } from './serial-queue.js';
 import { checkSource } from './source-check.js';
+import { topologyOf } from './topology.js';
 import { describeMount } from './views.js';
 import { CUT_OFF, VmSlots } from './vm-slots.js';
 import { qemuArgs } from './vmm/args.js';
@@ -88,14 +93,11 @@ export class ChassisController {
 
   async describe(): Promise<Chassis> {
     const mounts = await this.mounts();
-    const { unusable, driver } = this.slots;
-    const free = this.model.slotNumbers.filter(
-      (slot) => this.model.slot(slot).state === 'empty' && !unusable.has(slot),
-    );
+    const { driver } = this.slots;
     return {
       name: this.name,
       slots: this.model.slotCount,
-      slotsFree: free.length,
+      slotsFree: emptySlots(this.model, this.slots.unusable).length,
       deviceProcess: this.devices.state,
       ...(driver && { vmm: driver.vmm }),
       ...(this.unsuitable && { vmmProblem: this.unsuitable.message }),
@@ -107,6 +109,16 @@ export class ChassisController {
   async mounts(): Promise<Mount[]> {
     await this.devices.refresh();
     return this.model.mounts().map((mount) => this.view(mount));
+  }
+
+  /** Whether so many further mounts would fit. @throws ChassisError NO_SLOT_FREE where not */
+  plan(mounts: number, via: Via): Plan {
+    const slots = emptySlots(this.model, this.slots.unusable).length;
+    return planCapacity(this.model.rules, { mounts, via, slots });
+  }
+
+  async tree(): Promise<TopologyNode> {
+    return topologyOf(this.model.slotCount, await this.mounts());
   }
 
   /** Plugs mounts in, or parks them for the next VM: all of them or none. */

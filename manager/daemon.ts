@@ -9,8 +9,11 @@ import {
   type DetachQuery,
   type Health,
   type Mount,
+  type Plan,
+  type PlanRequest,
   type QemuArgs,
   type QemuArgsRequest,
+  type TopologyNode,
 } from './control/api.js';
 import { ControlServer } from './control/server.js';
 import type { ChassisService } from './control/service.js';
@@ -20,6 +23,8 @@ import {
   openStateDirectory,
   type StateDirectory,
 } from './control/state-directory.js';
+import { planCapacity } from './chassis/capacity.js';
+import { PLACEMENT_RULES, QEMU_RULES } from './chassis/placement-rules.js';
 import { ChassisController } from './controller.js';
 import { spawnDeviceProcess } from './device-process/supervisor.js';
 import { removeChassisFiles, sweepStateDirectory } from './leftovers.js';
@@ -35,6 +40,8 @@ export interface DaemonOptions {
   /** The device process's script, where it is not beside the daemon's own (tests run from sources). */
   readonly deviceEntry?: string;
 }
+
+const DEFAULT_SLOTS = 8;
 
 interface Running {
   readonly controller: ChassisController;
@@ -78,7 +85,8 @@ export class Daemon implements ChassisService {
 
   create(request: CreateChassisRequest): Promise<Chassis> {
     return this.queue.run(async () => {
-      const { name, slots } = request;
+      const { name } = request;
+      const slots = slotsFor(request);
       if (this.stopping) throw new ChassisError('INTERNAL', 'the daemon is stopping');
       if (this.chassis.has(name)) {
         throw new ChassisError('CHASSIS_EXISTS', `there is a chassis ${name} already`, 'choose another name');
@@ -121,6 +129,15 @@ export class Daemon implements ChassisService {
   async mounts(name?: string): Promise<Mount[]> {
     const chassis = name === undefined ? this.sorted() : [this.find(name)];
     return (await Promise.all(chassis.map(({ controller }) => controller.mounts()))).flat();
+  }
+
+  async plan({ chassis, mounts, via, vmm }: PlanRequest): Promise<Plan> {
+    if (chassis !== undefined) return this.find(chassis).controller.plan(mounts, via);
+    return planCapacity(PLACEMENT_RULES[vmm], { mounts, via });
+  }
+
+  async tree(name: string): Promise<TopologyNode> {
+    return this.find(name).controller.tree();
   }
 
   async restart(name: string): Promise<Chassis> {
@@ -205,6 +222,12 @@ export class Daemon implements ChassisService {
     await server?.stop();
     state?.release();
   }
+}
+
+/** As many slots as were asked for, by number or by what they are to hold. @throws ChassisError NO_SLOT_FREE */
+function slotsFor({ slots, mounts }: CreateChassisRequest): number {
+  if (mounts === undefined) return slots ?? DEFAULT_SLOTS;
+  return planCapacity(QEMU_RULES, { mounts, via: 'function', slots }).slots;
 }
 
 function packageVersion(): string {

@@ -7,7 +7,7 @@ import { ChassisName } from './control/api.js';
 import { ChassisPaths } from './control/state-directory.js';
 import { isRunning, readStamp } from './process-stamp.js';
 
-const OUR_FILES = /^(device\.(sock|log|log\.old|pid)|s\d{1,2}f[0-7]\.sock)$/;
+const OUR_FILES = /^(device\.(sock|log|log\.old|pid)|s\d{1,3}f[0-7]\.sock)$/;
 
 /** Sweeps a state directory whose lock the caller holds. Answers the pids of device processes that it had to kill. */
 export async function sweepStateDirectory(directory: string): Promise<number[]> {

@@ -1,6 +1,6 @@
 import { basename, resolve } from 'node:path';
 import { Args, Flags } from '@oclif/core';
-import { ChassisError, type Mount, type Source } from '../../manager/control/api.js';
+import { ChassisError, MAX_SLOTS, type Mount, type Source } from '../../manager/control/api.js';
 import { BaseCommand } from '../support/base-command.js';
 import { attachedText } from '../support/mounts-text.js';
 
@@ -35,7 +35,11 @@ export default class Attach extends BaseCommand {
     }),
     'read-only': Flags.boolean({ char: 'r', description: 'The guest cannot change anything' }),
     chassis: Flags.string({ char: 'c', description: 'The chassis; needless where there is only one' }),
-    slot: Flags.integer({ description: 'The slot, from 1 [default: the first free one]', min: 1, max: 64 }),
+    slot: Flags.integer({
+      description: 'The slot, from 1 [default: the first free one]',
+      min: 1,
+      max: MAX_SLOTS,
+    }),
     function: Flags.integer({
       description: 'The function of the first directory; other than 0, it waits for function 0',
       min: 0,

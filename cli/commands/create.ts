@@ -1,5 +1,5 @@
 import { Args, Flags } from '@oclif/core';
-import type { Chassis } from '../../manager/control/api.js';
+import { MAX_SLOTS, type Chassis } from '../../manager/control/api.js';
 import { BaseCommand } from '../support/base-command.js';
 
 export default class Create extends BaseCommand {
@@ -7,6 +7,7 @@ export default class Create extends BaseCommand {
   static override examples = [
     '<%= config.bin %> create dev',
     '<%= config.bin %> create dev --slots 16',
+    '<%= config.bin %> create dev --mounts 100',
     '<%= config.bin %> create dev --json',
   ];
   static override args = {
@@ -14,16 +15,20 @@ export default class Create extends BaseCommand {
   };
   static override flags = {
     slots: Flags.integer({
-      description: 'Hot-plug slots, 8 functions each; fixed once a VM runs',
-      default: 8,
+      description: 'Hot-plug slots, 8 functions each; fixed once a VM runs [default: 8]',
       min: 1,
-      max: 64,
+      max: MAX_SLOTS,
+    }),
+    mounts: Flags.integer({
+      description: 'As many slots as this number of mounts takes, 8 to a slot; see: chassis plan',
+      min: 1,
     }),
   };
 
   async run(): Promise<Chassis> {
     const { args, flags } = await this.parse(Create);
-    const chassis = await (await this.client()).create(args.name, { slots: flags.slots });
+    const { slots, mounts } = flags;
+    const chassis = await (await this.client()).create(args.name, { slots, mounts });
     this.log(`chassis ${chassis.name}: ${chassis.slots} slots\n  boot a VM on it: chassis run --help`);
     return chassis;
   }

@@ -4,11 +4,7 @@
  */
 import type { PortChoice, Source } from '../control/api.js';
 import { EMPTY_SLOT, functionBit, step, type SlotEvent, type SlotStatus } from './hotplug.js';
-
-/** Functions of one PCI slot (PCI 3.0, section 3.2.2.3.2). */
-export const FUNCTIONS_PER_SLOT = 8;
-/** Slots of one chassis: q35 has room for eight device numbers of eight root ports each. */
-export const MAX_SLOTS = 64;
+import { maxSlots, QEMU_RULES, type PlacementRules } from './placement-rules.js';
 
 /** Where a mount's function sits. */
 export interface Placement {
@@ -30,14 +26,17 @@ export interface MountRecord<S = Source> extends Placement {
 /** `S` is what a mount shows: the daemon's sources are data, an embedding program's are file systems. */
 export class ChassisModel<S = Source> {
   readonly slotCount: number;
+  readonly rules: PlacementRules;
   private readonly slots: SlotStatus[];
   private readonly byTag = new Map<string, MountRecord<S>>();
 
-  constructor(slotCount: number) {
-    if (!Number.isInteger(slotCount) || slotCount < 1 || slotCount > MAX_SLOTS) {
-      throw new RangeError(`a chassis has 1 to ${MAX_SLOTS} slots, not ${slotCount}`);
+  constructor(slotCount: number, rules = QEMU_RULES) {
+    const most = maxSlots(rules);
+    if (!Number.isInteger(slotCount) || slotCount < 1 || slotCount > most) {
+      throw new RangeError(`a chassis has 1 to ${most} slots, not ${slotCount}`);
     }
     this.slotCount = slotCount;
+    this.rules = rules;
     this.slots = Array.from({ length: slotCount }, () => EMPTY_SLOT);
   }
 

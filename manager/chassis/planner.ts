@@ -2,8 +2,9 @@
  * Decides where an attach goes, or says why it cannot and what would help. Pure: it reads the model and changes nothing.
  */
 import { ChassisError } from '../control/api.js';
-import { FUNCTIONS_PER_SLOT, type ChassisModel, type Placement } from './chassis.js';
+import type { ChassisModel, Placement } from './chassis.js';
 import { functionsIn } from './hotplug.js';
+import { maxSlots, type PlacementRules } from './placement-rules.js';
 
 /** An attach, as far as placing it goes. */
 export interface PlacementRequest {
@@ -29,7 +30,7 @@ export function plan<S>(
   unusable: UnusableSlots = new Map(),
 ): Placement[] {
   checkTags(model, request.tags);
-  checkFunctions(request);
+  checkFunctions(model.rules, request);
   const placement =
     request.slot === undefined
       ? placeAnywhere(model, request, unusable)
@@ -81,16 +82,22 @@ function checkTag(tag: string): void {
   }
 }
 
-function checkFunctions(request: PlacementRequest): void {
+function checkFunctions({ functionsPerSlot, vmm }: PlacementRules, request: PlacementRequest): void {
   const count = request.tags.length;
   const first = request.function ?? 0;
-  if (count < 1 || first < 0 || first + count > FUNCTIONS_PER_SLOT) {
+  if (count >= 1 && first >= 0 && first + count <= functionsPerSlot) return;
+  if (functionsPerSlot === 1) {
     throw new ChassisError(
       'BAD_REQUEST',
-      `${count} mounts from function ${first} on do not fit functions 0 to ${FUNCTIONS_PER_SLOT - 1}`,
-      `attach at most ${FUNCTIONS_PER_SLOT} mounts at once, or start at a lower function`,
+      `a slot of ${vmm} has one function, number 0`,
+      'attach one mount at a time',
     );
   }
+  throw new ChassisError(
+    'BAD_REQUEST',
+    `${count} mounts from function ${first} on do not fit functions 0 to ${functionsPerSlot - 1}`,
+    `attach at most ${functionsPerSlot} mounts at once, or start at a lower function`,
+  );
 }
 
 function placeAnywhere<S>(
@@ -112,7 +119,17 @@ function noSlotSuggestion<S>(model: ChassisModel<S>, request: PlacementRequest):
     (slot) => model.slot(slot).state === 'parked' && freeRun(model, slot, request.tags.length) !== undefined,
   );
   if (roomy !== undefined) return `share a slot that no VM has yet: slot ${roomy} has functions free`;
-  return 'detach a mount, attach several mounts at once (they share a slot), or create the chassis with more slots';
+  return `detach a mount, ${waysOut(model.rules, model.slotCount).join(', or ')}`;
+}
+
+/** What makes room, by the rules of the VMM. */
+function waysOut(rules: PlacementRules, slots: number): string[] {
+  const ways = [];
+  if (rules.functionsPerSlot > 1) ways.push('attach several mounts at once (they share a slot)');
+  if (slots >= maxSlots(rules)) return ways;
+  if (rules.growsWhileRunning) ways.push(`add a ${rules.extension.kind} to the chassis`);
+  else ways.push('create the chassis with more slots (a VM gets them when it boots)');
+  return ways;
 }
 
 function placeInSlot<S>(
@@ -167,7 +184,8 @@ function taken<S>(model: ChassisModel<S>, unusable: UnusableSlots, message: stri
   );
 }
 
-function emptySlots<S>(model: ChassisModel<S>, unusable: UnusableSlots): number[] {
+/** Slots in which a card can be plugged, ascending. */
+export function emptySlots<S>(model: ChassisModel<S>, unusable: UnusableSlots): number[] {
   return model.slotNumbers.filter((slot) => model.slot(slot).state === 'empty' && !unusable.has(slot));
 }
 

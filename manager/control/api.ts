@@ -4,6 +4,8 @@
  */
 import { Type, type Static } from '@sinclair/typebox';
 
+export * from './topology.js';
+
 /** A misspelt option is refused, not ignored: `readonly` must not mean a writable mount. */
 const STRICT = { additionalProperties: false };
 
@@ -25,11 +27,16 @@ export const Source = Type.Union([
 ]);
 export type Source = Static<typeof Source>;
 
+/** What QEMU has room for (QEMU_RULES in manager/chassis/placement-rules.ts says why). */
+export const MAX_SLOTS = 224;
+
 export const CreateChassisRequest = Type.Object(
   {
     name: ChassisName,
-    /** Hot-plug slots (root ports); each holds up to 8 functions. */
-    slots: Type.Integer({ minimum: 1, maximum: 64, default: 8 }),
+    /** Hot-plug slots, each of up to 8 functions; those beyond 64 are behind switches. Default 8, or what `mounts` takes. */
+    slots: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS })),
+    /** In place of `slots`: as many as this number of mounts takes, a function each. */
+    mounts: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS * 8 })),
   },
   STRICT,
 );
@@ -58,7 +65,7 @@ export const AttachRequest = Type.Object(
   {
     mounts: Type.Array(MountRequest, { minItems: 1, maxItems: 8 }),
     /** 1-based slot number; chosen when absent. */
-    slot: Type.Optional(Type.Integer({ minimum: 1, maximum: 64 })),
+    slot: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS })),
     /**
      * Number of the first mount's function. One other than 0 in an empty slot waits, parked, until function 0 is attached:
      * a guest looks at a slot only once function 0 is there.
@@ -259,6 +266,7 @@ export class ChassisError extends Error {
  * - GET `/chassis`, POST `/chassis` (CreateChassisRequest), GET and DELETE `/chassis/:name` (DeleteChassisQuery)
  * - POST `/chassis/:name/attach` (AttachRequest) answers the mounts; GET `/chassis/:name/mounts`; GET `/mounts`
  * - DELETE `/chassis/:name/mounts/:tag` (DetachQuery) answers the tags that went, as `{ "tags": […] }`
+ * - GET `/chassis/:name/tree` answers the root TopologyNode; POST `/plan` (PlanRequest) answers Plan
  * - POST `/chassis/:name/restart` starts a lost device process over, answers the chassis
  * - POST `/chassis/:name/qemu-args` (QemuArgsRequest) answers QemuArgs
  * - GET `/health` answers Health, POST `/shutdown`

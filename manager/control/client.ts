@@ -6,13 +6,17 @@ import {
   ErrorCode,
   type AttachRequest,
   type Chassis,
+  type CreateChassisRequest,
   type DeleteChassisQuery,
   type DetachQuery,
   type Health,
   type Mount,
   type MountRequest,
+  type Plan,
+  type PlanRequest,
   type QemuArgs,
   type QemuArgsRequest,
+  type TopologyNode,
 } from './api.js';
 import { apiSocketPath, defaultStateDirectory } from './state-directory.js';
 
@@ -49,7 +53,7 @@ export class ChassisClient {
     return this.call('GET', '/chassis');
   }
 
-  create(name: string, options: { slots?: number } = {}): Promise<Chassis> {
+  create(name: string, options: Omit<CreateChassisRequest, 'name'> = {}): Promise<Chassis> {
     return this.call('POST', '/chassis', { name, ...options });
   }
 
@@ -75,6 +79,16 @@ export class ChassisClient {
   /** The mounts of one chassis, or of all. */
   mounts(name?: string): Promise<Mount[]> {
     return this.call('GET', name === undefined ? '/mounts' : `/chassis/${encodeURIComponent(name)}/mounts`);
+  }
+
+  /** What mounts would need, and what would be left; nothing is changed. */
+  plan(request: Partial<PlanRequest> & Pick<PlanRequest, 'mounts'>): Promise<Plan> {
+    return this.call('POST', '/plan', request);
+  }
+
+  /** The hierarchy, with what sits where. */
+  tree(name: string): Promise<TopologyNode> {
+    return this.call('GET', `/chassis/${encodeURIComponent(name)}/tree`);
   }
 
   /** Starts a lost device process over. */

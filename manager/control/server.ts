@@ -11,6 +11,7 @@ import {
   DeleteChassisQuery,
   DetachQuery,
   ErrorCode,
+  PlanRequest,
   QemuArgsRequest,
   type ErrorBody,
 } from './api.js';
@@ -89,6 +90,8 @@ export class ControlServer {
         return { tags: await service.detach(name, tag, parseQuery(DetachQuery, request)) };
       },
     );
+    app.post(at('/plan'), (request) => service.plan(parseBody(PlanRequest, request)));
+    app.get<{ Params: NameParams }>(at('/chassis/:name/tree'), ({ params }) => service.tree(params.name));
     app.post<{ Params: NameParams }>(at('/chassis/:name/restart'), ({ params }) =>
       service.restart(params.name),
     );

@@ -7,8 +7,11 @@ import type {
   DetachQuery,
   Health,
   Mount,
+  Plan,
+  PlanRequest,
   QemuArgs,
   QemuArgsRequest,
+  TopologyNode,
 } from './api.js';
 
 export interface ChassisService {
@@ -20,6 +23,9 @@ export interface ChassisService {
   attach(name: string, request: AttachRequest): Promise<Mount[]>;
   detach(name: string, tag: string, query: DetachQuery): Promise<string[]>;
   mounts(name?: string): Promise<Mount[]>;
+  /** What mounts would need, and what would be left; nothing is changed. */
+  plan(request: PlanRequest): Promise<Plan>;
+  tree(name: string): Promise<TopologyNode>;
   restart(name: string): Promise<Chassis>;
   qemuArgs(name: string, request: QemuArgsRequest): Promise<QemuArgs>;
   /** Begins to stop; the answer to the request may still go out. */

@@ -1,6 +1,16 @@
 /** QEMU's arguments for a VM with a chassis: shared memory, the slots, the control socket, and what is attached already. */
-import { deviceId, functionDevice, inPlugOrder, MEMORY_ID, portId } from './qemu-names.js';
+import { MAX_SLOTS } from '../control/api.js';
 import type { PluggableFunction } from './driver.js';
+import { addressText, qemuLayout, type ExtensionChassis, type SlotPort } from './qemu-layout.js';
+import {
+  deviceId,
+  functionDevice,
+  inPlugOrder,
+  MEMORY_ID,
+  portId,
+  switchId,
+  uplinkId,
+} from './qemu-names.js';
 
 export interface QemuArgsOptions {
   readonly memoryMiB: number;
@@ -10,29 +20,42 @@ export interface QemuArgsOptions {
   readonly occupied: ReadonlyMap<number, readonly PluggableFunction[]>;
 }
 
-/** q35 puts its own devices, and those given without an address, at the low device numbers of bus 0, and a bridge at 31. */
-const FIRST_PORT_DEVICE = 0x10;
-/** Eight ports to a device number, or 64 of them would not fit bus 0. */
-const PORTS_PER_DEVICE = 8;
-
 export function qemuArgs(options: QemuArgsOptions): string[] {
   const { memoryMiB, slotCount, qmpSocketPath } = options;
+  const { rootPorts, extensions } = qemuLayout(slotCount);
   return [
     ...['-machine', `q35,memory-backend=${MEMORY_ID}`],
     ...['-m', `${memoryMiB}M`],
     ...['-object', `memory-backend-memfd,id=${MEMORY_ID},size=${memoryMiB}M,share=on`],
-    ...Array.from({ length: slotCount }, (_, i) => ['-device', rootPort(i + 1)]).flat(),
+    ...rootPorts.flatMap((port) => ['-device', rootPort(port)]),
+    ...extensions.flatMap((extension) => extensionChassis(extension)),
     ...['-qmp', `unix:${escapeValue(qmpSocketPath)},server=on,wait=off`],
     ...[...options.occupied].flatMap(([slot, functions]) => coldPlugged(slot, functions)),
   ];
 }
 
+function rootPort(port: SlotPort): string {
+  return `pcie-root-port,id=${portId(port.slot)},bus=pcie.0,${slotOptions(port)}`;
+}
+
 /** `chassis` and `slot` are the numbers that the port's slot capabilities show; the pair must be unique. */
-function rootPort(slot: number): string {
-  const device = FIRST_PORT_DEVICE + Math.floor((slot - 1) / PORTS_PER_DEVICE);
-  const fn = (slot - 1) % PORTS_PER_DEVICE;
-  const addr = `0x${device.toString(16)}.${fn}`;
-  return `pcie-root-port,id=${portId(slot)},bus=pcie.0,chassis=${slot},slot=${slot},addr=${addr},multifunction=on`;
+function slotOptions(port: SlotPort): string {
+  return `chassis=${port.slot},slot=${port.slot},addr=${addressText(port)},multifunction=on`;
+}
+
+/** A switch: its uplink, which is no slot, its upstream port, and a downstream port for each slot. */
+function extensionChassis({ number, uplink, slots }: ExtensionChassis): string[] {
+  // Numbers above those of all slots.
+  const chassis = MAX_SLOTS + number;
+  const place = `bus=pcie.0,chassis=${chassis},slot=${chassis},addr=${addressText(uplink)},multifunction=on`;
+  return [
+    ...['-device', `pcie-root-port,id=${uplinkId(number)},${place},hotplug=off`],
+    ...['-device', `x3130-upstream,id=${switchId(number)},bus=${uplinkId(number)}`],
+    ...slots.flatMap((port) => [
+      '-device',
+      `xio3130-downstream,id=${portId(port.slot)},bus=${switchId(number)},${slotOptions(port)}`,
+    ]),
+  ];
 }
 
 function coldPlugged(slot: number, functions: readonly PluggableFunction[]): string[] {

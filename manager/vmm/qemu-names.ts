@@ -9,13 +9,22 @@ export function portId(slot: number): string {
   return `chassis-slot${slot}`;
 }
 
+/** The root port that a switch hangs on, and the switch; `extension` counts from 1. */
+export function uplinkId(extension: number): string {
+  return `chassis-uplink${extension}`;
+}
+
+export function switchId(extension: number): string {
+  return `chassis-switch${extension}`;
+}
+
 export function deviceId(slot: number, fn: number): string {
   return `${portId(slot)}-fn${fn}`;
 }
 
 /** The slot and function of one of our devices; undefined where the id is not ours. */
 export function parseDeviceId(id: string): { slot: number; function: number } | undefined {
-  const match = /^chassis-slot(\d{1,2})-fn([0-7])$/.exec(id);
+  const match = /^chassis-slot(\d{1,3})-fn([0-7])$/.exec(id);
   return match ? { slot: Number(match[1]), function: Number(match[2]) } : undefined;
 }
 

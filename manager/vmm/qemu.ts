@@ -206,7 +206,7 @@ export class QemuDriver implements VmmDriver {
       if (error instanceof QmpCommandError) return;
       throw error;
     }
-    const match = typeof bus === 'string' ? /\/chassis-slot(\d{1,2})(?:\/|$)/.exec(bus) : null;
+    const match = typeof bus === 'string' ? /\/chassis-slot(\d{1,3})(?:\/|$)/.exec(bus) : null;
     if (!match) return;
     const slot = Number(match[1]);
     this.obstacles.push({

@@ -100,6 +100,36 @@ describe('the command line, without a VM', () => {
     expect(both.map(({ exitCode }) => exitCode).sort()).toEqual([0, 5]);
   });
 
+  it('draws what sits where', async () => {
+    expect((await daemon.cli('tree')).stdout.split('\n')).toEqual([
+      expect.stringMatching(/^-\[0000:00\]-\+-10\.0-\[slot 1\]-\+-00\.0 src .*\/src \(parked\)$/) as string,
+      expect.stringMatching(/^ {11}\| +\\-00\.3 race .*\(parked\)$/) as string,
+      expect.stringMatching(/^ {11}\\-10\.1-\[slot 2\]-\+-00\.0 x /) as string,
+      expect.stringMatching(/^ +\\-00\.1 b /) as string,
+    ]);
+    expect(await daemon.json('tree')).toMatchObject({ kind: 'root-complex', children: [{ slot: 1 }, {}] });
+  });
+
+  it('plans before anything is made, and says what is left of a chassis', async () => {
+    const { stdout } = await daemon.cli('plan', '--mounts', '600');
+    expect(stdout).toMatch(
+      /^600 mounts on qemu, each as a function of its own\n +needs +75 slots of 8.* 1 switch/,
+    );
+    expect(stdout).toMatch(/make it +chassis create NAME --slots 75/);
+    expect(await daemon.json('plan', '--mounts', '3000')).toMatchObject({ via: 'tree', slots: 1 });
+    const refused = await daemon.failure('plan', '--mounts', '1', '--chassis', 'dev', '--via', 'function');
+    expect(refused).toMatchObject({ code: 'NO_SLOT_FREE', exitCode: 5 });
+  });
+
+  it('makes as many slots as a number of mounts takes', async () => {
+    expect(await daemon.json('create', 'large', '--mounts', '600')).toMatchObject({ slots: 75 });
+    const misfit = await daemon.failure('create', 'small', '--mounts', '9', '--slots', '1');
+    expect(misfit).toMatchObject({ code: 'NO_SLOT_FREE', exitCode: 5 });
+    const { args } = await daemon.json<{ args: string[] }>('args', 'large');
+    expect(args.filter((arg) => arg.startsWith('xio3130-downstream'))).toHaveLength(11);
+    await daemon.json('remove', 'large');
+  });
+
   it('detaches only what was asked for', async () => {
     expect(await daemon.failure('detach', 'nothing')).toMatchObject({ code: 'NO_MOUNT', exitCode: 4 });
     expect(await daemon.json('detach', 'b')).toMatchObject({ detached: ['b'] });
@@ -188,6 +218,8 @@ describe('the command line, without a daemon', () => {
     'mounts',
     'run',
     'args',
+    'plan',
+    'tree',
   ])('explains %s, with examples', async (command) => {
     const { stdout } = await execa(process.execPath, [CHASSIS, command, '--help']);
     expect(stdout).toMatch(/USAGE/);

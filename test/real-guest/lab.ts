@@ -57,10 +57,10 @@ export class Lab {
     this.port = port;
   }
 
-  static async start(port: Port): Promise<Lab> {
+  static async start(port: Port, slots = 4): Promise<Lab> {
     const daemon = await TestDaemon.start();
     const lab = new Lab(daemon, await mkdtemp(join(tmpdir(), 'chassis-lab-')), port);
-    await daemon.json('create', 'lab', '--slots', '4');
+    await daemon.json('create', 'lab', '--slots', String(slots));
     return lab;
   }
 

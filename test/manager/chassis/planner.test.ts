@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ChassisError, type ErrorCode } from '../../../manager/control/api.js';
 import { ChassisModel, type MountRecord } from '../../../manager/chassis/chassis.js';
+import { CLOUD_HYPERVISOR_RULES, IN_PROCESS_RULES } from '../../../manager/chassis/placement-rules.js';
 import { plan, type PlacementRequest } from '../../../manager/chassis/planner.js';
 
 function mount(tag: string, slot: number, fn: number): MountRecord {
@@ -152,6 +153,36 @@ describe('plan', () => {
     });
   });
 
+  describe('by the rules of other VMMs', () => {
+    it('puts one mount into a slot of Cloud Hypervisor, and no second beside it', () => {
+      const model = new ChassisModel(2, CLOUD_HYPERVISOR_RULES);
+      expect(plan(model, { tags: ['a'] })).toEqual([{ slot: 1, function: 0 }]);
+      const error = refusal(model, { tags: ['a', 'b'] });
+      expectRefusal(error, 'BAD_REQUEST', /cloud-hypervisor has one function/, /one mount at a time/);
+      expect(refusal(model, { tags: ['a'], function: 1 }).code).toBe('BAD_REQUEST');
+    });
+
+    it.each([
+      ['qemu', undefined, /attach several mounts at once.*create the chassis with more slots/],
+      ['cloud-hypervisor', CLOUD_HYPERVISOR_RULES, /^detach a mount, create the chassis with more slots/],
+      ['in-process', IN_PROCESS_RULES, /several mounts at once.*add a switch to the chassis/],
+    ])('says the way out of a full chassis of %s', (_, rules, wayOut) => {
+      const full = new ChassisModel(1, rules);
+      full.attach([mount('a', 1, 0)]);
+      full.apply(1, { type: 'plug' });
+      expectRefusal(refusal(full, { tags: ['b'] }), 'NO_SLOT_FREE', /all 1 slots/, wayOut);
+    });
+
+    it('does not tell to grow a chassis that is as large as can be', () => {
+      const full = new ChassisModel(224);
+      for (let slot = 1; slot <= 224; slot++) {
+        full.attach([mount(`m${slot}`, slot, 0)]);
+        full.apply(slot, { type: 'plug' });
+      }
+      expect(refusal(full, { tags: ['b'] }).suggestion).not.toMatch(/more slots/);
+    });
+  });
+
   describe('tags', () => {
     it('refuses one that is in use, and says where', () => {
       const error = refusal(chassis(2, mount('a', 2, 4)), { tags: ['a'] });
@@ -196,7 +227,7 @@ describe('ChassisModel', () => {
     expect(model.slotsFree).toBe(1);
   });
 
-  it.each([0, 65, 1.5])('refuses %s slots', (slots) => {
+  it.each([0, 225, 1.5])('refuses %s slots', (slots) => {
     expect(() => new ChassisModel(slots)).toThrow(RangeError);
   });
 });

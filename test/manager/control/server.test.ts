@@ -3,7 +3,13 @@ import { createServer, type RequestListener } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ChassisError, type Chassis, type Mount } from '../../../manager/control/api.js';
+import {
+  ChassisError,
+  type Chassis,
+  type Mount,
+  type Plan,
+  type TopologyNode,
+} from '../../../manager/control/api.js';
 import { ChassisClient, DaemonNotRunningError } from '../../../manager/control/client.js';
 import { ControlServer } from '../../../manager/control/server.js';
 import type { ChassisService } from '../../../manager/control/service.js';
@@ -31,6 +37,21 @@ const CHASSIS: Chassis = {
   mounts: [MOUNT],
 };
 
+const PLAN: Plan = {
+  vmm: 'qemu',
+  via: 'function',
+  mounts: 9,
+  slots: 2,
+  functionsPerSlot: 8,
+  extensions: 0,
+  extensionKind: 'switch',
+  growsWhileRunning: false,
+  room: 16,
+  left: 7,
+  oneByOne: 2,
+};
+const TREE: TopologyNode = { kind: 'root-complex', children: [] };
+
 /** Notes what it is asked; answers from above. */
 class NotingService implements ChassisService {
   readonly calls: unknown[][] = [];
@@ -46,6 +67,8 @@ class NotingService implements ChassisService {
   attach = (...args: unknown[]) => this.answer([MOUNT], 'attach', ...args);
   detach = (...args: unknown[]) => this.answer(['a', 'b'], 'detach', ...args);
   mounts = (...args: unknown[]) => this.answer([MOUNT], 'mounts', ...args);
+  plan = (...args: unknown[]) => this.answer(PLAN, 'plan', ...args);
+  tree = (...args: unknown[]) => this.answer(TREE, 'tree', ...args);
   restart = (...args: unknown[]) => this.answer(CHASSIS, 'restart', ...args);
   qemuArgs = (...args: unknown[]) => this.answer({ args: ['-m', '1'] }, 'qemuArgs', ...args);
   shutdown(): void {
@@ -107,7 +130,7 @@ describe('the control server and its client', () => {
       ['a name that leads elsewhere', '{"name":"../x"}', /400.*lower-case letters/s],
       ['a name of 33 characters', `{"name":"${'x'.repeat(33)}"}`, /400/],
       ['a text for a number', '{"name":"x","slots":"8"}', /400.*slots/s],
-      ['too many slots', '{"name":"x","slots":65}', /400.*slots/s],
+      ['too many slots', '{"name":"x","slots":225}', /400.*slots/s],
       ['half a slot', '{"name":"x","slots":1.5}', /400.*slots/s],
       ['an option that does not exist', '{"name":"x","slotz":8}', /400.*slotz: Unexpected property/s],
       ['a prototype', '{"name":"x","__proto__":{"slots":1}}', /400/],
@@ -169,17 +192,21 @@ describe('the control server and its client', () => {
     await client.delete('dev', { force: true });
     expect(await client.mounts('dev')).toEqual([MOUNT]);
     expect(await client.mounts()).toEqual([MOUNT]);
+    expect(await client.plan({ mounts: 9 })).toEqual(PLAN);
+    expect(await client.tree('dev')).toEqual(TREE);
     expect(await client.restart('dev')).toEqual(CHASSIS);
     expect(await client.qemuArgs('dev')).toEqual({ args: ['-m', '1'] });
     await client.shutdown();
     expect(service.calls).toEqual([
       ['list'],
-      ['create', { name: 'dev', slots: 8 }],
+      ['create', { name: 'dev' }],
       ['create', { name: 'dev', slots: 2 }],
       ['get', 'dev'],
       ['delete', 'dev', { force: true, timeoutMs: 30_000 }],
       ['mounts', 'dev'],
       ['mounts'],
+      ['plan', { mounts: 9, via: 'auto', vmm: 'qemu' }],
+      ['tree', 'dev'],
       ['restart', 'dev'],
       ['qemuArgs', 'dev', { memoryMiB: 1024 }],
       ['shutdown'],

@@ -42,6 +42,34 @@ describe('qemuArgs', () => {
     }
   });
 
+  it('puts slots beyond 64 behind switches, 32 to a switch', () => {
+    const devices = values(args({ slotCount: 224 }), '-device').map((text) => {
+      const [driver, ...pairs] = text.split(',');
+      return { driver, ...Object.fromEntries(pairs.map((pair) => pair.split('='))) } as Record<
+        string,
+        string
+      >;
+    });
+    const ports = devices.filter(({ id }) => id.startsWith('chassis-slot'));
+    expect(ports.map(({ id }) => id)).toEqual(Array.from({ length: 224 }, (_, i) => `chassis-slot${i + 1}`));
+    expect(new Set(devices.map(({ bus, addr }) => `${bus} ${addr}`)).size).toBe(224 + 2 * 5);
+    const numbered = devices.filter(({ chassis }) => chassis !== undefined);
+    expect(new Set(numbered.map(({ chassis, slot }) => `${chassis} ${slot}`)).size).toBe(224 + 5);
+    for (const { chassis } of numbered) expect(Number(chassis)).toBeLessThan(256);
+    expect(devices.filter(({ driver }) => driver === 'x3130-upstream')).toMatchObject(
+      Array.from({ length: 5 }, (_, i) => ({ id: `chassis-switch${i + 1}`, bus: `chassis-uplink${i + 1}` })),
+    );
+    expect(ports[95]).toMatchObject({ driver: 'xio3130-downstream', bus: 'chassis-switch1', addr: '0x3.7' });
+    expect(ports[96]).toMatchObject({ bus: 'chassis-switch2', addr: '0x0.0' });
+    // Each bridge takes a bus number, and so does bus 0.
+    expect(devices.length + 1).toBeLessThanOrEqual(256);
+  });
+
+  it('makes no more of the last switch than is needed', () => {
+    const devices = values(args({ slotCount: 66 }), '-device');
+    expect(devices.filter((device) => device.startsWith('xio3130-downstream'))).toHaveLength(2);
+  });
+
   it('writes commas in the socket path twice', () => {
     expect(values(args({ qmpSocketPath: '/a,b/q,.sock' }), '-qmp')).toEqual([
       'unix:/a,,b/q,,.sock,server=on,wait=off',

@@ -1,0 +1,70 @@
+/** What of a chassis's hierarchy crosses the API: its plan before boot, and the tree as it is. */
+import { Type, type Static } from '@sinclair/typebox';
+
+const STRICT = { additionalProperties: false };
+
+/** VMMs whose rules the planner knows. */
+export const VmmType = Type.Union([
+  Type.Literal('qemu'),
+  Type.Literal('cloud-hypervisor'),
+  Type.Literal('in-process'),
+]);
+export type VmmType = Static<typeof VmmType>;
+
+/**
+ * What carries a mount: a PCI function of its own, a queue of a multiplexing device, or a directory of the chassis's one multiplexing
+ * mount (the tree). 'auto': a function while slots are free, then the tree.
+ */
+export const Via = Type.Union([
+  Type.Literal('auto'),
+  Type.Literal('function'),
+  Type.Literal('queue'),
+  Type.Literal('tree'),
+]);
+export type Via = Static<typeof Via>;
+
+export const PlanRequest = Type.Object(
+  {
+    mounts: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
+    via: Type.Union(Via.anyOf, { default: 'auto' }),
+    vmm: Type.Union(VmmType.anyOf, { default: 'qemu' }),
+    /** The chassis that is to take them, beside what it has. Without it: a chassis made for them. */
+    chassis: Type.Optional(Type.String()),
+  },
+  STRICT,
+);
+export type PlanRequest = Static<typeof PlanRequest>;
+
+/** A layout that takes the mounts, and what it leaves. */
+export const Plan = Type.Object({
+  vmm: VmmType,
+  via: Type.Exclude(Via, Type.Literal('auto')),
+  mounts: Type.Integer(),
+  slots: Type.Integer(),
+  functionsPerSlot: Type.Integer(),
+  /** Switches or segments that the slots need, beyond those on the root complex. */
+  extensions: Type.Integer(),
+  extensionKind: Type.String(),
+  growsWhileRunning: Type.Boolean(),
+  /** Mounts that the layout takes where as many as fit a slot are attached together, and of these the ones that are left. */
+  room: Type.Integer(),
+  left: Type.Integer(),
+  /** Mounts that it takes where each is attached by itself, to come and go alone. */
+  oneByOne: Type.Integer(),
+});
+export type Plan = Static<typeof Plan>;
+
+/** One node of the hierarchy, with what is below it. */
+export interface TopologyNode {
+  readonly kind: 'root-complex' | 'root-port' | 'switch' | 'downstream-port' | 'function' | 'mount';
+  /** Device and function numbers on the bus that it sits on, as lspci writes them: `10.0`. */
+  readonly address?: string;
+  /** Of a port: the chassis's slot behind it. */
+  readonly slot?: number;
+  /** Of a function or mount. */
+  readonly tag?: string;
+  readonly state?: string;
+  /** What a mount shows, in words. */
+  readonly source?: string;
+  readonly children: readonly TopologyNode[];
+}

@@ -1,0 +1,55 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Mount } from '../../manager/control/api.js';
+import { describeRealGuest, Lab, tagSeen } from './lab.js';
+
+/** The last root ports, and the first ports of a switch. */
+const SLOTS = [61, 62, 63, 64, 65, 66, 67, 68];
+const PER_SLOT = 8;
+
+describeRealGuest('a chassis of 68 slots, four of them behind a switch', () => {
+  let lab: Lab;
+  const mounts: Mount[] = [];
+
+  beforeAll(async () => {
+    lab = await Lab.start('vhost-user', 68);
+    await lab.boot('6.1');
+  });
+  afterAll(() => lab.stop());
+
+  it('takes 64 mounts, eight to a slot, which the guest mounts and uses all at once', async () => {
+    for (const slot of SLOTS) {
+      const tags = Array.from({ length: PER_SLOT }, (_, fn) => `m${slot}-${fn}`);
+      const paths = await Promise.all(tags.map((tag) => lab.directory(tag)));
+      await Promise.all(paths.map((path, i) => writeFile(join(path, 'name'), tags[i])));
+      mounts.push(...(await lab.attach(...paths, '--slot', String(slot))));
+    }
+    expect(new Set(mounts.map(({ slot, function: fn }) => `${slot}.${fn}`)).size).toBe(64);
+    for (const { tag } of mounts) await lab.guest.waitFor(tagSeen(tag));
+    const mounting = mounts.map(
+      ({ tag, mountCommand }) => `mkdir -p /mnt/${tag}; until ${mountCommand}; do usleep 50000; done`,
+    );
+    await lab.sh(mounting.join('\n'));
+    const using = mounts.map(
+      ({ tag }) =>
+        `(cd /mnt/${tag}; dd if=/dev/zero of=data bs=64k count=4 2>/dev/null; cat name; echo) > /tmp/${tag} &`,
+    );
+    const script = `${using.join('\n')}\nwait; cat ${mounts.map(({ tag }) => `/tmp/${tag}`).join(' ')}`;
+    expect((await lab.sh(script)).split('\n')).toEqual(mounts.map(({ tag }) => tag));
+    for (const mount of (await lab.show()).mounts) expect(mount.counters?.bytesWritten).toBe(256 * 1024);
+  });
+
+  it('lets them go slot by slot, and nothing else with them', async () => {
+    let left = mounts;
+    for (const slot of SLOTS) {
+      const going = mounts.filter((mount) => mount.slot === slot).map(({ tag }) => tag);
+      left = left.filter((mount) => mount.slot !== slot);
+      await lab.sh(`umount ${going.map((tag) => `/mnt/${tag}`).join(' ')}`);
+      await lab.detach(going[0], '--slot');
+      expect((await lab.show()).mounts.map(({ tag }) => tag)).toEqual(left.map(({ tag }) => tag));
+      if (left.length > 0) expect(await lab.sh(`cat /mnt/${left[0].tag}/name`)).toBe(left[0].tag);
+    }
+    expect(await lab.sh('ls /sys/bus/virtio/drivers/9pnet_virtio | grep -c virtio || true')).toBe('0');
+  });
+});
