@@ -17,6 +17,7 @@ import type { FunctionFactory, FunctionHooks, ServedFunction } from './device-pr
 import type { FunctionSpec } from './device-process/protocol.js';
 import { VfioUserServer } from './ports/vfio-user/server.js';
 import { VhostUserServer } from './ports/vhost-user/server.js';
+import { ShownSource } from './shown-source.js';
 import { sourceError } from './source-check.js';
 
 /** Linux keeps a fid for each name it has cached: this bounds what a guest makes us remember, about 32 MB. */
@@ -74,10 +75,13 @@ export async function openFileSystem(given: FileSystemLike): Promise<FileSystem>
 
 /** A 9p device with one mount. It owns the file system. */
 function createNineP(fs: FileSystem, options: NinePOptions): Virtio9p {
-  const { tag, readOnly, log } = options;
+  const { tag, log } = options;
   return new Virtio9p(fs, tag, {
     maxMsizeBytes: LINUX_VIRTIO_MSIZE_MAX_BYTES,
-    readOnly,
+    // Asked for anew each time: it changes with what is shown.
+    get readOnly() {
+      return options.readOnly;
+    },
     maxFids: MAX_FIDS,
     maxOpenFiles: MAX_OPEN_FILES,
     log: (text, error) => log(`${tag}: ${text}${error === undefined ? '' : `: ${describe(error)}`}`),
@@ -87,16 +91,59 @@ function createNineP(fs: FileSystem, options: NinePOptions): Virtio9p {
 /** What a device process makes its functions with. */
 export function servedFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
   return async (spec, hooks) => {
-    const fs = await openSource(spec.device.source);
-    const device = createNineP(fs, { ...spec.device, log });
+    const { tag, source, readOnly } = spec.device;
+    const fs = source && (await openSource(source));
+    const nineP = new ServedNineP(new ShownSource(fs, readOnly), tag, log);
     try {
       const Served = spec.port === 'vfio-user' ? VfioUserNineP : VhostUserNineP;
-      return new Served(device, spec, hooks, reactor, log);
+      return new Served(nineP, spec, hooks, reactor, log);
     } catch (error) {
-      await device.close();
+      await nineP.device.close();
       throw error;
     }
   };
+}
+
+/** A 9p device of a device process, and what it shows. */
+class ServedNineP {
+  readonly device: Virtio9p;
+  private readonly tag: string;
+  private readonly shown: ShownSource;
+
+  constructor(shown: ShownSource, tag: string, log: (message: string) => void) {
+    this.tag = tag;
+    this.shown = shown;
+    this.device = createNineP(shown, {
+      tag,
+      log,
+      get readOnly() {
+        return shown.readOnly;
+      },
+    });
+  }
+
+  async setSource(source: Source | undefined, readOnly: boolean): Promise<void> {
+    this.refuseIfBusy();
+    const fs = source && (await openSource(source));
+    try {
+      // The guest may have mounted it meanwhile. From here on to the change nothing of the guest's runs.
+      this.refuseIfBusy();
+    } catch (error) {
+      await fs?.close();
+      throw error;
+    }
+    await this.shown.replace(fs, readOnly);
+  }
+
+  private refuseIfBusy(): void {
+    const { fids, openFiles } = this.device.statistics;
+    if (fids === 0 && openFiles === 0) return;
+    throw new ChassisError(
+      'MOUNT_BUSY',
+      `the guest has ${JSON.stringify(this.tag)} mounted`,
+      'unmount it in the guest first (umount)',
+    );
+  }
 }
 
 /** A 9p function on a bus of this process. */
@@ -120,23 +167,23 @@ export class InProcessNineP {
 }
 
 class VfioUserNineP implements ServedFunction {
-  private readonly device: Virtio9p;
+  private readonly nineP: ServedNineP;
   private readonly server: VfioUserServer;
   private pci: VirtioPciFunction | undefined;
 
   constructor(
-    device: Virtio9p,
+    nineP: ServedNineP,
     spec: FunctionSpec,
     hooks: FunctionHooks,
     reactor: Reactor,
     log: (message: string) => void,
   ) {
-    this.device = device;
+    this.nineP = nineP;
     this.server = new VfioUserServer({
       path: spec.socketPath,
       reactor,
       createFunction: (memory: GuestMemory) =>
-        (this.pci = new VirtioPciFunction(device, memory, {
+        (this.pci = new VirtioPciFunction(nineP.device, memory, {
           msix: spec.msix,
           log,
           keepAwake: (session) => reactor.keepAwake(session),
@@ -153,31 +200,35 @@ class VfioUserNineP implements ServedFunction {
   }
 
   counters(): FunctionCounters {
-    return countersOf(this.device, this.pci?.counters(0));
+    return countersOf(this.nineP.device, this.pci?.counters(0));
+  }
+
+  setSource(source: Source | undefined, readOnly: boolean): Promise<void> {
+    return this.nineP.setSource(source, readOnly);
   }
 
   async close(): Promise<void> {
     this.server.close();
-    await this.device.close();
+    await this.nineP.device.close();
   }
 }
 
 class VhostUserNineP implements ServedFunction {
-  private readonly device: Virtio9p;
+  private readonly nineP: ServedNineP;
   private readonly server: VhostUserServer;
 
   constructor(
-    device: Virtio9p,
+    nineP: ServedNineP,
     spec: FunctionSpec,
     hooks: FunctionHooks,
     reactor: Reactor,
     log: (message: string) => void,
   ) {
-    this.device = device;
+    this.nineP = nineP;
     this.server = new VhostUserServer({
       path: spec.socketPath,
       reactor,
-      device,
+      device: nineP.device,
       onConnect: () => hooks.onConnect(),
       onDisconnect: () => hooks.onDisconnect(),
       log,
@@ -190,12 +241,16 @@ class VhostUserNineP implements ServedFunction {
   }
 
   counters(): FunctionCounters {
-    return countersOf(this.device, this.server.counters(0));
+    return countersOf(this.nineP.device, this.server.counters(0));
+  }
+
+  setSource(source: Source | undefined, readOnly: boolean): Promise<void> {
+    return this.nineP.setSource(source, readOnly);
   }
 
   async close(): Promise<void> {
     await this.server.close();
-    await this.device.close();
+    await this.nineP.device.close();
   }
 }
 

@@ -14,14 +14,15 @@ import {
 import type { ChassisPaths } from './control/state-directory.js';
 import { ChassisModel, type MountRecord } from './chassis/chassis.js';
 import { planCapacity } from './chassis/capacity.js';
-import { emptySlots, plan } from './chassis/planner.js';
+import { emptySlots, keptFunctions, plan } from './chassis/planner.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
+import { Departures } from './departures.js';
 import { DeviceFunctions } from './device-functions.js';
 import { SerialQueue } from './serial-queue.js';
 import { checkSource } from './source-check.js';
 import { topologyOf } from './topology.js';
 import { describeMount } from './views.js';
-import { CUT_OFF, VmSlots } from './vm-slots.js';
+import { VmSlots } from './vm-slots.js';
 import { qemuArgs } from './vmm/args.js';
 import { qemuAbilities } from './vmm/qemu-check.js';
 import type { VmmDriver } from './vmm/driver.js';
@@ -41,6 +42,7 @@ export class ChassisController {
   private readonly model: ChassisModel;
   private readonly devices: DeviceFunctions;
   private readonly slots: VmSlots;
+  private readonly departures: Departures;
   private readonly queue = new SerialQueue();
   /** Connected, but not looked at yet. */
   private arriving: VmmDriver | undefined;
@@ -59,7 +61,9 @@ export class ChassisController {
       onLost: (reason) => this.deviceProcessLost(reason),
       log,
     });
-    this.slots = new VmSlots({ model: this.model, devices: this.devices, paths, log });
+    const { model, devices } = this;
+    this.slots = new VmSlots({ model, devices, paths, log });
+    this.departures = new Departures({ model, devices, slots: this.slots, paths });
   }
 
   /** Starts the device process. @throws ChassisError DEVICE_PROCESS_LOST */
@@ -87,7 +91,7 @@ export class ChassisController {
     for (const mount of [...mounts.filter((each) => !lost(each)), ...mounts.filter(lost)]) {
       if (this.model.mount(mount.tag) !== mount) continue;
       this.slots.abandon(mount.slot);
-      await this.detach(mount.tag, { force: true, slot: true, timeoutMs });
+      await this.detach(mount.tag, { force: true, slot: true, keepFunction: false, timeoutMs });
     }
   }
 
@@ -127,6 +131,8 @@ export class ChassisController {
       for (const mount of request.mounts) checkSource(mount.source);
       if (this.unsuitable) throw this.unsuitable;
       await this.reviveDevices();
+      const kept = keptFunctions(this.model, request);
+      if (kept) return this.reuse(kept, request);
       const mounts = this.place(request);
       try {
         for (const mount of mounts) await this.devices.provide(mount, this.slots.choose(mount));
@@ -143,17 +149,7 @@ export class ChassisController {
 
   /** Unplugs a mount, or takes it away where no VM has it; answers the tags that went. */
   detach(tag: string, query: DetachQuery): Promise<string[]> {
-    return this.exclusively(async () => {
-      const mount = this.model.mount(tag);
-      if (!mount) {
-        throw new ChassisError(
-          'NO_MOUNT',
-          `no mount has the tag ${JSON.stringify(tag)}`,
-          'list them with: chassis mounts',
-        );
-      }
-      return this.model.isPresent(mount) ? this.unplug(mount, query) : this.discard(mount, query);
-    });
+    return this.exclusively(() => this.departures.detach(tag, query));
   }
 
   /** Starts a lost device process over. What a running VM had of it stays cut off until that VM ends. */
@@ -234,6 +230,37 @@ export class ChassisController {
     await this.slots.revive();
   }
 
+  /** Shows mounts in functions that the guest has kept: all of them or none. No PCI event. */
+  private async reuse(kept: readonly MountRecord[], request: AttachRequest): Promise<Mount[]> {
+    const mounts = request.mounts.map(({ source, readOnly }, i) => ({
+      ...kept[i],
+      ...{ source, readOnly, kept: false },
+    }));
+    const shown: MountRecord[] = [];
+    try {
+      for (const mount of mounts) {
+        await this.devices.setSource(mount);
+        shown.push(mount);
+      }
+    } catch (error) {
+      for (const mount of shown) await this.keepAgain(mount);
+      throw error;
+    }
+    for (const mount of mounts) this.model.change(mount);
+    await this.devices.refresh();
+    return mounts.map((mount) => this.view(mount));
+  }
+
+  private async keepAgain(mount: MountRecord): Promise<void> {
+    try {
+      await this.devices.setSource({ ...mount, kept: true });
+    } catch (error) {
+      // The guest was quicker, and has it mounted: then it is attached.
+      this.model.change(mount);
+      this.log(`${mount.tag} stays attached: ${String(error)}`);
+    }
+  }
+
   private place(request: AttachRequest): MountRecord[] {
     const { mounts, permanent, port, slot, function: fn } = request;
     const tags = mounts.map((mount) => mount.tag);
@@ -260,62 +287,6 @@ export class ChassisController {
     }
   }
 
-  private async unplug(mount: MountRecord, query: DetachQuery): Promise<string[]> {
-    const leaving = this.model.mountsIn(mount.slot).filter((other) => this.model.isPresent(other));
-    if (leaving.length > 1 && !query.slot) throw slotShared(mount, leaving);
-    if (this.slots.isStuck(mount.slot)) throw this.permanent(mount);
-    if (!query.force) {
-      if (this.model.slot(mount.slot).state === 'lost') throw cutOff(mount);
-      await this.refuseIfBusy(leaving);
-    }
-    await this.slots.unplug(mount.slot, query.timeoutMs);
-    return leaving.map(({ tag }) => tag);
-  }
-
-  /** Takes away what no VM that we know has. */
-  private async discard(mount: MountRecord, query: DetachQuery): Promise<string[]> {
-    const leaving = query.slot
-      ? this.model.mountsIn(mount.slot).filter((other) => !this.model.isPresent(other))
-      : [mount];
-    for (const other of leaving) {
-      if (!query.force && !(await this.devices.isFree(other))) throw this.heldElsewhere(other);
-    }
-    for (const other of leaving) {
-      this.model.remove(other.tag);
-      await this.devices.cut(other);
-    }
-    return leaving.map(({ tag }) => tag);
-  }
-
-  /** A guest that has a tag mounted does not let it go, and its hot-plug hangs until it is unmounted. */
-  private async refuseIfBusy(leaving: readonly MountRecord[]): Promise<void> {
-    await this.devices.refresh();
-    const busy = leaving.filter((mount) => (this.devices.counters(mount)?.fids ?? 0) > 0);
-    if (busy.length === 0) return;
-    throw new ChassisError(
-      'MOUNT_BUSY',
-      `the guest has ${busy.map(({ tag }) => JSON.stringify(tag)).join(', ')} mounted`,
-      'unmount it in the guest first (umount), or use --force, which can hang the guest',
-    );
-  }
-
-  private heldElsewhere(mount: MountRecord): ChassisError {
-    return new ChassisError(
-      'MOUNT_BUSY',
-      `a VMM that does not answer at ${this.paths.qmpSocket} has ${JSON.stringify(mount.tag)} open`,
-      'stop that VM, or use --force, which breaks the function in its guest',
-    );
-  }
-
-  private permanent(mount: MountRecord): ChassisError {
-    const vmm = this.slots.driver?.vmm;
-    return new ChassisError(
-      'MOUNT_PERMANENT',
-      `${JSON.stringify(mount.tag)} is permanent: ${vmm?.type} ${vmm?.version} would abort if its slot were unplugged`,
-      'stop the VM first',
-    );
-  }
-
   private view(mount: MountRecord): Mount {
     return describeMount(this.model, mount, {
       chassis: this.name,
@@ -332,21 +303,4 @@ export class ChassisController {
       return job();
     });
   }
-}
-
-function cutOff(mount: MountRecord): ChassisError {
-  return new ChassisError(
-    'DEVICE_PROCESS_LOST',
-    `${JSON.stringify(mount.tag)} was ${CUT_OFF}`,
-    'stop the VM first; --force asks the guest all the same, which can hang its hot-plug',
-  );
-}
-
-function slotShared(mount: MountRecord, leaving: readonly MountRecord[]): ChassisError {
-  const others = leaving.filter((other) => other !== mount).map(({ tag }) => JSON.stringify(tag));
-  return new ChassisError(
-    'SLOT_SHARED',
-    `${JSON.stringify(mount.tag)} shares slot ${mount.slot} with ${others.join(', ')}: a VM ejects whole slots only`,
-    'detach all of them with --slot',
-  );
 }

@@ -60,15 +60,25 @@ export class DeviceFunctions {
       return;
     }
     if (now) await this.drop(name);
-    const { tag, source, readOnly } = mount;
+    const { tag, source, readOnly, kept } = mount;
     await this.requireRunning().addFunction({
       function: name,
       socketPath: this.options.paths.functionSocket(mount.slot, mount.function),
       port: use.port,
       msix: use.msix,
-      device: { type: '9p', tag, source, readOnly },
+      device: { type: '9p', tag, ...(!kept && { source }), readOnly },
     });
     this.uses.set(name, use);
+  }
+
+  /**
+   * Makes a function that is served show what its mount says: another source, or, kept, nothing.
+   * @throws ChassisError MOUNT_BUSY while the guest has mounted what it shows, or as the source cannot be opened
+   */
+  async setSource(mount: MountRecord): Promise<void> {
+    const { source, readOnly, kept } = mount;
+    const change = { function: functionName(mount), readOnly, ...(!kept && { source }) };
+    await this.requireRunning().setSource(change);
   }
 
   /** Ends a function once the VMM has left it, or a little later. Does not reject; `removed` awaits it. */

@@ -38,7 +38,7 @@ function functionNode({ tag, source, state, function: fn }: Mount): TopologyNode
     address: lspciAddress({ device: 0, function: fn }),
     tag,
     state,
-    source: source.type === 'directory' ? source.path : 'mem:',
+    ...(source && { source: source.type === 'directory' ? source.path : 'mem:' }),
     children: [],
   };
 }

@@ -19,7 +19,9 @@ export function describeMount(model: ChassisModel, mount: MountRecord, facts: Mo
   const { reason, counters, use } = facts;
   return {
     chassis: facts.chassis,
-    ...{ tag, source, readOnly, permanent, slot, function: fn, state },
+    tag,
+    ...(!mount.kept && { source }),
+    ...{ readOnly, permanent, slot, function: fn, state },
     ...(use && { port: use.port, portReason: use.reason }),
     ...(use && state !== 'parked' && { interrupts: use.msix ? ('msix' as const) : ('intx' as const) }),
     ...(reason !== undefined && (state === 'parked' || state === 'lost') && { reason }),
@@ -33,5 +35,5 @@ function mountState(model: ChassisModel, mount: MountRecord, connected: boolean)
   const inVm = state === 'plugging' || model.isPresent(mount);
   // A VMM without QMP that was given the socket on its command line has it all the same.
   if (!inVm || state === 'empty') return connected ? 'plugged' : 'parked';
-  return state;
+  return mount.kept && state === 'plugged' ? 'kept' : state;
 }

@@ -9,6 +9,7 @@ export default class Detach extends BaseCommand {
   static override examples = [
     '<%= config.bin %> detach work',
     '<%= config.bin %> detach work --slot',
+    '<%= config.bin %> detach work --keep-function && <%= config.bin %> attach ~/other --tag work',
     '<%= config.bin %> detach work --json',
   ];
   static override args = {
@@ -17,6 +18,11 @@ export default class Detach extends BaseCommand {
   static override flags = {
     chassis: Flags.string({ char: 'c', description: 'The chassis; needless where there is only one' }),
     slot: Flags.boolean({ description: 'Let everything in the same slot go with it' }),
+    'keep-function': Flags.boolean({
+      description:
+        'Take the mount away and leave its function in the guest, empty, for the next attach of the tag: neighbours in its slot stay',
+      exclusive: ['slot', 'force'],
+    }),
     force: Flags.boolean({
       description: 'Even where the guest has it mounted: its open files fail, and its slot may stay unusable',
     }),
@@ -29,8 +35,14 @@ export default class Detach extends BaseCommand {
     const started = performance.now();
     const detached = await (
       await this.client()
-    ).detach(chassis, args.TAG, { slot: flags.slot, force: flags.force, timeoutMs: flags.timeout * 1000 });
-    for (const tag of detached) this.log(`${tag} is unplugged`);
+    ).detach(chassis, args.TAG, {
+      slot: flags.slot,
+      force: flags.force,
+      keepFunction: flags['keep-function'],
+      timeoutMs: flags.timeout * 1000,
+    });
+    const gone = flags['keep-function'] ? 'is detached; its function is kept for the tag' : 'is unplugged';
+    for (const tag of detached) this.log(`${tag} ${gone}`);
     return { detached, durationMs: performance.now() - started };
   }
 }

@@ -2,6 +2,7 @@ import type { Mount } from '../../manager/control/api.js';
 
 /** What a mount shows, as the user typed it. */
 export function sourceText(source: Mount['source']): string {
+  if (source === undefined) return '-';
   return source.type === 'memory' ? 'mem:' : source.path;
 }
 

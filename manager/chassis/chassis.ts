@@ -21,6 +21,8 @@ export interface MountRecord<S = Source> extends Placement {
   /** The operator promised that it stays until the VM stops. */
   readonly permanent: boolean;
   readonly port: PortChoice;
+  /** The mount is gone, but its function stays where it is, under its tag, for another mount. */
+  readonly kept?: boolean;
 }
 
 /** `S` is what a mount shows: the daemon's sources are data, an embedding program's are file systems. */
@@ -80,6 +82,14 @@ export class ChassisModel<S = Source> {
     const functions = mounts.reduce((mask, mount) => mask | functionBit(mount.function), 0);
     this.apply(mounts[0].slot, { type: 'attached', functions });
     for (const mount of mounts) this.byTag.set(mount.tag, mount);
+  }
+
+  /** What a function carries changes; its tag, slot and function do not. */
+  change(mount: MountRecord<S>): void {
+    const before = this.byTag.get(mount.tag);
+    if (before?.slot !== mount.slot || before.function !== mount.function)
+      throw new Error(`${mount.tag} is not in slot ${mount.slot}, function ${mount.function}`);
+    this.byTag.set(mount.tag, mount);
   }
 
   /** Takes away a mount that no VM has. */

@@ -2,7 +2,7 @@
  * Decides where an attach goes, or says why it cannot and what would help. Pure: it reads the model and changes nothing.
  */
 import { ChassisError } from '../control/api.js';
-import type { ChassisModel, Placement } from './chassis.js';
+import type { ChassisModel, MountRecord, Placement } from './chassis.js';
 import { functionsIn } from './hotplug.js';
 import { maxSlots, type PlacementRules } from './placement-rules.js';
 
@@ -36,6 +36,49 @@ export function plan<S>(
       ? placeAnywhere(model, request, unusable)
       : placeInSlot(model, request, request.slot, unusable);
   return request.tags.map((_, i) => ({ slot: placement.slot, function: placement.function + i }));
+}
+
+/** An attach, as far as it can name functions that are kept. */
+export interface ReuseRequest {
+  readonly mounts: readonly { readonly tag: string }[];
+  readonly slot?: number;
+  readonly function?: number;
+}
+
+/**
+ * The kept functions that an attach names by its tags, in order; undefined where it names none. A guest learns a device's tag once, so
+ * a kept function can only carry another mount of its own tag.
+ * @throws ChassisError TAG_IN_USE where only some are kept, SLOT_TAKEN where they are elsewhere
+ */
+export function keptFunctions<S>(
+  model: ChassisModel<S>,
+  request: ReuseRequest,
+): MountRecord<S>[] | undefined {
+  const kept = request.mounts.map(({ tag }) => model.mount(tag)).filter((mount) => mount?.kept === true);
+  if (kept.length === 0) return undefined;
+  const names = kept.map((mount) => quoted(mount?.tag ?? '')).join(', ');
+  if (kept.length < request.mounts.length || new Set(kept).size < kept.length) {
+    throw new ChassisError(
+      'TAG_IN_USE',
+      `${names} would go to a kept function, other mounts of this attach would not`,
+      'attach them separately',
+    );
+  }
+  const mounts = kept as MountRecord<S>[];
+  const { slot = mounts[0].slot, function: first = mounts[0].function } = request;
+  mounts.forEach((mount, i) => {
+    const { state } = model.slot(mount.slot);
+    if (state !== 'plugged' && state !== 'parked') {
+      throw new ChassisError('SLOT_TAKEN', `slot ${mount.slot} with ${quoted(mount.tag)} is ${state}`);
+    }
+    if (mount.slot === slot && (request.function === undefined || mount.function === first + i)) return;
+    throw new ChassisError(
+      'SLOT_TAKEN',
+      `the function that is kept for ${quoted(mount.tag)} is function ${mount.function} of slot ${mount.slot}`,
+      'attach without --slot and --function, or with another tag',
+    );
+  });
+  return mounts;
 }
 
 function checkTags<S>(model: ChassisModel<S>, tags: readonly string[]): void {
@@ -147,6 +190,8 @@ function placeInSlot<S>(
   }
   const obstacle = unusable.get(slot);
   if (obstacle !== undefined) throw taken(model, unusable, obstacle);
+  const here = request.function === undefined ? undefined : model.mountAt(slot, request.function);
+  if (here?.kept) throw keptFor(here);
   checkJoinable(model, slot, unusable);
   const fn = request.function ?? freeRun(model, slot, request.tags.length);
   if (fn === undefined) {
@@ -170,6 +215,15 @@ function checkJoinable<S>(model: ChassisModel<S>, slot: number, unusable: Unusab
     model,
     unusable,
     `slot ${slot} is ${state} with ${tags.join(', ')}: nothing can be added to a slot that the VM has`,
+  );
+}
+
+/** The guest knows the function by its tag, which cannot change while it has it. */
+function keptFor<S>({ tag, slot, function: fn }: MountRecord<S>): ChassisError {
+  return new ChassisError(
+    'SLOT_TAKEN',
+    `function ${fn} of slot ${slot} is kept for the tag ${quoted(tag)}`,
+    `attach with --tag ${tag}, or eject it first: chassis detach ${tag} --slot`,
   );
 }
 

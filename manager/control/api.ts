@@ -89,6 +89,8 @@ export const MountState = Type.Union([
   Type.Literal('unplugging'),
   /** The VM has it, but the device process behind it died: nothing answers the guest until the VM is started anew. */
   Type.Literal('lost'),
+  /** The mount is gone, its function is kept: an attach of the tag puts another into it, without a PCI event. */
+  Type.Literal('kept'),
 ]);
 export type MountState = Static<typeof MountState>;
 
@@ -113,7 +115,8 @@ export type FunctionCounters = Static<typeof FunctionCounters>;
 export const Mount = Type.Object({
   chassis: ChassisName,
   tag: Tag,
-  source: Source,
+  /** Absent where a function is kept without a mount. */
+  source: Type.Optional(Source),
   readOnly: Type.Boolean(),
   permanent: Type.Boolean(),
   slot: Type.Integer(),
@@ -187,6 +190,8 @@ export const DetachQuery = Type.Object(
     force: Type.Boolean({ default: false }),
     /** Lets the other mounts of the slot go as well: a VM ejects whole slots only. */
     slot: Type.Boolean({ default: false }),
+    /** Takes the mount away but leaves its function in the VM, where nothing can be mounted until the tag is attached again. */
+    keepFunction: Type.Boolean({ default: false }),
     /** How long the guest may take to let go. */
     timeoutMs: Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 }),
   },

@@ -1,13 +1,18 @@
 /** The functions that one device process serves, and the requests of its daemon. How a function is made is the factory's. */
 import { Value } from '@sinclair/typebox/value';
-import { ChassisError, type FunctionCounters } from '../control/api.js';
+import { ChassisError, type FunctionCounters, type Source } from '../control/api.js';
 import { SerialQueue } from '../serial-queue.js';
-import { Request, type FunctionSpec, type Report, type Status } from './protocol.js';
+import { Request, type FunctionSpec, type Report, type SourceChange, type Status } from './protocol.js';
 
 /** One PCI function behind its socket. */
 export interface ServedFunction {
   readonly connected: boolean;
   counters(): FunctionCounters;
+  /**
+   * Shows something else to the guest that has the function, or nothing. @throws ChassisError MOUNT_BUSY while the guest has
+   * what is there mounted, or as the source cannot be opened; all is then as before
+   */
+  setSource(source: Source | undefined, readOnly: boolean): Promise<void>;
   /** Ends the VMM's connection, removes the socket, and lets the device's files go. */
   close(): Promise<void>;
 }
@@ -68,6 +73,8 @@ export class DeviceProcess {
         return this.addFunction(request.params);
       case 'removeFunction':
         return this.removeFunction(request.params.function);
+      case 'setSource':
+        return this.setSource(request.params);
       case 'status':
         return this.status();
     }
@@ -81,6 +88,13 @@ export class DeviceProcess {
       onDisconnect: () => this.options.report({ event: 'disconnected', function: name }),
     });
     this.functions.set(name, served);
+    return {};
+  }
+
+  private async setSource(change: SourceChange): Promise<Record<string, never>> {
+    const served = this.functions.get(change.function);
+    if (!served) throw new Error(`there is no function ${change.function}`);
+    await served.setSource(change.source, change.readOnly);
     return {};
   }
 

@@ -14,10 +14,19 @@ export const READY_LINE = 'ready';
 export const DeviceSpec = Type.Object({
   type: Type.Literal('9p'),
   tag: Type.String(),
-  source: Source,
+  /** Without it, no guest can mount it for now. */
+  source: Type.Optional(Source),
   readOnly: Type.Boolean(),
 });
 export type DeviceSpec = Static<typeof DeviceSpec>;
+
+/** What a function is to show from now on; without a source, nothing. */
+export const SourceChange = Type.Object({
+  function: Type.String(),
+  source: Type.Optional(Source),
+  readOnly: Type.Boolean(),
+});
+export type SourceChange = Static<typeof SourceChange>;
 
 /** One PCI function to serve. `function` is its name between the two processes. */
 export const FunctionSpec = Type.Object({
@@ -38,6 +47,7 @@ export const Request = Type.Union([
     method: Type.Literal('removeFunction'),
     params: Type.Object({ function: Type.String() }),
   }),
+  Type.Object({ id: Id, method: Type.Literal('setSource'), params: SourceChange }),
   Type.Object({ id: Id, method: Type.Literal('status'), params: Type.Object({}) }),
 ]);
 export type Request = Static<typeof Request>;

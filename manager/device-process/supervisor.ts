@@ -17,6 +17,7 @@ import {
   Status,
   type FunctionSpec,
   type FunctionStatus,
+  type SourceChange,
 } from './protocol.js';
 
 /** A running device process, as the manager sees it. Calls reject with DEVICE_PROCESS_LOST once it is gone. */
@@ -25,6 +26,8 @@ export interface DeviceHost {
   addFunction(spec: FunctionSpec): Promise<void>;
   /** Resolves also where there is no such function. */
   removeFunction(name: string): Promise<void>;
+  /** @throws ChassisError MOUNT_BUSY while the guest has mounted what is there, or as the source cannot be opened */
+  setSource(change: SourceChange): Promise<void>;
   status(): Promise<FunctionStatus[]>;
   /** Ends it in good order, or by force if that takes too long. `onLost` is not called. */
   stop(): Promise<void>;
@@ -119,6 +122,10 @@ class DeviceChild implements DeviceHost {
 
   async removeFunction(name: string): Promise<void> {
     await this.ask('removeFunction', { function: name });
+  }
+
+  async setSource(change: SourceChange): Promise<void> {
+    await this.ask('setSource', change);
   }
 
   async status(): Promise<FunctionStatus[]> {

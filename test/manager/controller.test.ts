@@ -8,7 +8,7 @@ import { ChassisController } from '../../manager/controller.js';
 import { FakeDevices, FakeVmm } from './fakes.js';
 import { refusal } from './refusal.js';
 
-const QUERY: DetachQuery = { force: false, slot: false, timeoutMs: 1000 };
+const QUERY: DetachQuery = { force: false, slot: false, keepFunction: false, timeoutMs: 1000 };
 
 function request(tags: string[], options: Partial<AttachRequest> = {}): AttachRequest {
   const mounts = tags.map((tag) => ({ tag, source: { type: 'memory' as const }, readOnly: false }));

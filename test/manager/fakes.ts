@@ -1,6 +1,6 @@
 import { ChassisError, type FunctionCounters, type Vmm } from '../../manager/control/api.js';
 import type { FunctionMask } from '../../manager/chassis/hotplug.js';
-import type { FunctionSpec, FunctionStatus } from '../../manager/device-process/protocol.js';
+import type { FunctionSpec, FunctionStatus, SourceChange } from '../../manager/device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from '../../manager/device-process/supervisor.js';
 import type { PluggableFunction, VmmDriver } from '../../manager/vmm/driver.js';
 
@@ -42,6 +42,16 @@ export class FakeDevices implements DeviceHost {
   async removeFunction(name: string): Promise<void> {
     this.functions.delete(name);
     this.connected.delete(name);
+  }
+
+  async setSource({ function: name, source, readOnly }: SourceChange): Promise<void> {
+    const spec = this.functions.get(name);
+    if (!spec) throw new Error(`there is no ${name}`);
+    if ((this.fids.get(name) ?? 0) > 0) throw new ChassisError('MOUNT_BUSY', 'it is mounted');
+    const changed = { ...spec, device: { type: '9p' as const, tag: spec.device.tag, source, readOnly } };
+    const refusal = this.refuse?.(changed);
+    if (refusal) throw refusal;
+    this.functions.set(name, changed);
   }
 
   async status(): Promise<FunctionStatus[]> {

@@ -40,6 +40,28 @@ describeRealGuest('a chassis of 68 slots, four of them behind a switch', () => {
     for (const mount of (await lab.show()).mounts) expect(mount.counters?.bytesWritten).toBe(256 * 1024);
   });
 
+  it('takes one mount of a slot away and puts another there, while its neighbours are in use', async () => {
+    const tag = mounts[0].tag;
+    const load = lab.sh(
+      `cd /mnt/${mounts[1].tag}; for i in $(seq 50); do dd if=data of=copy bs=64k 2>/dev/null; cmp data copy; done`,
+    );
+    expect(await lab.daemon.failure('detach', tag, '--keep-function')).toMatchObject({ code: 'MOUNT_BUSY' });
+    await lab.sh(`umount /mnt/${tag}`);
+    await lab.detach(tag, '--keep-function');
+    expect((await lab.show()).mounts[0]).toMatchObject({ tag, state: 'kept' });
+    const { exitCode, stderr } = await lab.guest.sh(mounts[0].mountCommand);
+    expect([exitCode, stderr]).toEqual([255, expect.stringMatching(/No such device/)]);
+    const other = await lab.directory('other');
+    await writeFile(join(other, 'name'), 'other');
+    expect(await lab.attach(other, '--tag', tag, '--read-only')).toMatchObject([
+      { slot: mounts[0].slot, function: 0 },
+    ]);
+    expect(
+      await lab.sh(`${mounts[0].mountCommand}; cat /mnt/${tag}/name; touch /mnt/${tag}/x 2>&1 || true`),
+    ).toMatch(/^other.*Read-only/);
+    await load;
+  });
+
   it('lets them go slot by slot, and nothing else with them', async () => {
     let left = mounts;
     for (const slot of SLOTS) {

@@ -237,7 +237,12 @@ describe('the control server and its client', () => {
         'a',
         'b',
       ]);
-      expect(service.calls[0]).toEqual(['detach', 'dev', tag, { force: true, slot: false, timeoutMs: 5 }]);
+      expect(service.calls[0]).toEqual([
+        'detach',
+        'dev',
+        tag,
+        { force: true, slot: false, keepFunction: false, timeoutMs: 5 },
+      ]);
     },
   );
 
