@@ -46,6 +46,11 @@ export interface GuestMemory {
     writable: boolean,
     into: IoVector,
   ): boolean;
+  /**
+   * The guest-physical address of a segment that `translate` made: where a guest sees it. -1 where the memory has changed so that no region
+   * holds all of it. Takes time in proportion to the regions: not for a hot path.
+   */
+  guestAddressOf(bytes: Uint8Array, offset: number, lengthBytes: number): number;
   /** A window on a range that must be contiguous in this process, both readable and writable; undefined where it is not. */
   ringWindow(guestAddress: number, lengthBytes: number): RingWindow | undefined;
 }

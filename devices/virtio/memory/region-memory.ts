@@ -144,6 +144,15 @@ export class RegionMemory implements GuestMemory {
     return window && { view: viewOf(window.bytes), offset: window.offset };
   }
 
+  guestAddressOf(bytes: Uint8Array, offset: number, lengthBytes: number): number {
+    for (const span of this.#spans) {
+      const at = offset - span.bytesOffset;
+      if (span.bytes === bytes && at >= 0 && at + lengthBytes <= span.end - span.start)
+        return span.start + at;
+    }
+    return -1;
+  }
+
   /** Regions side by side are often one mapping cut in pieces, and then a ring may lie across them. */
   #windowAcross(guestAddress: number, lengthBytes: number): RingWindow | undefined {
     const parts = this.#parts;

@@ -15,6 +15,13 @@ export class CompletionOrder {
     this.#newest = chain;
   }
 
+  /** All that are here, oldest first. */
+  chains(): DescriptorChain[] {
+    const chains: DescriptorChain[] = [];
+    for (let chain = this.#oldest; chain !== undefined; chain = chain.next) chains.push(chain);
+    return chains;
+  }
+
   /** Takes out the oldest chain, once it is completed. */
   shift(): DescriptorChain | undefined {
     const chain = this.#oldest;

@@ -15,6 +15,8 @@ export class DescriptorChain implements Chain {
   /** Entries of the ring that it takes: one in a split ring, and in a packed one its descriptors, indirect ones not counted. */
   ringEntries = 1;
   inFlight = false;
+  /** When it was taken, among all that were: see `RingBase`. */
+  number = 0;
   /** With VIRTIO_F_IN_ORDER: whether the device is done with it, and how much it wrote. */
   completed = false;
   usedLength = 0;

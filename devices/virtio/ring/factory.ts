@@ -2,6 +2,7 @@
 import { VirtioFeature } from '../device.js';
 import type { QueueCounters, VirtioDevice } from '../device.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
+import { problemOfChains } from './chain-state.js';
 import { hasFeature } from './features.js';
 import { PackedRing } from './packed.js';
 import { resolvePackedAreas } from './packed-areas.js';
@@ -49,9 +50,12 @@ export function createRing(
     eventIdx: hasFeature(features, VirtioFeature.VIRTIO_F_EVENT_IDX),
     inOrder: hasFeature(features, VirtioFeature.VIRTIO_F_IN_ORDER),
     start: config.start ?? (packed ? FRESH_PACKED : FRESH_SPLIT),
+    chains: config.chains,
     signals,
     counters,
   };
+  const problem = problemOfChains(config.chains, config.size, setup.inOrder, memory);
+  if (problem !== undefined) return { problem };
   return packed ? createPackedRing(setup) : createSplitRing(setup);
 }
 

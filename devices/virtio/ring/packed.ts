@@ -40,6 +40,7 @@ export class PackedRing extends RingBase<PackedAreas> {
 
   pop(): Chain | undefined {
     if (!this.mayTake()) return undefined;
+    if (this.again !== undefined) return this.giveAgain(this.again);
     const position = this.nextAvail;
     const at = packedIndex(position) * DESC_WORDS;
     const { descriptors } = this.areas;

@@ -3,6 +3,7 @@ import { VirtioFeature } from '../device.js';
 import type { QueueCounters } from '../device.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { EVENT_SUPPRESS_ALIGN, VIRTQ_MAX_SIZE, VirtqAlign } from './defs.js';
+import type { ChainState } from './chain-state.js';
 import { createRing } from './factory.js';
 import { hasFeature } from './features.js';
 import type { RingPosition, RingSignals, RunningRing } from './running-ring.js';
@@ -42,6 +43,8 @@ export class QueueConfig {
   readonly deviceArea = new AreaAddress();
   /** Where a restored or reconnected ring goes on; undefined for a fresh one, whichever its format. */
   start: RingPosition | undefined;
+  /** Chains that a restored ring gives to its device once more, before any other. */
+  chains: readonly ChainState[] = [];
 
   constructor(index: number, maxSize: number) {
     if (!Number.isInteger(maxSize) || maxSize < 1 || maxSize > VIRTQ_MAX_SIZE) {
@@ -60,6 +63,7 @@ export class QueueConfig {
     this.driverArea.set(0);
     this.deviceArea.set(0);
     this.start = undefined;
+    this.chains = [];
   }
 
   /** What is wrong with the registers by themselves, before memory is looked at; undefined where nothing is. */
@@ -82,6 +86,11 @@ export class QueueConfig {
     if (problem !== undefined) return { problem };
     return createRing(this, memory, features, signals, counters);
   }
+}
+
+/** The largest size of a split ring that is not above `maxSize`. */
+export function powerOfTwoAtMost(maxSize: number): number {
+  return 2 ** Math.floor(Math.log2(maxSize));
 }
 
 function isPowerOfTwo(value: number): boolean {

@@ -4,6 +4,7 @@
  */
 import type { Chain, QueueCounters } from '../device.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
+import { loadChain, saveChains, type ChainState, type RingState } from './chain-state.js';
 import { CompletionOrder } from './completion-order.js';
 import { DescriptorChain, isAddressProblem } from './descriptor-chain.js';
 import type { RingPosition, RingSignals, RunningRing } from './running-ring.js';
@@ -26,6 +27,8 @@ export interface RingSetup {
   readonly eventIdx: boolean;
   readonly inOrder: boolean;
   readonly start: RingPosition;
+  /** Chains that are under way from the start: known to suit the ring and its memory. */
+  readonly chains: readonly ChainState[];
   readonly signals: RingSignals;
   readonly counters: QueueCounters;
 }
@@ -35,6 +38,8 @@ export type ResolveAreas<Areas> = (placement: RingPlacement, memory: GuestMemory
 
 const MAX_USED_LENGTH = 0xffff_ffff;
 const NO_BATCH = -1;
+/** Numbers of chains: small integers to V8, and so many that what is under way has numbers apart. */
+const NUMBER_MASK = 0x3fff_ffff;
 /** No generations of memory. */
 const ENDED = -1;
 const NOT_HELD = -2;
@@ -66,11 +71,17 @@ export abstract class RingBase<Areas> implements RunningRing {
   /** Where the used element of a batch is that may still grow. */
   #batch = NO_BATCH;
   protected readonly order: CompletionOrder | undefined;
+  /** Chains that a device had when the ring was saved, and has not been given again: the next one last. */
+  protected again: DescriptorChain[] | undefined;
   readonly #placement: RingPlacement;
   readonly #memory: GuestMemory;
   readonly #resolve: ResolveAreas<Areas>;
   readonly #signals: RingSignals;
   readonly #counters: QueueCounters;
+  /** Every chain there is. */
+  readonly #pool: DescriptorChain[] = [];
+  /** The number of the chain that was taken last. */
+  #lastNumber = 0;
   /** Chains that nobody has, a list through `next`. */
   #free: DescriptorChain | undefined;
   /** The memory's generation that `areas` are of, or `ENDED` once the ring broke or was dropped. */
@@ -97,6 +108,7 @@ export abstract class RingBase<Areas> implements RunningRing {
     this.#generation = this.#settled = setup.memory.generation;
     this.#resolve = resolve;
     this.areas = areas;
+    if (setup.chains.length > 0) this.#takeUp(setup.chains);
   }
 
   abstract pop(): Chain | undefined;
@@ -115,6 +127,14 @@ export abstract class RingBase<Areas> implements RunningRing {
 
   get position(): RingPosition {
     return { nextAvail: this.nextAvail, nextUsed: this.#publishedUsed };
+  }
+
+  save(): RingState | string {
+    const age = ({ number }: DescriptorChain) => (this.#lastNumber - number) & NUMBER_MASK;
+    const underWay =
+      this.order?.chains() ?? this.#pool.filter(({ inFlight }) => inFlight).sort((a, b) => age(b) - age(a));
+    const chains = saveChains(underWay, this.#memory);
+    return typeof chains === 'string' ? chains : { ...this.position, chains };
   }
 
   get broken(): boolean {
@@ -177,7 +197,7 @@ export abstract class RingBase<Areas> implements RunningRing {
   /** A chain to fill, without segments. It stays the ring's until `handOut`: `putBack` it where that does not come. */
   protected takeChain(): DescriptorChain {
     const chain = this.#free;
-    if (chain === undefined) return new DescriptorChain(this);
+    if (chain === undefined) return this.#grow();
     this.#free = chain.next;
     chain.next = undefined;
     chain.readable.clear();
@@ -207,6 +227,7 @@ export abstract class RingBase<Areas> implements RunningRing {
   /** The chain at `nextAvail` is the device's now, and the next one is at `next`. */
   protected handOut(chain: DescriptorChain, next: number): void {
     chain.inFlight = true;
+    chain.number = this.#lastNumber = (this.#lastNumber + 1) & NUMBER_MASK;
     this.outstanding += chain.ringEntries;
     this.nextAvail = next;
     if (this.order !== undefined) this.order.taken(chain);
@@ -235,6 +256,32 @@ export abstract class RingBase<Areas> implements RunningRing {
       if (chain.usedLength !== chain.writable.byteLength) this.#batch = NO_BATCH;
       this.used(chain, this.advance(this.nextUsed, chain.ringEntries));
     }
+  }
+
+  /** One of the chains that the device had when the ring was saved. */
+  protected giveAgain(again: DescriptorChain[]): DescriptorChain | undefined {
+    if (again.length === 1) this.again = undefined;
+    return again.pop();
+  }
+
+  #grow(): DescriptorChain {
+    const chain = new DescriptorChain(this);
+    this.#pool.push(chain);
+    return chain;
+  }
+
+  #takeUp(saved: readonly ChainState[]): void {
+    const again: DescriptorChain[] = [];
+    for (const state of saved) {
+      const chain = this.#grow();
+      loadChain(chain, state, this.#memory);
+      this.handOut(chain, this.nextAvail);
+      if (!state.completed) again.push(chain);
+      chain.inFlight = !state.completed;
+      chain.completed = state.completed;
+      chain.usedLength = state.usedLength;
+    }
+    this.again = again.reverse();
   }
 
   #resolveAgain(): boolean {

@@ -1,5 +1,6 @@
 /** What transports see of a running ring, beyond what devices see; and what a ring tells its transport. */
 import type { QueueCounters, Virtqueue } from '../device.js';
+import type { RingState } from './chain-state.js';
 
 export interface RunningRing extends Virtqueue {
   /**
@@ -16,6 +17,8 @@ export interface RunningRing extends Virtqueue {
   memorySettled(): void;
   /** Where the device stands, as state to save: `QueueConfig` takes it back. */
   readonly position: RingPosition;
+  /** All of that, with the chains that the device has: for after a `flush`. A string says why there is no saving it. */
+  save(): RingState | string;
 }
 
 /**

@@ -38,6 +38,7 @@ export class SplitRing extends RingBase<SplitAreas> {
 
   pop(): Chain | undefined {
     if (!this.mayTake()) return undefined;
+    if (this.again !== undefined) return this.giveAgain(this.again);
     if (this.nextAvail === this.#availIndex && !this.#findMore()) return undefined;
     if (this.outstanding >= this.size) {
       return this.break('the driver made more chains available than the queue holds');

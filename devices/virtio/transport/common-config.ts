@@ -10,9 +10,9 @@ export class CommonConfig {
   readonly table: RegisterTable;
   readonly #state: DeviceState;
   readonly #vectorCount: number;
-  #deviceFeatureSelect = 0;
-  #driverFeatureSelect = 0;
-  #queueSelect = 0;
+  deviceFeatureSelect = 0;
+  driverFeatureSelect = 0;
+  queueSelect = 0;
 
   constructor(state: DeviceState, vectorCount: number) {
     this.#state = state;
@@ -26,9 +26,9 @@ export class CommonConfig {
 
   /** The selectors as at power-on. */
   reset(): void {
-    this.#deviceFeatureSelect = 0;
-    this.#driverFeatureSelect = 0;
-    this.#queueSelect = 0;
+    this.deviceFeatureSelect = 0;
+    this.driverFeatureSelect = 0;
+    this.queueSelect = 0;
   }
 
   #deviceRegisters(): Register[] {
@@ -38,28 +38,28 @@ export class CommonConfig {
         offset: Common.VIRTIO_PCI_COMMON_DFSELECT,
         width: 4,
         name: 'device_feature_select',
-        read: () => this.#deviceFeatureSelect,
-        write: (value) => (this.#deviceFeatureSelect = value),
+        read: () => this.deviceFeatureSelect,
+        write: (value) => (this.deviceFeatureSelect = value),
       },
       {
         offset: Common.VIRTIO_PCI_COMMON_DF,
         width: 4,
         name: 'device_feature',
-        read: () => featureWord(state.offeredFeatures('modern'), this.#deviceFeatureSelect),
+        read: () => featureWord(state.offeredFeatures('modern'), this.deviceFeatureSelect),
       },
       {
         offset: Common.VIRTIO_PCI_COMMON_GFSELECT,
         width: 4,
         name: 'driver_feature_select',
-        read: () => this.#driverFeatureSelect,
-        write: (value) => (this.#driverFeatureSelect = value),
+        read: () => this.driverFeatureSelect,
+        write: (value) => (this.driverFeatureSelect = value),
       },
       {
         offset: Common.VIRTIO_PCI_COMMON_GF,
         width: 4,
         name: 'driver_feature',
-        read: () => featureWord(state.driverFeatures, this.#driverFeatureSelect),
-        write: (value) => state.writeDriverFeatures(this.#driverFeatureSelect, value),
+        read: () => featureWord(state.driverFeatures, this.driverFeatureSelect),
+        write: (value) => state.writeDriverFeatures(this.driverFeatureSelect, value),
       },
       {
         offset: Common.VIRTIO_PCI_COMMON_MSIX,
@@ -104,8 +104,8 @@ export class CommonConfig {
         offset: Common.VIRTIO_PCI_COMMON_Q_SELECT,
         width: 2,
         name: 'queue_select',
-        read: () => this.#queueSelect,
-        write: (value) => (this.#queueSelect = value),
+        read: () => this.queueSelect,
+        write: (value) => (this.queueSelect = value),
       },
       {
         offset: Common.VIRTIO_PCI_COMMON_Q_SIZE,
@@ -184,7 +184,7 @@ export class CommonConfig {
   }
 
   get #queue(): QueueConfig | undefined {
-    return this.#state.queues[this.#queueSelect];
+    return this.#state.queues[this.queueSelect];
   }
 
   /** Changes the selected queue's registers, which are fixed once it is enabled. */

@@ -28,6 +28,18 @@ export class DeviceConfig {
     return this.#generation;
   }
 
+  /** All bytes, as of the generation. */
+  get bytes(): Uint8Array {
+    this.#look();
+    return this.#seen.slice();
+  }
+
+  /** What a driver saw of another device like this one. Where this one's config differs, the generation moves on at the next look. */
+  resume(generation: number, seen: Uint8Array): void {
+    this.#generation = generation;
+    this.#seen.set(seen);
+  }
+
   /** Any width, aligned or not: legacy drivers may. Zeros behind the end. */
   read(offset: number, width: AccessWidth): number {
     this.#look();

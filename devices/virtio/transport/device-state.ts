@@ -8,18 +8,21 @@
 import { VirtioFeature, type QueueCounters, type VirtioDevice } from '../device.js';
 import { DeviceSession, describeError, type SessionTransport } from '../device-session.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
-import { QueueConfig, VIRTIO_MSI_NO_VECTOR } from '../ring/queue-config.js';
+import { QueueConfig, VIRTIO_MSI_NO_VECTOR, powerOfTwoAtMost } from '../ring/queue-config.js';
 import { newQueueCounters } from '../ring/running-ring.js';
 import type { AccessWidth } from '../../pci/function.js';
 import { DeviceConfig } from './device-config.js';
+import type { DriverInterface, DriverProgress } from './driver-progress.js';
 import {
   FEATURE_WORDS,
   featuresOf,
   hasFeatureWord,
+  hasOnlyFeatures,
   legacyFeatures,
   modernFeatures,
 } from './feature-words.js';
 import { VirtioStatus } from './virtio-pci-defs.js';
+import { whenDone } from './when-done.js';
 
 const {
   VIRTIO_CONFIG_S_ACKNOWLEDGE,
@@ -40,9 +43,6 @@ const STEPS = [
 /** A legacy device knows no FEATURES_OK, and takes the others in any order. */
 const LEGACY_STATUS_BITS =
   VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FAILED;
-
-/** The registers that a driver uses. */
-export type DriverInterface = 'modern' | 'legacy';
 
 /** How the state reaches the driver, and whatever else belongs to it. */
 export interface DeviceStateEvents {
@@ -121,6 +121,29 @@ export class DeviceState {
   /** Legacy drivers do not wait: what they read they write back with a bit more, so that an old status would come to life again. */
   get legacyStatus(): number {
     return this.#status;
+  }
+
+  get progress(): DriverProgress {
+    return {
+      interface: this.#interface,
+      status: this.#status,
+      started: this.#startDue,
+      faulted: this.#faulted,
+    };
+  }
+
+  /** True where no driver has the device at work, and it has not to finish any reset. */
+  get idle(): boolean {
+    return this.#session === undefined && this.#resetsUnderWay === 0;
+  }
+
+  /** Only while idle, with features and queues set: goes on where a driver had come with another device. */
+  resume(progress: DriverProgress): void {
+    this.#interface = progress.interface;
+    this.#status = progress.status;
+    this.#startDue = progress.started;
+    this.#faulted = progress.faulted;
+    if (progress.started && !progress.faulted) this.#start();
   }
 
   offeredFeatures(to: DriverInterface): Uint32Array {
@@ -301,10 +324,8 @@ export class DeviceState {
   }
 
   #featuresAcceptable(): boolean {
-    for (let word = 0; word < FEATURE_WORDS; word++) {
-      if ((this.driverFeatures[word] & ~this.#offered.modern[word]) !== 0) return false;
-    }
-    return this.accepted(VirtioFeature.VIRTIO_F_VERSION_1);
+    const offered = hasOnlyFeatures(this.driverFeatures, this.#offered.modern);
+    return offered && this.accepted(VirtioFeature.VIRTIO_F_VERSION_1);
   }
 
   /** The sizes on offer depend on the ring format, which is known now. */
@@ -331,7 +352,9 @@ export class DeviceState {
   #startSoon(): void {
     if (this.#session !== undefined || this.#faulted || this.#has(VIRTIO_CONFIG_S_FAILED)) return;
     this.#startDue = true;
-    if (this.#resetsUnderWay === 0) this.#start();
+    if (this.#resetsUnderWay > 0) return;
+    this.#start();
+    if (!this.#faulted) this.#events.started(this.#interface ?? 'modern');
   }
 
   #start(): void {
@@ -343,7 +366,6 @@ export class DeviceState {
     }
     this.#handedOver = true;
     session.activate();
-    if (!this.#faulted) this.#events.started(this.#interface ?? 'modern');
   }
 
   #startQueue(session: DeviceSession, queue: QueueConfig): boolean {
@@ -364,25 +386,9 @@ export class DeviceState {
     if (this.#has(VIRTIO_CONFIG_S_DRIVER_OK)) this.#events.interruptConfig();
   }
 
-  /** Runs `finish` once `work` is done, at once where it is no promise. Work that fails is done, too. */
   #whenDone(work: () => void | Promise<void>, finish: () => void): void {
-    try {
-      const promise = work();
-      if (promise instanceof Promise) {
-        void promise.catch((error: unknown) => this.#resetFailed(error)).finally(finish);
-        return;
-      }
-    } catch (error) {
-      this.#resetFailed(error);
-    }
-    finish();
+    const failed = (error: unknown): void =>
+      this.#events.log(`the device failed to reset: ${describeError(error)}`);
+    whenDone(work, failed, finish);
   }
-
-  #resetFailed(error: unknown): void {
-    this.#events.log(`the device failed to reset: ${describeError(error)}`);
-  }
-}
-
-function powerOfTwoAtMost(value: number): number {
-  return 2 ** Math.floor(Math.log2(value));
 }

@@ -36,6 +36,11 @@ export function hasFeatureWord(words: Uint32Array, feature: number): boolean {
   return (words[feature >>> 5] & (1 << (feature & 31))) !== 0;
 }
 
+/** True where every feature in `words` is one of `offered`. */
+export function hasOnlyFeatures(words: Uint32Array, offered: Uint32Array): boolean {
+  return words.every((word, i) => (word & ~offered[i]) === 0);
+}
+
 /** The word that a register shows; 0 for one that does not exist. */
 export function featureWord(words: Uint32Array, select: number): number {
   return select < FEATURE_WORDS ? words[select] : 0;

@@ -29,7 +29,7 @@ export class LegacyConfig {
   readonly #header: RegisterTable;
   /** The registers that MSI-X brings, behind the header. */
   readonly #vectors: RegisterTable;
-  #queueSelect = 0;
+  queueSelect = 0;
 
   constructor(state: DeviceState, vectorCount: number, interrupts: LegacyInterrupts) {
     const { WITHOUT_MSIX, WITH_MSIX } = VirtioPciLegacyConfigOffset;
@@ -42,7 +42,7 @@ export class LegacyConfig {
 
   /** The selector as at power-on. */
   reset(): void {
-    this.#queueSelect = 0;
+    this.queueSelect = 0;
   }
 
   read(offset: number, width: AccessWidth): number {
@@ -120,8 +120,8 @@ export class LegacyConfig {
         offset: Legacy.VIRTIO_PCI_QUEUE_SEL,
         width: 2,
         name: 'queue_select',
-        read: () => this.#queueSelect,
-        write: (value) => (this.#queueSelect = value),
+        read: () => this.queueSelect,
+        write: (value) => (this.queueSelect = value),
       },
       {
         offset: Legacy.VIRTIO_PCI_QUEUE_NOTIFY,
@@ -158,7 +158,7 @@ export class LegacyConfig {
   }
 
   get #queue(): QueueConfig | undefined {
-    return this.#state.queues[this.#queueSelect];
+    return this.#state.queues[this.queueSelect];
   }
 
   /** The first page of the ring; 0 takes the ring's memory back. An address that is set stays until then. */

@@ -46,6 +46,16 @@ export class PciInterrupts {
     return true;
   }
 
+  /** ISR status, for saving: no driver's read. */
+  get isr(): number {
+    return this.#isr;
+  }
+
+  set isr(isr: number) {
+    this.#isr = isr;
+    this.update();
+  }
+
   /** The ISR status register: reading takes the interrupt back. */
   readIsr(): number {
     const isr = this.#isr;

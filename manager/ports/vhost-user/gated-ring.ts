@@ -3,6 +3,7 @@
  * writes it can have logged. The device and the session see it as the ring.
  */
 import type { Chain } from '../../../devices/virtio/device.js';
+import type { RingState } from '../../../devices/virtio/ring/chain-state.js';
 import type { DescriptorChain } from '../../../devices/virtio/ring/descriptor-chain.js';
 import type { RingPosition, RunningRing } from '../../../devices/virtio/ring/running-ring.js';
 import type { RingLog } from './ring-log.js';
@@ -57,6 +58,10 @@ export class GatedRing implements RunningRing {
 
   get position(): RingPosition {
     return this.#ring.position;
+  }
+
+  save(): RingState | string {
+    return this.#ring.save();
   }
 
   /**

@@ -15,6 +15,7 @@ export function interposed(ring: RunningRing, beforeEnable: () => void): Running
     get position() {
       return ring.position;
     },
+    save: () => ring.save(),
     pop: () => ring.pop(),
     push: (chain, writtenBytes) => ring.push(chain, writtenBytes),
     flush: () => ring.flush(),

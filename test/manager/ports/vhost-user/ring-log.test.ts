@@ -92,6 +92,7 @@ function publishing(onFlush: () => void, chain: Chain): RunningRing {
     held: false,
     memorySettled: () => {},
     position: { nextAvail: 601, nextUsed: 600 },
+    save: () => ({ nextAvail: 0, nextUsed: 0, chains: [] }),
     pop: () => chain,
     push: () => {},
     flush: onFlush,

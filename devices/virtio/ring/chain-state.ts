@@ -1,0 +1,106 @@
+/**
+ * Chains that a device has while its ring is saved, as data. The ring's memory does not say what they are any more: a split ring's
+ * driver may have written over their entries, and in a packed ring the device itself writes used elements over descriptors of chains that it
+ * has yet to complete. So a saved chain is what it was when it was taken: its buffers, by guest-physical address.
+ */
+import { IoVector } from '../../io-vector.js';
+import type { GuestMemory } from '../memory/guest-memory.js';
+import type { DescriptorChain } from './descriptor-chain.js';
+import type { RingPosition } from './running-ring.js';
+
+/** A part of a buffer, in one region of guest memory. */
+export interface SegmentState {
+  readonly guestAddress: number;
+  readonly lengthBytes: number;
+}
+
+export interface ChainState {
+  /** What the driver knows it by: see `DescriptorChain`. */
+  readonly id: number;
+  readonly ringEntries: number;
+  /** With VIRTIO_F_IN_ORDER: the device is done with it, but not with one before it. It is not given to the device again. */
+  readonly completed: boolean;
+  /** What the device wrote, where it is done. */
+  readonly usedLength: number;
+  readonly readable: readonly SegmentState[];
+  readonly writable: readonly SegmentState[];
+}
+
+/** A ring at one moment, with nothing that is pushed and not published. */
+export interface RingState extends RingPosition {
+  /** In the order in which they were taken. */
+  readonly chains: readonly ChainState[];
+}
+
+/** Segments that one ring's saved chains may have together: more than any driver needs, and few enough to save at once. */
+export const MAX_SAVED_SEGMENTS = 1 << 20;
+
+/** The chains as data, or why they cannot be. */
+export function saveChains(chains: readonly DescriptorChain[], memory: GuestMemory): ChainState[] | string {
+  const segments = chains.reduce((sum, { readable, writable }) => sum + readable.count + writable.count, 0);
+  if (segments > MAX_SAVED_SEGMENTS) return 'more buffers are under way than can be saved';
+  const saved: ChainState[] = [];
+  for (const { id, ringEntries, inFlight, usedLength, ...chain } of chains) {
+    const readable = saveSegments(chain.readable, memory);
+    const writable = saveSegments(chain.writable, memory);
+    if (readable === undefined || writable === undefined) return 'a buffer under way is in memory no more';
+    const completed = !inFlight;
+    saved.push({ id, ringEntries, completed, usedLength: completed ? usedLength : 0, readable, writable });
+  }
+  return saved;
+}
+
+/** Fills a chain, which has no segments, with a saved one. False where its buffers are not in memory. */
+export function loadChain(chain: DescriptorChain, saved: ChainState, memory: GuestMemory): boolean {
+  chain.id = saved.id;
+  chain.ringEntries = saved.ringEntries;
+  return (
+    loadSegments(saved.readable, false, chain.readable, memory) &&
+    loadSegments(saved.writable, true, chain.writable, memory)
+  );
+}
+
+/** What is wrong with saved chains for a ring of `size` entries, whatever its format, or undefined. */
+export function problemOfChains(
+  chains: readonly ChainState[],
+  size: number,
+  inOrder: boolean,
+  memory: GuestMemory,
+): string | undefined {
+  const entries = chains.reduce((sum, { ringEntries }) => sum + ringEntries, 0);
+  if (entries > size) return 'more chains are under way than the ring holds';
+  const scratch = new IoVector();
+  for (const [i, { completed, usedLength, readable, writable, ringEntries }] of chains.entries()) {
+    if (ringEntries < 1) return 'a chain under way has no entry in the ring';
+    if (completed && (!inOrder || i === 0)) return 'a chain under way is done and waits for none before it';
+    scratch.clear();
+    if (!loadSegments(readable, false, scratch, memory)) return 'a buffer under way lies outside memory';
+    scratch.clear();
+    if (!loadSegments(writable, true, scratch, memory)) return 'a buffer under way lies outside memory';
+    if (usedLength > (completed ? scratch.byteLength : 0))
+      return 'more is written to a chain than it has room for';
+  }
+  return undefined;
+}
+
+function saveSegments(segments: IoVector, memory: GuestMemory): SegmentState[] | undefined {
+  const saved: SegmentState[] = [];
+  for (let i = 0; i < segments.count; i++) {
+    const lengthBytes = segments.lengths[i];
+    const guestAddress = memory.guestAddressOf(segments.bytes[i], segments.offsets[i], lengthBytes);
+    if (guestAddress < 0) return undefined;
+    saved.push({ guestAddress, lengthBytes });
+  }
+  return saved;
+}
+
+function loadSegments(
+  saved: readonly SegmentState[],
+  writable: boolean,
+  into: IoVector,
+  memory: GuestMemory,
+): boolean {
+  return saved.every(({ guestAddress, lengthBytes }) =>
+    memory.translate(guestAddress, lengthBytes, writable, into),
+  );
+}
