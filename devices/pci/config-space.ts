@@ -80,6 +80,11 @@ export class ConfigSpace {
     insert(this.#registers, offset, width, value);
   }
 
+  /** The bits of the 32-bit register at `offset` that the guest may write. */
+  writableBits(offset: number): number {
+    return this.#writable[offset >>> 2];
+  }
+
   /** A guest's read. All ones where the access is beyond the space or not aligned. */
   read(offset: number, width: AccessWidth): number {
     if (!this.#holds(offset, width)) return allOnes(width);

@@ -116,6 +116,16 @@ export interface VirtioDevice {
    * comes back as a new `Virtqueue` in `DeviceContext.queues` if the driver enables it again.
    */
   resetQueue?(index: number): void | Promise<void>;
+  /**
+   * What the device has to go on from where another one is to take over, besides its config space's size and the chains that it has: those
+   * are given to the other one again, in their order. Called at any moment; throws where the state cannot be told just now.
+   */
+  saveState?(): Uint8Array;
+  /**
+   * Takes over what `saveState` of a device like this one made, before `activate`. The bytes come from outside: answers what is wrong
+   * with them, and has changed nothing then.
+   */
+  restoreState?(bytes: Uint8Array): string | undefined;
   /** The device leaves for good: releases what it holds of the host. */
   close(): void | Promise<void>;
 }

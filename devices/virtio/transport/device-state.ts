@@ -34,14 +34,14 @@ const {
 } = VirtioStatus;
 
 /** The steps of initialisation (section 3.1.1), in the only order there is. */
-const STEPS = [
+export const STATUS_STEPS = [
   VIRTIO_CONFIG_S_ACKNOWLEDGE,
   VIRTIO_CONFIG_S_DRIVER,
   VIRTIO_CONFIG_S_FEATURES_OK,
   VIRTIO_CONFIG_S_DRIVER_OK,
 ] as const;
 /** A legacy device knows no FEATURES_OK, and takes the others in any order. */
-const LEGACY_STATUS_BITS =
+export const LEGACY_STATUS_BITS =
   VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FAILED;
 
 /** How the state reaches the driver, and whatever else belongs to it. */
@@ -193,7 +193,7 @@ export class DeviceState {
       return;
     }
     this.#status |= value & VIRTIO_CONFIG_S_FAILED;
-    for (const step of STEPS) {
+    for (const step of STATUS_STEPS) {
       if (this.#has(step)) continue;
       if ((value & step) === 0 || !this.#mayTake(step)) return;
       this.#status |= step;

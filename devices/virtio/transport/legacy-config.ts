@@ -175,7 +175,7 @@ export class LegacyConfig {
 }
 
 /** The legacy layout (section 2.7.2): descriptors, available ring, and on the next page the used ring. */
-function placeLegacyRing(queue: QueueConfig, address: number): void {
+export function placeLegacyRing(queue: QueueConfig, address: number): void {
   const driverArea = address + descriptorAreaBytes(queue.size);
   const end = driverArea + availRingBytes(queue.size);
   queue.descriptorArea.set(address);

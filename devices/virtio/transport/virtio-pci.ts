@@ -11,6 +11,11 @@ import type { QueueCounters, VirtioDevice } from '../device.js';
 import type { SessionTransport } from '../device-session.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { RingPoller } from '../ring-poller.js';
+import type { CapabilityOffsets, FunctionParts } from '../state/function-parts.js';
+import type { FunctionState } from '../state/function-state.js';
+import { replayState } from '../state/replay.js';
+import { acceptState, applyState } from '../state/restore.js';
+import { saveFunction, type SavedState } from '../state/save.js';
 import { CommonConfig } from './common-config.js';
 import { DeviceState } from './device-state.js';
 import { LegacyConfig } from './legacy-config.js';
@@ -81,6 +86,7 @@ export class VirtioPciFunction implements PciFunction {
   readonly #device: VirtioDevice;
   readonly #config = new ConfigSpace();
   readonly #layout: VirtioPciLayout;
+  readonly #parts: FunctionParts;
   readonly #interrupts: PciInterrupts;
   readonly #state: DeviceState;
   readonly #common: CommonConfig;
@@ -112,7 +118,19 @@ export class VirtioPciFunction implements PciFunction {
     this.#state = this.#newState(memory, options);
     this.#common = new CommonConfig(this.#state, this.msixVectorCount);
     this.#legacy = new LegacyConfig(this.#state, this.msixVectorCount, this.#interrupts);
-    this.#buildConfigSpace();
+    this.#parts = {
+      device,
+      memory,
+      config: this.#config,
+      capabilities: this.#buildConfigSpace(),
+      msix: this.msix,
+      layout: this.#layout,
+      state: this.#state,
+      common: this.#common,
+      legacy: this.#legacy,
+      interrupts: this.#interrupts,
+      commandChanged: () => this.#commandChanged(),
+    };
     this.#busMasterChanged();
   }
 
@@ -156,6 +174,27 @@ export class VirtioPciFunction implements PciFunction {
     this.#interrupts.update();
   }
 
+  /**
+   * Everything about the function as one blob, which `restoreState` and `replayState` of a function like this one take. It may be called at any
+   * moment. This function must answer nothing after it, unless the other never does: see `save.ts`.
+   */
+  saveState(): SavedState {
+    return saveFunction(this.#parts);
+  }
+
+  /**
+   * Goes on where another function stopped, in whose place this one is. Answers why not, and then nothing has changed: also where a driver has
+   * this one at work. Otherwise it is to be told `afterWrite` once it may begin; a port that keeps what is in config space reads that anew.
+   */
+  restoreState(blob: Uint8Array): string | undefined {
+    return this.#goOn(blob, (saved) => applyState(this.#parts, saved));
+  }
+
+  /** The same by the register writes that a driver makes, as far as those go: see `replay.ts`. */
+  replayState(blob: Uint8Array): string | undefined {
+    return this.#goOn(blob, (saved) => replayState(this, this.#parts, saved));
+  }
+
   /** True where kicked queues wait to be served: `service` or `afterWrite` serves them. */
   get needsService(): boolean {
     return this.#state.session?.needsService ?? false;
@@ -194,19 +233,25 @@ export class VirtioPciFunction implements PciFunction {
     });
   }
 
-  #buildConfigSpace(): void {
+  #goOn(blob: Uint8Array, apply: (saved: FunctionState) => void): string | undefined {
+    const saved = acceptState(this.#parts, blob);
+    if (typeof saved === 'string') return saved;
+    this.reset();
+    apply(saved);
+    return undefined;
+  }
+
+  #buildConfigSpace(): CapabilityOffsets {
     const space = this.#config;
     const { hasModern, hasLegacy } = this.#layout;
     defineType0Header(space, identityOf(this.#device, hasLegacy), this.bars);
-    space.hook(PciConfig.PCI_COMMAND, {
-      afterWrite: () => {
-        this.#interrupts.update();
-        this.#busMasterChanged();
-      },
-    });
+    space.hook(PciConfig.PCI_COMMAND, { afterWrite: () => this.#commandChanged() });
     const list = new CapabilityList(space);
+    let pciCfgWindow = -1;
+    let msix = -1;
     if (hasModern) {
-      installPciCfgWindow(space, this.#layout.addCapabilities(list), {
+      pciCfgWindow = this.#layout.addCapabilities(list);
+      installPciCfgWindow(space, pciCfgWindow, {
         bar: VIRTIO_BAR,
         read: (offset, width) => this.#readStructure(offset, width),
         write: (offset, width, value) => this.#writeStructure(offset, width, value),
@@ -214,10 +259,16 @@ export class VirtioPciFunction implements PciFunction {
     }
     if (this.msix !== undefined) {
       const layout = { bar: MSIX_BAR, tableOffset: 0, pbaOffset: this.#layout.msixPbaOffset };
-      list.addMsix(this.msix, layout, () => this.#interrupts.update());
+      msix = list.addMsix(this.msix, layout, () => this.#interrupts.update());
     }
-    list.addExpressEndpoint(() => this.reset(), hasLegacy);
+    const express = list.addExpressEndpoint(() => this.reset(), hasLegacy);
     space.seal();
+    return { express, msix, pciCfgWindow };
+  }
+
+  #commandChanged(): void {
+    this.#interrupts.update();
+    this.#busMasterChanged();
   }
 
   /** A function that may not master the bus leaves guest memory alone: a kernel that hands over to the next relies on it. */

@@ -1,0 +1,125 @@
+/**
+ * Saving a function, at any moment between two of its steps or from within one.
+ *
+ * It is one synchronous look, so nothing is taken from a ring meanwhile. What the device has completed is published first, and what it
+ * has under way is saved as such: the device that takes the state over is given those chains again, before any other. So every request is
+ * answered once, by one of the two, as long as this one answers none after the look: reset it (in the same turn of the event loop,
+ * and wait until that is over before the other one runs) or save guest memory at the same moment and let only one of the two go on. A request may be
+ * carried out twice, as after a reconnect: a device for which that is not the same as once has to say in its own state what it has
+ * done, or not to be saved while it does it (`VirtioDevice.saveState`).
+ */
+import { PciConfigSize } from '../../pci/defs.js';
+import { QueueConfig, powerOfTwoAtMost } from '../ring/queue-config.js';
+import { VirtioFeature } from '../device.js';
+import { describeError } from '../device-session.js';
+import type { RingState } from '../ring/chain-state.js';
+import { freshPosition } from '../ring/factory.js';
+import type { RunningRing } from '../ring/running-ring.js';
+import type { DeviceState } from '../transport/device-state.js';
+import { encodeState } from './codec.js';
+import { DriverInterfaceCode, type FunctionState, type QueueState } from './function-state.js';
+import type { FunctionParts } from './function-parts.js';
+
+/** The blob, or why there is none. */
+export type SavedState =
+  | { readonly blob: Uint8Array; readonly problem?: undefined }
+  | { readonly blob?: undefined; readonly problem: string };
+
+const NOT_RUNNING: RingState = { nextAvail: 0, nextUsed: 0, chains: [] };
+
+export function saveFunction(parts: FunctionParts): SavedState {
+  const { state } = parts;
+  for (const queue of state.queues) ringOf(state, queue)?.flush();
+  const queues: QueueState[] = [];
+  for (const queue of state.queues) {
+    const saved = saveQueue(state, queue);
+    if (typeof saved === 'string') return { problem: `queue ${queue.index}: ${saved}` };
+    queues.push(saved);
+  }
+  const device = saveDevice(parts);
+  if (typeof device === 'string') return { problem: device };
+  return { blob: encodeState(captureFunction(parts, queues, device)) };
+}
+
+/** A fault ends a session and all its rings: what was under way then is the driver's to take back, by a reset. */
+function ringOf({ session, progress }: DeviceState, { index }: QueueConfig): RunningRing | undefined {
+  return progress.faulted ? undefined : session?.ring(index);
+}
+
+function captureFunction(
+  { config, msix, state, common, legacy, interrupts }: FunctionParts,
+  queues: readonly QueueState[],
+  device: Uint8Array,
+): FunctionState {
+  const { driverFeatures, progress } = state;
+  const { MODERN, LEGACY, NONE } = DriverInterfaceCode;
+  const used = progress.interface;
+  return {
+    interface: used === undefined ? NONE : used === 'modern' ? MODERN : LEGACY,
+    status: progress.status,
+    started: progress.started ? 1 : 0,
+    faulted: progress.faulted ? 1 : 0,
+    isrStatus: interrupts.isr,
+    configGeneration: state.config.generation,
+    configVector: state.configVector,
+    driverFeatures0: driverFeatures[0],
+    driverFeatures1: driverFeatures[1],
+    driverFeatures2: driverFeatures[2],
+    driverFeatures3: driverFeatures[3],
+    deviceFeatureSelect: common.deviceFeatureSelect,
+    driverFeatureSelect: common.driverFeatureSelect,
+    queueSelect: common.queueSelect,
+    legacyQueueSelect: legacy.queueSelect,
+    configSpace: bytesFrom(PciConfigSize.PCI_CFG_SPACE_SIZE, (at) => config.get(at, 1)),
+    msixTable: bytesFrom(msix?.tableBytes ?? 0, (at) => msix?.readTable(at, 1) ?? 0),
+    msixPending: bytesFrom(msix?.pbaBytes ?? 0, (at) => msix?.readPba(at, 1) ?? 0),
+    deviceConfig: state.config.bytes,
+    queues,
+    device,
+  };
+}
+
+/** A reset under way, of the device or of a queue, is over for the device that takes the state over: it has nothing to finish. */
+function saveQueue(state: DeviceState, queue: QueueConfig): QueueState | string {
+  const { started, faulted } = state.progress;
+  if (faulted || !started || !queue.enabled) return registersOf(queue, NOT_RUNNING);
+  const packed = state.accepted(VirtioFeature.VIRTIO_F_RING_PACKED);
+  if (state.isQueueResetting(queue)) return registersOf(defaultQueue(queue, packed), NOT_RUNNING);
+  // Without a ring it waits for the device to finish a reset.
+  const ring = ringOf(state, queue)?.save() ?? { ...freshPosition(packed), chains: [] };
+  return typeof ring === 'string' ? ring : registersOf(queue, ring);
+}
+
+function defaultQueue({ index, maxSize }: QueueConfig, packed: boolean): QueueConfig {
+  const queue = new QueueConfig(index, maxSize);
+  if (!packed) queue.size = powerOfTwoAtMost(maxSize);
+  return queue;
+}
+
+function registersOf(queue: QueueConfig, ring: RingState): QueueState {
+  const { size, vector, enabled, descriptorArea, driverArea, deviceArea } = queue;
+  return {
+    size,
+    vector,
+    enabled: enabled ? 1 : 0,
+    descriptorAreaLow: descriptorArea.low,
+    descriptorAreaHigh: descriptorArea.high,
+    driverAreaLow: driverArea.low,
+    driverAreaHigh: driverArea.high,
+    deviceAreaLow: deviceArea.low,
+    deviceAreaHigh: deviceArea.high,
+    ...ring,
+  };
+}
+
+function saveDevice({ device }: FunctionParts): Uint8Array | string {
+  try {
+    return device.saveState?.() ?? new Uint8Array(0);
+  } catch (error) {
+    return `the device could not save its state: ${describeError(error)}`;
+  }
+}
+
+function bytesFrom(lengthBytes: number, byteAt: (offset: number) => number): Uint8Array {
+  return Uint8Array.from({ length: lengthBytes }, (_, offset) => byteAt(offset));
+}
