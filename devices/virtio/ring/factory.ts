@@ -29,11 +29,6 @@ export function ringFeaturesFor({
 const FRESH_SPLIT: RingPosition = { nextAvail: 0, nextUsed: 0 };
 const FRESH_PACKED: RingPosition = { nextAvail: FIRST_PACKED_POSITION, nextUsed: FIRST_PACKED_POSITION };
 
-/** Where a ring stands that nothing has been put into. */
-export function freshPosition(packed: boolean): RingPosition {
-  return packed ? FRESH_PACKED : FRESH_SPLIT;
-}
-
 export function createRing(
   config: QueueConfig,
   memory: GuestMemory,
@@ -54,7 +49,7 @@ export function createRing(
     indirect: hasFeature(features, VirtioFeature.VIRTIO_F_INDIRECT_DESC),
     eventIdx: hasFeature(features, VirtioFeature.VIRTIO_F_EVENT_IDX),
     inOrder: hasFeature(features, VirtioFeature.VIRTIO_F_IN_ORDER),
-    start: config.start ?? freshPosition(packed),
+    start: config.start ?? (packed ? FRESH_PACKED : FRESH_SPLIT),
     chains: config.chains,
     signals,
     counters,

@@ -13,8 +13,6 @@ import { QueueConfig, powerOfTwoAtMost } from '../ring/queue-config.js';
 import { VirtioFeature } from '../device.js';
 import { describeError } from '../device-session.js';
 import type { RingState } from '../ring/chain-state.js';
-import { freshPosition } from '../ring/factory.js';
-import type { RunningRing } from '../ring/running-ring.js';
 import type { DeviceState } from '../transport/device-state.js';
 import { encodeState } from './codec.js';
 import { DriverInterfaceCode, type FunctionState, type QueueState } from './function-state.js';
@@ -29,21 +27,20 @@ const NOT_RUNNING: RingState = { nextAvail: 0, nextUsed: 0, chains: [] };
 
 export function saveFunction(parts: FunctionParts): SavedState {
   const { state } = parts;
-  for (const queue of state.queues) ringOf(state, queue)?.flush();
+  const { started, faulted } = state.progress;
+  if (started && !faulted && state.session === undefined) {
+    return { problem: 'the device is finishing a reset, for which its driver has not waited' };
+  }
+  const device = saveDevice(parts);
+  if (typeof device === 'string') return { problem: device };
+  for (const queue of state.queues) state.session?.ring(queue.index)?.flush();
   const queues: QueueState[] = [];
   for (const queue of state.queues) {
     const saved = saveQueue(state, queue);
     if (typeof saved === 'string') return { problem: `queue ${queue.index}: ${saved}` };
     queues.push(saved);
   }
-  const device = saveDevice(parts);
-  if (typeof device === 'string') return { problem: device };
   return { blob: encodeState(captureFunction(parts, queues, device)) };
-}
-
-/** A fault ends a session and all its rings: what was under way then is the driver's to take back, by a reset. */
-function ringOf({ session, progress }: DeviceState, { index }: QueueConfig): RunningRing | undefined {
-  return progress.faulted ? undefined : session?.ring(index);
 }
 
 function captureFunction(
@@ -79,20 +76,21 @@ function captureFunction(
   };
 }
 
-/** A reset under way, of the device or of a queue, is over for the device that takes the state over: it has nothing to finish. */
+/**
+ * A reset under way is over for the device that takes the state over: it has nothing to finish. A fault has ended all rings: what was under
+ * way in them is the driver's to take back, by a reset.
+ */
 function saveQueue(state: DeviceState, queue: QueueConfig): QueueState | string {
-  const { started, faulted } = state.progress;
-  if (faulted || !started || !queue.enabled) return registersOf(queue, NOT_RUNNING);
-  const packed = state.accepted(VirtioFeature.VIRTIO_F_RING_PACKED);
-  if (state.isQueueResetting(queue)) return registersOf(defaultQueue(queue, packed), NOT_RUNNING);
-  // Without a ring it waits for the device to finish a reset.
-  const ring = ringOf(state, queue)?.save() ?? { ...freshPosition(packed), chains: [] };
-  return typeof ring === 'string' ? ring : registersOf(queue, ring);
+  if (state.isQueueResetting(queue)) return registersOf(afterReset(state, queue), NOT_RUNNING);
+  const ring = state.progress.faulted ? undefined : state.session?.ring(queue.index);
+  const saved = ring?.save() ?? NOT_RUNNING;
+  return typeof saved === 'string' ? saved : registersOf(queue, saved);
 }
 
-function defaultQueue({ index, maxSize }: QueueConfig, packed: boolean): QueueConfig {
+/** The registers of a queue that was reset by itself. */
+function afterReset(state: DeviceState, { index, maxSize }: QueueConfig): QueueConfig {
   const queue = new QueueConfig(index, maxSize);
-  if (!packed) queue.size = powerOfTwoAtMost(maxSize);
+  if (!state.accepted(VirtioFeature.VIRTIO_F_RING_PACKED)) queue.size = powerOfTwoAtMost(maxSize);
   return queue;
 }
 

@@ -1,4 +1,5 @@
 /** A machine with one virtio function that gives back what it reads, and a guest of nothing but a driver for it. */
+import type { PciFunction } from '../../../devices/pci/function.js';
 import type { Chain, VirtioDevice, Virtqueue } from '../../../devices/virtio/device.js';
 import { VirtioPciFunction, type VirtioPciOptions } from '../../../devices/virtio/transport/virtio-pci.js';
 import { GuestRam, type RamRange } from '../../../guest/memory/ram.js';
@@ -59,7 +60,7 @@ export class EchoDevice implements VirtioDevice {
   }
 }
 
-function echo(queue: Virtqueue, chain: Chain): void {
+export function echo(queue: Virtqueue, chain: Chain): void {
   const bytes = new Uint8Array(chain.readable.byteLength);
   chain.readable.gather(0, bytes, 0, bytes.byteLength);
   queue.push(chain, chain.writable.scatter(0, bytes, 0, bytes.byteLength));
@@ -70,6 +71,10 @@ export interface EchoMachineOptions {
   readonly guest?: VirtioOptions;
   readonly queueCount?: number;
   readonly queueSize?: number;
+  /** In place of an `EchoDevice`. */
+  readonly device?: VirtioDevice;
+  /** What is plugged in, in place of the function. */
+  readonly seat?: (fn: VirtioPciFunction) => PciFunction;
 }
 
 export class EchoMachine {
@@ -94,12 +99,13 @@ export class EchoMachine {
     return machine;
   }
 
-  private constructor({ fn = {}, guest = {}, queueCount = 2, queueSize = 16 }: EchoMachineOptions) {
+  private constructor(options: EchoMachineOptions) {
+    const { fn = {}, guest = {}, queueCount = 2, queueSize = 16, seat } = options;
     this.queueCount = queueCount;
-    const device = new EchoDevice(queueCount, queueSize);
+    const device = options.device ?? new EchoDevice(queueCount, queueSize);
     const log = (line: string) => void this.faults.push(line);
     this.fn = new VirtioPciFunction(device, this.bus.memory, { msix: true, log, ...fn });
-    this.bus.plug(SLOT, [{ number: 0, function: this.fn }]);
+    this.bus.plug(SLOT, [{ number: 0, function: seat?.(this.fn) ?? this.fn }]);
     const driver: PciDriver = {
       name: 'echo',
       matches: (found) => virtioDeviceId(found) === DEVICE_ID,
