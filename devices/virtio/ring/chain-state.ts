@@ -3,12 +3,12 @@
  * driver may have written over their entries, and in a packed ring the device itself writes used elements over descriptors of chains that it
  * has yet to complete. So a saved chain is what it was when it was taken: its buffers, by guest-physical address.
  */
-import { IoVector } from '../../io-vector.js';
+import type { IoVector } from '../../io-vector.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
-import type { DescriptorChain } from './descriptor-chain.js';
+import { DescriptorChain, problemOfLength } from './descriptor-chain.js';
 import type { RingPosition } from './running-ring.js';
 
-/** A part of a buffer, in one region of guest memory. */
+/** A part of a buffer, in one region of guest memory. There are no empty ones. */
 export interface SegmentState {
   readonly guestAddress: number;
   readonly lengthBytes: number;
@@ -69,16 +69,16 @@ export function problemOfChains(
 ): string | undefined {
   const entries = chains.reduce((sum, { ringEntries }) => sum + ringEntries, 0);
   if (entries > size) return 'more chains are under way than the ring holds';
-  const scratch = new IoVector();
-  for (const [i, { completed, usedLength, readable, writable, ringEntries }] of chains.entries()) {
-    if (ringEntries < 1) return 'a chain under way has no entry in the ring';
-    if (completed && (!inOrder || i === 0)) return 'a chain under way is done and waits for none before it';
-    scratch.clear();
-    if (!loadSegments(readable, false, scratch, memory)) return 'a buffer under way lies outside memory';
-    scratch.clear();
-    if (!loadSegments(writable, true, scratch, memory)) return 'a buffer under way lies outside memory';
-    if (usedLength > (completed ? scratch.byteLength : 0))
-      return 'more is written to a chain than it has room for';
+  for (const [i, saved] of chains.entries()) {
+    if (saved.ringEntries < 1) return 'a chain under way has no entry in the ring';
+    if (saved.completed && (!inOrder || i === 0))
+      return 'a chain under way is done and waits for none before it';
+    const chain = new DescriptorChain(chains);
+    if (!loadChain(chain, saved, memory)) return 'a buffer under way lies outside memory';
+    const room = saved.completed ? chain.writable.byteLength : 0;
+    if (saved.usedLength > room) return 'more is written to a chain than it has room for';
+    const problem = problemOfLength(chain);
+    if (problem !== undefined) return problem;
   }
   return undefined;
 }
@@ -100,7 +100,8 @@ function loadSegments(
   into: IoVector,
   memory: GuestMemory,
 ): boolean {
-  return saved.every(({ guestAddress, lengthBytes }) =>
-    memory.translate(guestAddress, lengthBytes, writable, into),
+  return saved.every(
+    ({ guestAddress, lengthBytes }) =>
+      lengthBytes > 0 && memory.translate(guestAddress, lengthBytes, writable, into),
   );
 }

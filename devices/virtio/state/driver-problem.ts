@@ -24,13 +24,21 @@ export function problemOfDriver(saved: FunctionState, parts: FunctionParts): str
   const { NONE, MODERN, LEGACY } = DriverInterfaceCode;
   if (saved.started > 1 || saved.faulted > 1) return 'a flag is neither 0 nor 1';
   if (saved.faulted > saved.started) return 'a device is faulted that was never at work';
+  const { hasModern, hasLegacy } = parts.layout;
+  const modernSelectors = [saved.deviceFeatureSelect, saved.driverFeatureSelect, saved.queueSelect];
+  if (
+    (!hasModern && modernSelectors.some((value) => value !== 0)) ||
+    (!hasLegacy && saved.legacyQueueSelect !== 0)
+  ) {
+    return 'a selector is set that the function does not have';
+  }
   switch (saved.interface) {
     case NONE:
       return problemOfNone(saved);
     case MODERN:
-      return parts.layout.hasModern ? problemOfModern(saved, parts) : 'the function has no modern registers';
+      return hasModern ? problemOfModern(saved, parts) : 'the function has no modern registers';
     case LEGACY:
-      return parts.layout.hasLegacy ? problemOfLegacy(saved, parts) : 'the function has no legacy registers';
+      return hasLegacy ? problemOfLegacy(saved, parts) : 'the function has no legacy registers';
     default:
       return 'the driver uses registers that do not exist';
   }
