@@ -1,6 +1,7 @@
 /** Whatever a driver has written, in whatever order: the state that it brought about can be restored, and replayed by a driver in good order. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { DeviceContext } from '../../../../devices/virtio/device.js';
 import { VirtioPciFunction, type VirtioPciOptions } from '../../../../devices/virtio/transport/virtio-pci.js';
 import { ArrayRegion } from '../../../../devices/virtio/memory/array-region.js';
 import { RegionMemory } from '../../../../devices/virtio/memory/region-memory.js';
@@ -21,6 +22,8 @@ class Target {
   readonly modern: MockPciDriver | undefined;
   readonly legacy: MockLegacyDriver | undefined;
   readonly config = Uint8Array.of(1, 2, 3, 4);
+  /** The device's, once it was at work. */
+  context: DeviceContext | undefined;
   readonly make: FunctionMaker;
   /** Resets, of the device and of queues, that it has yet to finish. */
   readonly unfinished: (() => void)[] = [];
@@ -37,6 +40,7 @@ class Target {
         config: this.config,
         queueSizes: [8, 5],
         completesInOrder: true,
+        activate: (context) => void (this.context = context),
         reset: work,
         resetQueue: work,
       });
@@ -90,7 +94,7 @@ const legacyStatus = fc
   .constantFrom(1, 3, 7, 0x87, 0x84, 0x83, 0, 4)
   .map<Step>((value) => (target) => target.old('status', value));
 
-/** A modern driver up to DRIVER_OK. */
+/** A modern driver up to DRIVER_OK, and what its device says then. */
 const bringUp = fc
   .record({
     offered: fc.boolean(),
@@ -98,8 +102,10 @@ const bringUp = fc
     enabled: fc.subarray([0, 1]),
     vector: fc.constantFrom(0, 1, 2, 3, 0xffff),
     ok: fc.boolean(),
+    msix: fc.boolean(),
+    then: fc.constantFrom('nothing', 'configChanged', 'fault'),
   })
-  .map<Step>(({ offered, packed, enabled, vector, ok }) => (target) => {
+  .map<Step>(({ offered, packed, enabled, vector, ok, msix, then }) => (target) => {
     const { modern } = target;
     if (modern === undefined) return;
     const all = offered ? modern.offeredFeatures() : 1n << 32n;
@@ -113,7 +119,12 @@ const bringUp = fc
       modern.write('queueDeviceLow', RAM_ADDRESS + 0x1000 * queue + 0x800);
       modern.write('queueEnable', 1);
     }
+    modern.write('configVector', vector);
+    // Each vector of the table is masked, as at power-on: it will be pending.
+    if (msix && target.msixAt >= 0) target.fn.writeConfig(target.msixAt + 2, 2, 0x8000);
     if (ok) modern.addStatus(4);
+    if (then === 'configChanged') target.context?.configChanged();
+    if (then === 'fault') target.context?.fault('the device gave up');
   });
 const legacyBringUp = fc
   .record({ features: values, enabled: fc.subarray([0, 1]), by: fc.constantFrom('ok', 'kick', 'none') })
@@ -185,6 +196,8 @@ const area = fc
   );
 const events = fc.oneof(
   fc.constant<Step>(({ config }) => void config[0]++),
+  fc.constant<Step>(({ context }) => context?.configChanged()),
+
   fc.constant<Step>(({ modern }) => void modern?.read('configGeneration')),
   fc.constant<Step>(({ fn }) => void fn.afterWrite()),
   fc.constant<Step>(({ unfinished }) => unfinished.shift()?.()),
@@ -201,7 +214,7 @@ const steps = fc.array(
     { weight: 4, arbitrary: pci },
     window,
     area,
-    events,
+    { weight: 2, arbitrary: events },
   ),
   { maxLength: 12 },
 );
