@@ -9,6 +9,8 @@ import type { TreeChild } from './tree-child.js';
 export const RESET_LINE = 'reset 1\n';
 /** Says that all children there are have been told. */
 export const READY_LINE = 'ready\n';
+/** Stands before lines that ask for a release: who uses what must be found out after this, not remembered. */
+export const LOOK_LINE = 'look\n';
 const NO_TARGET = '-';
 
 /** What is wanted of a child now: `add`, `release` or `remove`, its number, its name, and where to mount it. */

@@ -12,7 +12,7 @@ import {
   type Interruptible,
   type MaybePromise,
 } from '../file-system.js';
-import { lineOf, READY_LINE, RESET_LINE } from './event-lines.js';
+import { lineOf, LOOK_LINE, READY_LINE, RESET_LINE } from './event-lines.js';
 import type { TreeChild } from './tree-child.js';
 
 /** Most changes that are remembered one by one. */
@@ -49,6 +49,8 @@ export class EventsFile extends OpenFile {
   /** A line that had no room, from `#textAt` on. */
   #text = NO_BYTES;
   #textAt = 0;
+  /** This answer has told the reader to look. */
+  #lookTold = false;
   #wait: Wait | undefined;
   #wakeDue = false;
   /**
@@ -132,6 +134,7 @@ export class EventsFile extends OpenFile {
   /** Fills as much of `into` as there is to tell. */
   #give(offset: number, into: IoVector): number {
     let given = 0;
+    this.#lookTold = false;
     while (given < into.byteLength && this.#hasText()) {
       const taken = into.scatter(given, this.#text, this.#textAt, this.#text.length - this.#textAt);
       given += taken;
@@ -158,13 +161,21 @@ export class EventsFile extends OpenFile {
         return READY_LINE;
       }
       this.#toldId = next.value.id;
-      return lineOf(next.value);
+      return this.#tell(next.value);
     }
     for (const child of this.#changed) {
       this.#changed.delete(child);
-      return lineOf(child);
+      return this.#tell(child);
     }
     return undefined;
+  }
+
+  /** A look is dear: one does for all the releases in an answer. */
+  #tell(child: TreeChild): string {
+    const line = lineOf(child);
+    if (this.#lookTold || !child.mounting.unwanted || child.removed) return line;
+    this.#lookTold = true;
+    return LOOK_LINE + line;
   }
 
   #beginWalk(): string {

@@ -84,21 +84,12 @@ on_remove() {
 # Sets $links to what processes hold: "... /proc/7/cwd -> /work", "/proc/7/fd/:", "... 3 -> /work/file".
 look() {
   links=$(ls -l /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd/ 2>/dev/null)$newline
-  uptime
-  looked=$now
-}
-
-# Sets $now to seconds.
-uptime() {
-  read -r now _ </proc/uptime
-  now=\${now%%.*}
 }
 
 # True where processes hold something of the child, whose names are then in $holders. Many children may be released at once, so
-# what was seen a second ago is good enough to find nobody; to accuse somebody it is not.
+# what was seen for the first of them is good enough to find nobody; to accuse somebody it is not.
 in_use() {
-  uptime
-  if [ "$now" -gt $((looked + 1)) ]; then
+  if [ -z "$links" ]; then
     look
   elif links_show; then
     look
@@ -221,6 +212,7 @@ serve() {
       add) on_add ;;
       release) on_release ;;
       remove) on_remove ;;
+      look) links= ;;
       ready) sweep ;;
     esac
   done
@@ -258,7 +250,6 @@ main() {
   newline='
 '
   reader=
-  looked=-9
   links=
   root=\${1-}
   if [ -z "$root" ]; then
