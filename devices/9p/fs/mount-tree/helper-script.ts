@@ -266,7 +266,7 @@ main() {
   while :; do
     # A reader of its own, because a shell reads a byte at a time. Its output first: that way its end is noticed even where it cannot
     # open its input.
-    dd bs=4096 >"$state/events" <"$root/ctl/events" 2>/dev/null 4>&- &
+    dd bs=4096 2>/dev/null >"$state/events" <"$root/ctl/events" 4>&- &
     reader=$!
     serve <"$state/events"
     wait "$reader" || break

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { Errno } from '../../../../../devices/errno.js';
 import type { TreeError } from '../../../../../devices/9p/fs/mount-tree/tree-error.js';
-import type { Fields} from '../../server/support/wire.js';
+import type { Fields } from '../../server/support/wire.js';
 import { T } from '../../server/support/wire.js';
 import { READ_ONLY, READ_WRITE, TreeClient, WRITE_ONLY } from './support.js';
 
