@@ -49,15 +49,20 @@ on_add() {
     answer mounted
     return
   fi
-  # Where a child that is gone was mounted, nothing can be made any more, nor seen.
-  if ! mkdir -p "$target" >/dev/null 2>&1 && ! [ -e "$target" ]; then
-    umount -l "$target" </dev/null >/dev/null 2>&1
-  fi
-  if problem=$(mkdir -p "$target" 2>&1) && problem=$(mount --bind "$child" "$target" 2>&1 </dev/null); then
+  if make_target && problem=$(mount --bind "$child" "$target" 2>&1 </dev/null); then
     answer mounted
   else
     answer failed "\${problem:-mount failed}"
   fi
+}
+
+make_target() {
+  [ -d "$target" ] && return
+  problem=$(mkdir -p "$target" 2>&1) && return
+  # Where a child that is gone was mounted, nothing can be made any more, nor seen.
+  [ -e "$target" ] && return 1
+  umount -l "$target" </dev/null >/dev/null 2>&1
+  problem=$(mkdir -p "$target" 2>&1)
 }
 
 on_release() {
@@ -67,7 +72,6 @@ on_release() {
   fi
   while is_mounted; do
     if ! problem=$(umount "$target" 2>&1 </dev/null); then
-      look
       name_holders maps
       answer busy "\${holders:-\${problem:-umount failed}}"
       return
@@ -81,19 +85,15 @@ on_remove() {
   [ -z "$target" ] || [ -e "$target" ] || umount -l "$target" </dev/null >/dev/null 2>&1
 }
 
-# Sets $links to what processes hold: "... /proc/7/cwd -> /work", "/proc/7/fd/:", "... 3 -> /work/file".
-look() {
-  links=$(ls -l /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd/ 2>/dev/null)$newline
+# Lists what processes hold: "... /proc/7/cwd -> /work", "/proc/7/fd/:", "... 3 -> /work/file".
+list_links() {
+  ls -l /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd/ 2>/dev/null
 }
 
 # True where processes hold something of the child, whose names are then in $holders. Many children may be released at once, so
 # what was seen for the first of them is good enough to find nobody; to accuse somebody it is not.
 in_use() {
-  if [ -z "$links" ]; then
-    look
-  elif links_show; then
-    look
-  fi
+  [ -n "$links" ] || links=$(list_links | grep -e ' -> /.' | grep -v -e ' -> /dev/')$newline
   links_show && name_holders && [ -n "$holders" ]
 }
 
@@ -111,7 +111,7 @@ links_show() {
 # Sets $holders to "PID NAME (how), ..." of the first processes that hold something of the child.
 name_holders() {
   holders=$({
-    printf '%s' "$links" | grep -F -e '/fd/:' -e " -> $child" -e " -> \${target:-$child}"
+    list_links | grep -F -e '/fd/:' -e " -> $child" -e " -> \${target:-$child}"
     if [ "\${1-}" = maps ]; then
       grep -l -F -e " $child/" -e " \${target:-$child}/" /proc/[0-9]*/maps 2>/dev/null
     fi
