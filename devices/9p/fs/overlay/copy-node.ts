@@ -40,11 +40,7 @@ export async function copyNode(
 }
 
 /** Extended attributes, as far as the other layer has them; then owner, mode and times. */
-export async function copyMetadata(
-  source: FsNode,
-  attributes: Attributes,
-  target: FsNode,
-): Promise<number> {
+export async function copyMetadata(source: FsNode, attributes: Attributes, target: FsNode): Promise<number> {
   const type = typeOf(attributes);
   const hasXattrs = type === FileMode.S_IFREG || type === FileMode.S_IFDIR;
   const error = hasXattrs ? await copyXattrs(source, target) : 0;

@@ -35,7 +35,7 @@ async function copy(node: OverlayNode, limitBytes: number | undefined): Promise<
   const copied = await makeCopy(node, name, limitBytes);
   if (isFailure(copied)) return copied;
   const error = await context.lock.exclusive(() => place(node, copied, name));
-  if (error < 0) await discardCopy(node, copied, name);
+  if (error < 0 && node.upper === undefined) await discardCopy(node, copied, name);
   return error;
 }
 
@@ -52,9 +52,8 @@ export async function raise(node: OverlayNode): Promise<number> {
     const copied = await makeCopy(next, name, undefined);
     if (isFailure(copied)) return copied;
     const error = await place(next, copied, name);
-    if (error === 0) continue;
-    await discardCopy(next, copied, name);
-    return error;
+    if (error < 0 && next.upper === undefined) await discardCopy(next, copied, name);
+    if (error < 0) return error;
   }
   return 0;
 }
@@ -78,24 +77,31 @@ async function discardCopy(node: OverlayNode, copied: FsNode, name: ByteString):
 /** Puts the copy in the file's place; one that has lost its name loses that of the copy too. The lock is held. */
 async function place(node: OverlayNode, copied: FsNode, name: ByteString): Promise<number> {
   const { context, parentNode: parent } = node;
-  const attributes = new Attributes();
-  let error = await copied.getattr(attributes);
-  if (error === 0) error = context.number(Layer.upper, attributes);
-  if (error < 0) return error;
   const replacements = await openReplacements(node, copied);
   if (isFailure(replacements)) return replacements;
+  let error: number;
   if (node.detached || parent === null) error = await context.work.unlink(name, false);
   else error = await putInto(parent, node.name, name);
   if (error < 0) {
     for (const { inner } of replacements) await inner.close();
     return error;
   }
-  node.raise(copied);
-  if (node.isLinkedBelow) {
-    node.inodeLow = attributes.inodeLow;
-    node.inodeHigh = attributes.inodeHigh;
-  }
   for (const { file, inner } of replacements) file.replace(inner);
+  node.raise(copied);
+  // A file system without a way to rename a link makes it anew, and the node is stale.
+  const again = node.type === FileMode.S_IFLNK ? await parent?.upper?.walk(node.name) : undefined;
+  if (again !== undefined && !isFailure(again)) node.raise(again);
+  return node.isLinkedBelow ? renumber(node) : 0;
+}
+
+/** The other names of the lower file go on with its number. */
+async function renumber(node: OverlayNode): Promise<number> {
+  const attributes = new Attributes();
+  let error = await node.shown.getattr(attributes);
+  if (error === 0) error = node.context.number(Layer.upper, attributes);
+  if (error < 0) return error;
+  node.inodeLow = attributes.inodeLow;
+  node.inodeHigh = attributes.inodeHigh;
   return 0;
 }
 

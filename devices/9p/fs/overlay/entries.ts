@@ -16,7 +16,7 @@ import { Marks, originMark, type Mark } from './marks.js';
 import { Layer } from './overlay-context.js';
 import { mergedEntries } from './overlay-directory.js';
 import { OverlayFile } from './overlay-file.js';
-import { OverlayNode } from './overlay-node.js';
+import type { OverlayNode } from './overlay-node.js';
 import { isReserved } from './reserved-names.js';
 
 /** Rounds of "it is not there" and "it is there" before create gives up on a name that others make and remove. */
@@ -66,7 +66,7 @@ async function createNew(
   const created = await upper.create(name, flags | OpenFlag.O_EXCL, mode, owner);
   if (isFailure(created)) return created;
   const node = await adoptNew(directory, name, created.node);
-  if (!isFailure(node)) return { node, file: new OverlayFile(node, created.file, flags, true) };
+  if (!isFailure(node)) return { node, file: new OverlayFile(node, created.file, flags) };
   await created.file.close();
   return node;
 }

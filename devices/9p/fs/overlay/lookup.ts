@@ -34,6 +34,9 @@ interface Origin {
   readonly redirect: ByteString | undefined;
 }
 
+/** How paths in a commit's stage start. */
+const STAGED = `/${STAGE_DIRECTORY}/`;
+
 const NO_ORIGIN: Origin = { look: undefined, redirect: undefined };
 
 export function releaseFound({ upper, lower }: Found): void {
@@ -93,10 +96,15 @@ async function findOrigin(
   if (path === undefined) {
     return mark === undefined ? accept(await lookBelow(directory, name), upper, undefined) : NO_ORIGIN;
   }
-  const look = await lookAtPath(directory.context.lowerRoot, path);
-  const isPlaced = look === -Errno.ENOENT && path.startsWith(`/${STAGE_DIRECTORY}/`);
-  // A commit has put it where the name leads, and did not live to say so.
-  if (isPlaced) return accept(await lookBelow(directory, name), upper, undefined);
+  const { lowerRoot, journal } = directory.context;
+  const look = await lookAtPath(lowerRoot, path);
+  if (look === -Errno.ENOENT && path.startsWith(STAGED)) {
+    const source = journal.get(path.slice(STAGED.length));
+    // A commit was killed before it got there, or has put it where the name leads and did not live to say so.
+    return source === undefined
+      ? accept(await lookBelow(directory, name), upper, undefined)
+      : accept(await lookAtPath(lowerRoot, source), upper, source);
+  }
   if (isFailure(look) || marks !== undefined || originMark(look.attributes, path) === mark)
     return accept(look, upper, path);
   // Another file is there by now.
@@ -130,7 +138,12 @@ function numbered(
   const { attributes } = isLowers ? lower : (upper as Look);
   const error = context.number(isLowers ? Layer.lower : Layer.upper, attributes);
   if (error === 0) {
-    return { ...found, type: typeOf(attributes), inodeLow: attributes.inodeLow, inodeHigh: attributes.inodeHigh };
+    return {
+      ...found,
+      type: typeOf(attributes),
+      inodeLow: attributes.inodeLow,
+      inodeHigh: attributes.inodeHigh,
+    };
   }
   upper?.node.release();
   lower?.node.release();

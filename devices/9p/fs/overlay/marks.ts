@@ -15,8 +15,8 @@ const HIDES = '!';
 /** The longest target that links have. */
 const TARGET_MAX_BYTES = 4095;
 
-/** What a mark says besides hiding: '' nothing, or `INODE/PATH` of the lower layer's file. */
-export type Mark = '' | ByteString;
+/** What a mark says besides hiding: '' for nothing, or `INODE/PATH` of the lower layer's file. */
+export type Mark = ByteString;
 
 /** The mark of a file made from the one at `path`; '' where that does not fit a link. */
 export function originMark({ inodeLow, inodeHigh }: Attributes, path: ByteString): Mark {

@@ -19,6 +19,8 @@ export class OverlayContext {
    * one. Data moves without it.
    */
   readonly lock = new PathLock();
+  /** By their names in a commit's stage, directories of the lower layer that may not have got there yet: where they were. */
+  readonly journal = new Map<ByteString, ByteString>();
   readonly #inodes = new InodePrefixes();
   #made = 0;
 

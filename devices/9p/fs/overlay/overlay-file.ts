@@ -13,7 +13,6 @@ import {
   type Lock,
   type MaybePromise,
 } from '../file-system.js';
-import { copyUp } from './copy-up.js';
 import type { OverlayNode } from './overlay-node.js';
 
 export class OverlayFile extends OpenFile {
@@ -21,30 +20,29 @@ export class OverlayFile extends OpenFile {
   /** OpenFlag bits to open the file's copy with. */
   readonly flags: number;
   #inner: OpenFile;
-  #isUpper: boolean;
+  #isLocked = false;
   /** Files of other layers that were here before: calls on them may be under way until this file is closed. */
   readonly #replaced: OpenFile[] = [];
 
   /** Takes over `inner`, opened on the node's layer with `flags`. */
-  constructor(node: OverlayNode, inner: OpenFile, flags: number, isUpper: boolean) {
+  constructor(node: OverlayNode, inner: OpenFile, flags: number) {
     super();
     this.node = node;
     this.flags = flags & ~OpenFlag.O_TRUNC;
     this.#inner = inner;
-    this.#isUpper = isUpper;
     node.retain();
     node.files.add(this);
   }
 
-  get mayWrite(): boolean {
-    return (this.flags & OpenFlag.O_ACCMODE) !== OpenFlag.O_RDONLY;
+  /** The file must stay where it is: it may be written through this, or was locked. */
+  get isPinned(): boolean {
+    return this.#isLocked || (this.flags & OpenFlag.O_ACCMODE) !== OpenFlag.O_RDONLY;
   }
 
   /** Takes over `inner`, of the copy in the upper layer or, after a commit, in the lower one. */
-  replace(inner: OpenFile, isUpper = true): void {
+  replace(inner: OpenFile): void {
     this.#replaced.push(this.#inner);
     this.#inner = inner;
-    this.#isUpper = isUpper;
   }
 
   override read(offset: number, into: IoVector): MaybePromise<number> {
@@ -59,9 +57,8 @@ export class OverlayFile extends OpenFile {
     return this.node.finish(await this.#inner.getattr(out), out);
   }
 
-  override async setattr(changes: AttributeChanges): Promise<number> {
-    const error = await copyUp(this.node);
-    return error < 0 ? error : this.#inner.setattr(changes);
+  override setattr(changes: AttributeChanges): Promise<number> {
+    return this.node.change(() => this.#inner.setattr(changes));
   }
 
   override fsync(dataOnly: boolean): MaybePromise<number> {
@@ -70,8 +67,8 @@ export class OverlayFile extends OpenFile {
 
   /** Locks are the upper layer's: one on a file below would be on another file once that is changed. */
   override lock(lock: Lock): MaybePromise<number> {
-    if (this.#isUpper || lock.type === LockType.P9_LOCK_TYPE_UNLCK) return this.#inner.lock(lock);
-    return this.#lockCopy(lock);
+    if (this.#isLocked || lock.type === LockType.P9_LOCK_TYPE_UNLCK) return this.#inner.lock(lock);
+    return this.#lockFirst(lock);
   }
 
   override getlock(lock: Lock): MaybePromise<number> {
@@ -90,8 +87,12 @@ export class OverlayFile extends OpenFile {
     this.node.release();
   }
 
-  async #lockCopy(lock: Lock): Promise<number> {
-    const error = await copyUp(this.node);
+  /** The wait for a lock must not hold up others: it is asked for once the file is pinned. */
+  async #lockFirst(lock: Lock): Promise<number> {
+    const error = await this.node.change(() => {
+      this.#isLocked = true;
+      return 0;
+    });
     return error < 0 ? error : this.#inner.lock(lock);
   }
 }

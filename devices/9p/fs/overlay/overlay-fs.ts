@@ -6,18 +6,45 @@
  * lasts as an overlay of the same lower one. The lower layer may be changed by others; what they change shows, unless the guest
  * has changed the same file.
  */
-import { isFailure, type Failure } from '../../../errno.js';
-import { Attributes, type FileSystem, type FsNode } from '../file-system.js';
+import { Errno, isFailure, type Failure } from '../../../errno.js';
+import { Attributes, type ByteString, type FileSystem, type FsNode } from '../file-system.js';
+import { PathLock } from '../path-lock.js';
+import { commit } from './commit.js';
 import { setAttributes } from './copy-node.js';
+import { diff, type Change } from './diff.js';
+import { discard } from './discard.js';
 import { lookAt } from './layer.js';
 import { Marks } from './marks.js';
 import { Layer, OverlayContext } from './overlay-context.js';
 import { OverlayNode } from './overlay-node.js';
 import { MARKS_DIRECTORY } from './reserved-names.js';
+import { Selection } from './selection.js';
+import { readJournal } from './stage.js';
+
+export type { Change, ChangeKind } from './diff.js';
+
+/** Why a diff, commit or discard stopped. */
+export class OverlayError extends Error {
+  /** Linux's number, positive: see `Errno`. */
+  readonly errno: number;
+
+  constructor(what: string, errno: number) {
+    const name = Object.entries(Errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
+    super(`${what} stopped with ${name}; what was done by then stays done, and it may be tried again`);
+    this.name = 'OverlayError';
+    this.errno = errno;
+  }
+}
+
+function orThrow<T>(answer: T | Failure, what: string): Exclude<T, Failure> {
+  if (isFailure(answer)) throw new OverlayError(what, -answer);
+  return answer as Exclude<T, Failure>;
+}
 
 export class OverlayFs implements FileSystem {
   readonly #lower: FileSystem;
   readonly #upper: FileSystem;
+  readonly #changes = new PathLock();
   #root: Promise<OverlayNode | Failure> | undefined;
 
   /** Closes both when it is closed. */
@@ -35,6 +62,38 @@ export class OverlayFs implements FileSystem {
     return root;
   }
 
+  /**
+   * What guests changed, directories before what is in them. Memory: a path for each name that was removed or renamed. Changes made
+   * meanwhile may be in the list or not.
+   * @throws OverlayError
+   */
+  async *diff(): AsyncGenerator<Change> {
+    const root = await this.#attached('diff');
+    try {
+      for await (const change of diff(root)) yield orThrow(change, 'diff');
+    } finally {
+      root.release();
+    }
+  }
+
+  /**
+   * Brings changes to the lower layer: all of them, or those at the given paths ('/dir/file', as bytes) and below, with the directories
+   * above that are new. May be called again after it failed or was killed: no step of it loses anything. What guests have open
+   * for writing is committed as it is then, and stays a change.
+   * @throws OverlayError
+   */
+  async commit(paths?: readonly ByteString[]): Promise<void> {
+    await this.#change('commit', (root) => commit(root, new Selection(paths)));
+  }
+
+  /**
+   * Drops changes, all or those at the given paths and below.
+   * @throws OverlayError
+   */
+  async discard(paths: readonly ByteString[] = ['/']): Promise<void> {
+    await this.#change('discard', (root) => discard(root, paths));
+  }
+
   async close(): Promise<void> {
     const root = await this.#root;
     this.#root = undefined;
@@ -44,6 +103,21 @@ export class OverlayFs implements FileSystem {
     }
     await this.#upper.close();
     await this.#lower.close();
+  }
+
+  /** One at a time: they move through the same tree. */
+  #change(what: string, change: (root: OverlayNode) => Promise<number>): Promise<void> {
+    return this.#changes.exclusive(async () => {
+      const root = await this.#attached(what);
+      const answer = await change(root).finally(() => {
+        root.release();
+      });
+      orThrow(answer, what);
+    });
+  }
+
+  async #attached(what: string): Promise<OverlayNode> {
+    return orThrow(await this.attach(), what);
   }
 
   async #open(): Promise<OverlayNode | Failure> {
@@ -70,10 +144,10 @@ async function makeRoot(lower: FsNode, upper: FsNode): Promise<OverlayNode | Fai
   const look = { node: lower, attributes: new Attributes() };
   const above = { node: upper, attributes: new Attributes() };
   const marks = await Marks.load(upper);
-  const failed = isFailure(marks) ? marks : await lower.getattr(look.attributes);
+  const failed = (await readJournal(context)) || (await lower.getattr(look.attributes));
   if (failed < 0 || isFailure(marks)) {
     context.work.release();
-    return failed;
+    return isFailure(marks) ? marks : failed;
   }
   // The upper root's device is numbered after the lower one's, whose numbers so stay as they are.
   const type = look.attributes.mode & 0o170000;

@@ -4,15 +4,16 @@ import {
   FileMode,
   type FsNode,
   OpenFlag,
+  SetAttr,
   type AttributeChanges,
   type Attributes,
   type ByteString,
   type Created,
   type FileSystemStatistics,
+  type MaybePromise,
   type OpenFile,
   type Owner,
 } from '../file-system.js';
-import { SetAttr } from '../file-system.js';
 import { NamedNode } from '../named-node.js';
 import { copyUp } from './copy-up.js';
 import { create, link, makeEntry, unlinkEntry } from './entries.js';
@@ -85,20 +86,18 @@ export class OverlayNode extends NamedNode<OverlayNode> implements Directory {
     this.#held.push(upper);
   }
 
-  /** Takes over `lower`, to which a commit has brought the file. */
-  lowerTo(lower: FsNode): void {
-    this.lower = lower;
+  /** A commit has brought the file below. */
+  leaveUpper(): void {
     this.upper = undefined;
-    this.redirect = undefined;
     this.#marks = undefined;
-    this.#held.push(lower);
   }
 
-  /** Takes over `lower`, which a commit has put below this directory, or undefined. */
-  setLower(lower: FsNode | undefined): void {
+  /** Takes over `lower`, which a commit has put under this file's own name. */
+  setLower(lower: FsNode): void {
     this.lower = lower;
     this.redirect = undefined;
-    if (lower !== undefined) this.#held.push(lower);
+    this.isLinkedBelow = false;
+    this.#held.push(lower);
   }
 
   async marks(): Promise<Marks | Failure> {
@@ -159,9 +158,7 @@ export class OverlayNode extends NamedNode<OverlayNode> implements Directory {
   }
 
   is(found: Pick<Found, 'type' | 'inodeLow' | 'inodeHigh'>): boolean {
-    return (
-      found.inodeLow === this.inodeLow && found.inodeHigh === this.inodeHigh && found.type === this.type
-    );
+    return found.inodeLow === this.inodeLow && found.inodeHigh === this.inodeHigh && found.type === this.type;
   }
 
   override async getattr(out: Attributes): Promise<number> {
@@ -189,21 +186,35 @@ export class OverlayNode extends NamedNode<OverlayNode> implements Directory {
     if (cuts && this.type !== FileMode.S_IFREG)
       return this.type === FileMode.S_IFDIR ? -Errno.EISDIR : -Errno.EINVAL;
     if (cuts && changes.sizeBytes < 0) return -Errno.EINVAL;
-    const error = await copyUp(this, cuts ? changes.sizeBytes : undefined);
-    return error < 0 ? error : this.shown.setattr(changes);
+    return this.change((upper) => upper.setattr(changes), cuts ? changes.sizeBytes : undefined);
+  }
+
+  /**
+   * Calls `change` with this file in the upper layer, brought there: a commit could take it from there in between, and the lower
+   * layer would be changed. Of a regular file `limitBytes` are copied at most.
+   */
+  async change<T>(
+    change: (upper: FsNode) => MaybePromise<T | Failure>,
+    limitBytes?: number,
+  ): Promise<T | Failure> {
+    for (;;) {
+      const error = await copyUp(this, limitBytes);
+      if (error < 0) return error;
+      const answer = await this.context.lock.shared(async () =>
+        this.upper === undefined ? IN_LOWER : change(this.upper),
+      );
+      if (answer !== IN_LOWER) return answer;
+    }
   }
 
   override async open(flags: number): Promise<OpenFile | Failure> {
     if (this.type === FileMode.S_IFDIR) return this.#openDirectory(flags);
     const changes = (flags & (OpenFlag.O_ACCMODE | OpenFlag.O_TRUNC)) !== 0;
     if (this.type === FileMode.S_IFREG && (flags & OpenFlag.O_DIRECTORY) === 0 && changes) {
-      const error = await copyUp(this, (flags & OpenFlag.O_TRUNC) === 0 ? undefined : 0);
-      if (error < 0) return error;
+      const limitBytes = (flags & OpenFlag.O_TRUNC) === 0 ? undefined : 0;
+      return this.change((upper) => this.#openOn(upper, flags), limitBytes);
     }
-    return this.context.lock.shared(async () => {
-      const file = await this.shown.open(flags);
-      return isFailure(file) ? file : new OverlayFile(this, file, flags, this.upper !== undefined);
-    });
+    return this.context.lock.shared(() => this.#openOn(this.shown, flags));
   }
 
   override create(name: ByteString, flags: number, mode: number, owner: Owner): Promise<Created | Failure> {
@@ -218,12 +229,7 @@ export class OverlayNode extends NamedNode<OverlayNode> implements Directory {
     return makeEntry(this, name, (upper) => upper.symlink(name, target, owner));
   }
 
-  override mknod(
-    name: ByteString,
-    mode: number,
-    rdev: number,
-    owner: Owner,
-  ): Promise<OverlayNode | Failure> {
+  override mknod(name: ByteString, mode: number, rdev: number, owner: Owner): Promise<OverlayNode | Failure> {
     return makeEntry(this, name, (upper) => upper.mknod(name, mode, rdev, owner));
   }
 
@@ -287,13 +293,16 @@ export class OverlayNode extends NamedNode<OverlayNode> implements Directory {
   }
 
   override async setxattr(name: ByteString, value: Uint8Array, flags: number): Promise<number> {
-    const error = await copyUp(this);
-    return error < 0 ? error : this.shown.setxattr(name, value, flags);
+    return this.change((upper) => upper.setxattr(name, value, flags));
   }
 
   override async removexattr(name: ByteString): Promise<number> {
-    const error = await copyUp(this);
-    return error < 0 ? error : this.shown.removexattr(name);
+    return this.change((upper) => upper.removexattr(name));
+  }
+
+  async #openOn(layer: FsNode, flags: number): Promise<OpenFile | Failure> {
+    const file = await layer.open(flags);
+    return isFailure(file) ? file : new OverlayFile(this, file, flags);
   }
 
   #openDirectory(flags: number): OpenFile | Failure {
@@ -305,6 +314,9 @@ export class OverlayNode extends NamedNode<OverlayNode> implements Directory {
     return node instanceof OverlayNode && node.context === this.context;
   }
 }
+
+/** The file is not in the upper layer any more. */
+const IN_LOWER = Symbol('in the lower layer');
 
 /** Of a directory that the upper layer does not have. Nothing is ever set in it. */
 const NO_MARKS = new Marks(undefined);

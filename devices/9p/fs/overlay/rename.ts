@@ -24,9 +24,7 @@ export async function rename(
   const { lock } = directory.context;
   for (let attempt = 0; attempt < RENAME_ATTEMPTS; attempt++) {
     const answer = await lock.exclusive(() =>
-      expected === undefined
-        ? tryRename(directory, name, to, newName)
-        : tryRenameNode(expected, to, newName),
+      expected === undefined ? tryRename(directory, name, to, newName) : tryRenameNode(expected, to, newName),
     );
     if (typeof answer === 'number') return answer;
     const error = await copyUp(answer);
@@ -61,7 +59,8 @@ async function tryRename(
   const replaced = isFailure(found) ? undefined : found;
   let error = isFailure(found) && found !== -Errno.ENOENT ? found : 0;
   const isSame = replaced !== undefined && node.is(replaced);
-  if (error === 0 && replaced !== undefined && !isSame) error = await checkReplaceable(node, replaced);
+  if (error === 0 && replaced !== undefined && !isSame)
+    error = replaced.isAbove(directory) ? -Errno.ENOTEMPTY : await checkReplaceable(node, replaced);
   if (error < 0 || isSame) {
     replaced?.release();
     node.release();
