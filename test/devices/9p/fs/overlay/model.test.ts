@@ -147,7 +147,7 @@ function copyVolume(from: Volume, to: Volume, at: string): void {
       to.mkdirSync(each, { mode: Number(stats.mode) & 0o7777 });
       copyVolume(from, to, each);
     } else if (stats.isSymbolicLink()) {
-      to.symlinkSync(from.readlinkSync(each) as string, each);
+      to.symlinkSync(from.readlinkSync(each), each);
     } else {
       to.writeFileSync(each, from.readFileSync(each), { mode: Number(stats.mode) & 0o7777 });
     }

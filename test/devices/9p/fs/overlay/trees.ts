@@ -9,17 +9,7 @@ import {
   type FsNode,
   type MaybePromise,
 } from '../../../../../devices/9p/fs/file-system.js';
-import {
-  attributesOf,
-  changes,
-  contentOf,
-  count,
-  failure,
-  listing,
-  ok,
-  self,
-  write,
-} from '../suite/driver.js';
+import { attributesOf, changes, contentOf, failure, listing, ok, self, write } from '../suite/driver.js';
 
 export type Operation =
   | { readonly kind: 'write'; readonly path: string; readonly content: string }
@@ -103,7 +93,7 @@ async function withNode(
 async function released(answer: MaybePromise<FsNode | number>): Promise<string> {
   const node = await answer;
   if (isFailure(node)) return failure(node);
-  (node as FsNode).release();
+  node.release();
   return 'OK';
 }
 
@@ -192,5 +182,3 @@ export async function nodeAt(root: FsNode, path: ByteString): Promise<FsNode> {
   }
   return node;
 }
-
-export { count };
