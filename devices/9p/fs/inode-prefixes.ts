@@ -3,7 +3,7 @@
  * for the pair of device and high 16 inode bits. A pair gets its own inode bits where they are free, so that the numbers of the
  * first device are its inode numbers, and the lowest free number where not. No two pairs share a prefix, and a pair's never changes.
  */
-import { Errno, type Failure } from '../../errno.js';
+import { Errno } from '../../errno.js';
 
 const PREFIXES = 0x1_0000;
 
