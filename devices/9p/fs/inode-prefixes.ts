@@ -21,7 +21,7 @@ export class InodePrefixes {
    * The high half of the number of an inode whose high half is `inodeHigh`; the low half is the inode's own. -EOVERFLOW where the
    * 65,536 pairs are used up.
    */
-  highHalf(device: number, inodeHigh: number): number   {
+  highHalf(device: number, inodeHigh: number): number {
     const bits = inodeHigh >>> 16;
     const prefix =
       device === this.#lastDevice && bits === this.#lastBits ? this.#lastPrefix : this.#prefix(device, bits);

@@ -3,7 +3,7 @@ import { Errno, isFailure } from '../../../errno.js';
 import { FileMode, SetAttr, type AttributeChanges, type Owner } from '../file-system.js';
 import { SET_ID_BITS, withoutSetId } from '../set-id-bits.js';
 import type { ChangeTarget } from './change-target.js';
-import type { FileAccount, Measure } from './file-account.js';
+import type { FileAccount, Measure } from '../file-account.js';
 import type { KeptAttributes } from './kept-attributes.js';
 import type { NodeFsContext } from './node-fs-context.js';
 import type { NodeFsStats } from './node-fs-like.js';

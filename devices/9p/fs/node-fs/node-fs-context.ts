@@ -2,13 +2,14 @@
 import { Errno, isFailure, type Failure } from '../../../errno.js';
 import { FileMode, type Attributes, type Owner } from '../file-system.js';
 import { callFor } from './calls.js';
-import type { FileAccount } from './file-account.js';
+import type { FileAccount } from '../file-account.js';
 import { InodeNumbers, inodeKey } from './inode-numbers.js';
 import { applyKept, type KeptAttributes } from './kept-attributes.js';
 import type { NodeFsLike, NodeFsStats } from './node-fs-like.js';
 import { PathLock } from '../path-lock.js';
-import { depthOf, MAX_DEPTH, type Quota } from './quota.js';
-import { fillAttributes, number, typeOf } from './stats.js';
+import { depthOf, MAX_DEPTH } from './depth.js';
+import type { Quota } from '../quota.js';
+import { fillAttributes, number, typeOf, whole } from './stats.js';
 
 /** Whose files are: see NodeFsOptions. */
 export type Ownership = 'object' | 'kept' | Owner;
@@ -37,6 +38,16 @@ export class NodeFsContext {
 
   fstat(fd: number): Promise<NodeFsStats | Failure> {
     return callFor<NodeFsStats>((done) => this.fs.fstat(fd, done));
+  }
+
+  async sizeAt(path: string): Promise<number> {
+    const stats = await this.lstat(path);
+    return isFailure(stats) ? stats : whole(stats.size);
+  }
+
+  async sizeOf(fd: number): Promise<number> {
+    const stats = await this.fstat(fd);
+    return isFailure(stats) ? stats : whole(stats.size);
   }
 
   /** The names in a directory, as far as they are strings. */

@@ -5,7 +5,7 @@ import { OpenFile, OpenFlag, type AttributeChanges, type Attributes } from '../f
 import { changeAttributes, dropSetId, type Subject } from './attribute-changes.js';
 import { call, callFor } from './calls.js';
 import { descriptorTarget } from './change-target.js';
-import type { FileAccount, Measure } from './file-account.js';
+import type { FileAccount, Measure } from '../file-account.js';
 import type { NodeFsContext } from './node-fs-context.js';
 import type { NodeFsNode } from './node-fs-node.js';
 
@@ -35,7 +35,7 @@ export class NodeFsFile extends OpenFile {
     this.#access = flags & OpenFlag.O_ACCMODE;
     this.#appends = (flags & OpenFlag.O_APPEND) !== 0;
     this.#account = account;
-    this.#measure = () => context.fstat(fd);
+    this.#measure = () => context.sizeOf(fd);
   }
 
   override async read(offset: number, into: IoVector): Promise<number> {

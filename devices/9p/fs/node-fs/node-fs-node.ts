@@ -17,7 +17,7 @@ import { changeAttributes, dropSetId } from './attribute-changes.js';
 import { call, callFor } from './calls.js';
 import { descriptorTarget, pathTarget } from './change-target.js';
 import { counted, create, mkdir, mknod, symlink } from './creation.js';
-import type { Measure } from './file-account.js';
+import type { Measure } from '../file-account.js';
 import { inodeKey } from './inode-numbers.js';
 import type { KeptAttributes } from './kept-attributes.js';
 import { decodeName, encodeText, NAME_MAX_BYTES } from './names.js';
@@ -129,7 +129,7 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
     return this.#withStats(
       async (stats, path) => {
         const account = context.account(stats);
-        const measure: Measure = () => context.lstat(path);
+        const measure: Measure = () => context.sizeAt(path);
         const target = pathTarget(context.fs, path, this.type);
         const subject = { target, stats, kept: context.keep(stats), account, measure };
         const answer = await changeAttributes(context, subject, changes);
@@ -312,7 +312,7 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
       const fd =
         account === undefined || (flags & OpenFlag.O_TRUNC) === 0
           ? await open()
-          : await account.resize(0, () => context.lstat(path), open);
+          : await account.resize(0, () => context.sizeAt(path), open);
       const file = isFailure(fd) ? fd : await this.#checkOpened(fd, flags);
       account?.release();
       return file;

@@ -11,7 +11,7 @@ import { FileMode, type FileSystem } from '../file-system.js';
 import { NodeFsContext, type Ownership } from './node-fs-context.js';
 import type { NodeFsLike } from './node-fs-like.js';
 import { NodeFsNode } from './node-fs-node.js';
-import { Quota } from './quota.js';
+import { Quota } from '../quota.js';
 import { typeOf } from './stats.js';
 import { countTree } from './tree-walk.js';
 

@@ -7,13 +7,13 @@
 import { Errno, isFailure } from '../../../errno.js';
 import { FileMode, type ByteString } from '../file-system.js';
 import { call, callFor } from './calls.js';
-import type { FileAccount } from './file-account.js';
+import type { FileAccount } from '../file-account.js';
 import { inodeKey } from './inode-numbers.js';
 import type { NodeFsContext } from './node-fs-context.js';
 import type { NodeFsStats } from './node-fs-like.js';
 import type { NodeFsNode } from './node-fs-node.js';
-import { depthOf, MAX_DEPTH } from './quota.js';
-import { number, typeOf } from './stats.js';
+import { depthOf, MAX_DEPTH } from './depth.js';
+import { number, typeOf, whole } from './stats.js';
 import { heightOf } from './tree-walk.js';
 
 /** Removes `name`: a directory where `isDirectory`, anything else where not. */
@@ -194,7 +194,7 @@ function noteLoss(
     if (held !== undefined) held.ownKept = context.kept.get(key);
     context.kept.delete(key);
   }
-  if (isLast && account !== undefined) account.loseName(stats);
+  if (isLast && account !== undefined) account.loseName(whole(stats.size));
   else context.quota?.giveName(typeOf(stats));
   held?.detach();
 }

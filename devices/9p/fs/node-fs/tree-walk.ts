@@ -1,11 +1,12 @@
 /** All that is below a directory of a node:fs-compatible object: for counting what it holds. */
 import { Errno, isFailure } from '../../../errno.js';
 import { FileMode } from '../file-system.js';
+import { depthOf } from './depth.js';
 import { inodeKey } from './inode-numbers.js';
 import { isEntryName } from './names.js';
 import type { NodeFsContext } from './node-fs-context.js';
 import type { NodeFsStats } from './node-fs-like.js';
-import { blocksOf, depthOf, type Quota } from './quota.js';
+import { blocksOf, type Quota } from '../quota.js';
 import { number, typeOf, whole } from './stats.js';
 
 /** Calls `visit` for each entry below the directory `top`; 0, or the errno of the object. Keep the path lock meanwhile. */

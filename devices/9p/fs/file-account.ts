@@ -1,21 +1,19 @@
 /** What one regular file has of a quota, for as long as somebody has it open or changes it. */
-import { Errno, isFailure, type Failure } from '../../../errno.js';
-import { FileMode } from '../file-system.js';
-import type { NodeFsStats } from './node-fs-like.js';
-import { PathLock } from '../path-lock.js';
+import { Errno, isFailure } from '../../errno.js';
+import { FileMode } from './file-system.js';
+import { PathLock } from './path-lock.js';
 import { blocksOf, QUOTA_BLOCK_BYTES, type Quota } from './quota.js';
-import { whole } from './stats.js';
 
-/** Asks the object for the file's attributes. */
-export type Measure = () => Promise<NodeFsStats | Failure>;
+/** Asks for the file's size in bytes. */
+export type Measure = () => Promise<number>;
 
 export class FileAccount {
   readonly key: string;
   holders = 0;
   readonly #quota: Quota;
-  /** Changes of the number of blocks are made alone: what the object says in between is true. Taken after the path lock. */
+  /** Changes of the number of blocks are made alone: what is measured in between is true. Taken after the path lock. */
   readonly #lock = new PathLock();
-  /** What is counted; -1 before anybody has asked the object. */
+  /** What is counted; -1 before anybody has asked. */
   #blocks = -1;
   #hasName = true;
 
@@ -33,10 +31,10 @@ export class FileAccount {
     this.#quota.addBlocks(-this.#blocks);
   }
 
-  /** The last name is gone. `stats` were measured while the account was held. */
-  loseName(stats: NodeFsStats): void {
+  /** The last name is gone. `sizeBytes` was measured while the account was held. */
+  loseName(sizeBytes: number): void {
     // Nobody has changed the size since, or the blocks would be known.
-    if (this.#blocks < 0) this.#blocks = blocksOf(whole(stats.size));
+    if (this.#blocks < 0) this.#blocks = blocksOf(sizeBytes);
     this.#hasName = false;
     this.#quota.forget(this);
   }
@@ -70,7 +68,7 @@ export class FileAccount {
     return this.#lock.exclusive(async () => {
       const before = await this.#measure(measure);
       if (isFailure(before)) return before;
-      const start = offset === 'end' ? whole(before.size) : offset;
+      const start = offset === 'end' ? before : offset;
       const room = (this.#blocks + this.#quota.freeBlocks) * QUOTA_BLOCK_BYTES - start;
       if (room <= 0) return -Errno.ENOSPC;
       const length = Math.min(lengthBytes, room);
@@ -86,10 +84,10 @@ export class FileAccount {
     return answer;
   }
 
-  async #measure(measure: Measure): Promise<NodeFsStats | Failure> {
-    const stats = await measure();
-    if (!isFailure(stats)) this.#count(blocksOf(whole(stats.size)));
-    return stats;
+  async #measure(measure: Measure): Promise<number> {
+    const sizeBytes = await measure();
+    if (!isFailure(sizeBytes)) this.#count(blocksOf(sizeBytes));
+    return sizeBytes;
   }
 
   /** What the first measuring finds is counted already. */

@@ -1,18 +1,16 @@
 /**
- * What a guest may fill an object with: bytes of content and a number of names. For objects in memory, where without one a
- * guest takes all of the host's (the class of CVE-2020-10717).
+ * What a guest may fill a file system with: bytes of content and a number of names. Without one a guest takes all of the host's
+ * memory, or disk (the class of CVE-2020-10717).
  *
- * Content is counted in whole blocks, as tmpfs does: an object spends memory on a file of one byte too. Each name counts as a file,
- * hard links as well, since each costs the object memory; so does a file that has lost its last name and is open still.
+ * Content is counted in whole blocks, as tmpfs does: a file of one byte takes more than that, too. Each name counts as a file,
+ * hard links as well, since each costs something; so does a file that has lost its last name and is open still.
  */
-import { Errno } from '../../../errno.js';
-import { FileMode, type FileSystemStatistics } from '../file-system.js';
+import { Errno } from '../../errno.js';
+import { FileMode, type FileSystemStatistics } from './file-system.js';
 import { FileAccount } from './file-account.js';
-import { NAME_MAX_BYTES } from './names.js';
+import { NAME_MAX_BYTES } from '../protocol/constants.js';
 
 export const QUOTA_BLOCK_BYTES = 4096;
-/** Objects keep, or make for each call, a list of the directories above a file: a chain of n of them would cost n². */
-export const MAX_DEPTH = 256;
 /** `f_type` of tmpfs (linux/magic.h). */
 const TMPFS_MAGIC = 0x01021994;
 
@@ -49,7 +47,7 @@ export class Quota {
   }
 
   giveName(type: number): void {
-    // Never below nothing: the embedding program makes files that nobody counted.
+    // Never below nothing: there are files that nobody counted.
     this.#usedFiles = Math.max(this.#usedFiles - 1, 0);
     this.addBlocks(-blocksOfName(type));
   }
@@ -90,13 +88,6 @@ export class Quota {
 
 export function blocksOf(sizeBytes: number): number {
   return Math.ceil(sizeBytes / QUOTA_BLOCK_BYTES);
-}
-
-/** How many names a path is long. */
-export function depthOf(path: string): number {
-  let depth = 0;
-  for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1)) depth++;
-  return depth;
 }
 
 /** A symbolic link's target fits a block. */
