@@ -25,7 +25,7 @@ export { memfdCreate, SharedMapping, WINDOW_STRIDE_BYTES } from './memory.js';
 export { addressOf } from './native-buffer.js';
 export { EpollEvents, Reactor, type Poller, type ReactorHandler, type ReactorOptions } from './reactor.js';
 export {
-  acceptUnix,
+  acceptConnection,
   connectUnix,
   listenUnix,
   MAX_SOCKET_PATH_BYTES,
@@ -36,3 +36,5 @@ export {
   socketPair,
   TOO_MANY_FDS,
 } from './socket.js';
+export { receiveBytes, sendVector } from './stream.js';
+export { listenTcp, setNoDelay, type TcpListener } from './tcp.js';

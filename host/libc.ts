@@ -139,6 +139,21 @@ export const connect = declare<[fd: number, address: number, length: number]>('c
   'uintptr_t',
   'uint32_t',
 ]);
+export const getsockname = declare<[fd: number, address: number, length: number]>('getsockname', 'int', [
+  'int',
+  'uintptr_t',
+  'uintptr_t',
+]);
+export const setsockopt = declare<[fd: number, level: number, name: number, value: number, length: number]>(
+  'setsockopt',
+  'int',
+  ['int', 'int', 'int', 'uintptr_t', 'uint32_t'],
+);
+export const inet_pton = declare<[family: number, text: Memory, address: number]>('inet_pton', 'int', [
+  'int',
+  'void *',
+  'uintptr_t',
+]);
 export const accept4 = declare<[fd: number, address: number, length: number, flags: number]>(
   'accept4',
   'int',

@@ -265,7 +265,7 @@ export function listenUnix(path: string): number {
 /**
  * A non-blocking connection from the listening socket's queue, or -EAGAIN, -EMFILE or another negative errno.
  */
-export function acceptUnix(fd: number): number {
+export function acceptConnection(fd: number): number {
   return result(libc.accept4(fd, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 

@@ -7,6 +7,7 @@ import type { FileSystem } from '../devices/9p/fs/file-system.js';
 import { HostDirectory, HostDirectoryError } from '../devices/9p/fs/host-directory/host-directory.js';
 import { memoryVolume } from '../devices/9p/fs/node-fs/memory-volume.js';
 import { NodeFs, type NodeFsLike } from '../devices/9p/fs/node-fs/node-fs.js';
+import { Server } from '../devices/9p/server/server.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
 import type { QueueCounters } from '../devices/virtio/device.js';
 import type { GuestMemory } from '../devices/virtio/memory/guest-memory.js';
@@ -85,6 +86,25 @@ function createNineP(fs: FileSystem, options: NinePOptions): Virtio9p {
     maxFids: MAX_FIDS,
     maxOpenFiles: MAX_OPEN_FILES,
     log: (text, error) => log(`${tag}: ${text}${error === undefined ? '' : `: ${describe(error)}`}`),
+  });
+}
+
+export interface SessionOptions {
+  readonly readOnly: boolean;
+  /** The largest message to agree to, in bytes. */
+  readonly maxMsizeBytes: number;
+  readonly log: (message: string) => void;
+}
+
+/** A 9p session on a file system that other sessions share: `dropAll` ends it, and whoever opened the file system closes it. */
+export function create9pSession(fs: FileSystem, options: SessionOptions): Server {
+  const { readOnly, maxMsizeBytes, log } = options;
+  return new Server(fs, {
+    maxMsizeBytes,
+    readOnly,
+    maxFids: MAX_FIDS,
+    maxOpenFiles: MAX_OPEN_FILES,
+    log: (text, error) => log(`${text}${error === undefined ? '' : `: ${describe(error)}`}`),
   });
 }
 

@@ -38,6 +38,7 @@ export const exitCodes: Record<ErrorCode, ExitCode> = {
   SOURCE_NOT_DIRECTORY: ExitCode.USAGE,
   SOURCE_UNREADABLE: ExitCode.USAGE,
   TAG_INVALID: ExitCode.USAGE,
+  ADDRESS_IN_USE: ExitCode.CONFLICT,
   VMM_UNSUITABLE: ExitCode.VMM,
   VMM_REFUSED: ExitCode.VMM,
   VMM_GONE: ExitCode.VMM,

@@ -235,6 +235,8 @@ export const ErrorCode = {
   SOURCE_NOT_DIRECTORY: 400,
   SOURCE_UNREADABLE: 403,
   TAG_INVALID: 400,
+  /** Only `chassis export` says this: somebody else listens there. */
+  ADDRESS_IN_USE: 409,
   VMM_UNSUITABLE: 409,
   VMM_REFUSED: 502,
   VMM_GONE: 502,

@@ -2,7 +2,7 @@ import { fstatSync, lstatSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
-  acceptUnix,
+  acceptConnection,
   closeFd,
   connectUnix,
   Errno,
@@ -175,9 +175,9 @@ describe('listenUnix and connectUnix', () => {
     const path = join(temporaryDirectory(), 'socket');
     const listener = owned(listenUnix(path));
     expect(lstatSync(path).mode & 0o777).toBe(0o600);
-    expect(acceptUnix(listener)).toBe(-Errno.EAGAIN);
+    expect(acceptConnection(listener)).toBe(-Errno.EAGAIN);
     const client = owned(connectUnix(path));
-    const server = owned(acceptUnix(listener));
+    const server = owned(acceptConnection(listener));
     expect(sendMessage(client, bytes('hi'), 0, 2)).toBe(2);
     expect(recvMessage(server, new Uint8Array(2), 0, 2, new ReceivedFds(0))).toBe(2);
   });
@@ -187,7 +187,7 @@ describe('listenUnix and connectUnix', () => {
     closeFd(listenUnix(path));
     const listener = owned(listenUnix(path));
     owned(connectUnix(path));
-    expect(owned(acceptUnix(listener))).toBeGreaterThan(0);
+    expect(owned(acceptConnection(listener))).toBeGreaterThan(0);
   });
 
   it('leaves a socket alone on which somebody accepts', () => {
@@ -199,9 +199,9 @@ describe('listenUnix and connectUnix', () => {
     );
     expect(openDescriptors()).toBe(before);
     // The probe left a connection that is closed already; the next one is real.
-    closeFd(acceptUnix(listener));
+    closeFd(acceptConnection(listener));
     owned(connectUnix(path));
-    expect(owned(acceptUnix(listener))).toBeGreaterThan(0);
+    expect(owned(acceptConnection(listener))).toBeGreaterThan(0);
   });
 
   it('leaves files alone that are no sockets', () => {

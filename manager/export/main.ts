@@ -1,0 +1,103 @@
+/**
+ * The executable of an export: `node main.js [--read-only] [--msize BYTES] [--allow-remote] --listen ADDRESS… DIR|mem:`. It tells its
+ * parent how it started (`ExportMessage`), and runs until it is interrupted or the parent is gone.
+ */
+import { parseArgs } from 'node:util';
+import { Reactor } from '../../host/index.js';
+import { create9pSession, openSource } from '../composition.js';
+import { ChassisError, type Source } from '../control/api.js';
+import type { ExportListening, ExportMessage } from '../control/export-messages.js';
+import { checkSource } from '../source-check.js';
+import { ExportServer } from './export-server.js';
+import { addressText, parseListenAddress, resolveAddress, type ListenAddress } from './listen-address.js';
+import { exportMountCommand } from './mount-hint.js';
+
+const OPTIONS = {
+  listen: { type: 'string', multiple: true },
+  'read-only': { type: 'boolean', default: false },
+  msize: { type: 'string' },
+  'allow-remote': { type: 'boolean', default: false },
+} as const;
+
+function log(message: string): void {
+  process.stderr.write(`chassis export: ${message}\n`);
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({ options: OPTIONS, allowPositionals: true });
+  const { 'read-only': readOnly, 'allow-remote': allowRemote } = values;
+  const maxMessageBytes = Number(values.msize);
+  const addresses = await resolveAll(values.listen ?? [], allowRemote);
+  const source = sourceOf(positionals[0]);
+  checkSource(source);
+  const reactor = new Reactor({ onError: (error) => log(`a bug: ${describe(error)}`) });
+  const fs = await openSource(source);
+  const server = new ExportServer({
+    fs,
+    createSession: (log) => create9pSession(fs, { readOnly, maxMsizeBytes: maxMessageBytes, log }),
+    maxMessageBytes,
+    reactor,
+    log,
+  });
+  endWith(server);
+  try {
+    const bound = addresses.map((address) => server.listen(address));
+    reactor.start();
+    tell({ listening: bound.map((address) => listening(address, maxMessageBytes, readOnly)) });
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+}
+
+async function resolveAll(texts: readonly string[], allowRemote: boolean): Promise<ListenAddress[]> {
+  const parsed = texts.map(parseListenAddress);
+  return Promise.all(parsed.map((address) => resolveAddress(address, allowRemote)));
+}
+
+function sourceOf(argument: string): Source {
+  return argument === 'mem:' ? { type: 'memory' } : { type: 'directory', path: argument };
+}
+
+function listening(address: ListenAddress, msizeBytes: number, readOnly: boolean): ExportListening {
+  return {
+    address: addressText(address),
+    mountCommand: exportMountCommand(address, { msizeBytes, readOnly }),
+  };
+}
+
+/** Sockets are removed on every way out but SIGKILL. */
+function endWith(server: ExportServer): void {
+  const stop = (): void => {
+    server.close().then(
+      () => process.exit(0),
+      (error: unknown) => fail(error),
+    );
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  process.on('disconnect', stop);
+  // A bug in one request must not end the sessions of all others.
+  process.on('uncaughtException', (error: unknown) => log(`a bug: ${describe(error)}`));
+  // Whoever read our output may be gone; that ends nothing.
+  process.stderr.on('error', () => undefined);
+}
+
+function tell(message: ExportMessage): void {
+  process.send?.(message);
+}
+
+function fail(error: unknown): never {
+  if (error instanceof ChassisError) {
+    const { code, message, suggestion } = error;
+    tell({ error: { code, message, suggestion } });
+  } else {
+    log(describe(error));
+  }
+  process.exit(1);
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+main().catch(fail);
