@@ -14,7 +14,7 @@ import type { FunctionParts } from './function-parts.js';
 import { isRunning, setRegisters, setStart } from './queue-registers.js';
 
 /** For rings that are made to see whether they can be: nothing comes of them. */
-const NO_SIGNALS: RingSignals = { interrupt: () => false, broken: () => {} };
+const NO_SIGNALS: RingSignals = { interrupt: () => false, broken: () => {}, held: () => {} };
 
 export function problemOfQueues(saved: FunctionState, parts: FunctionParts): string | undefined {
   for (const [index, queue] of saved.queues.entries()) {
