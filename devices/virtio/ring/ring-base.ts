@@ -130,6 +130,8 @@ export abstract class RingBase<Areas> implements RunningRing {
   }
 
   save(): RingState | string {
+    // What was pushed meanwhile is neither under way nor used.
+    if (!this.usable()) return 'its memory is not there now';
     const age = ({ number }: DescriptorChain) => (this.#lastNumber - number) & NUMBER_MASK;
     const underWay =
       this.order?.chains() ?? this.#pool.filter(({ inFlight }) => inFlight).sort((a, b) => age(b) - age(a));

@@ -54,6 +54,30 @@ class PiecedRegion implements MemoryRegion {
   }
 }
 
+describe('the guest address of a segment', () => {
+  it('is what it was translated from, whichever region and array it lies in', () => {
+    const memory = memoryOf(ramAt(0x1000), ramAt(0x2000), new PiecedRegion(0x10_0000, 640, 64));
+    for (const address of [0x1000, 0x1ff8, 0x2000, 0x10_0000 + 127, 0x10_0000 + 639]) {
+      const into = new IoVector();
+      expect(memory.translate(address, 1, true, into)).toBe(true);
+      expect(memory.guestAddressOf(into.bytes[0], into.offsets[0], 1)).toBe(address);
+    }
+  });
+
+  it('is -1 where no region holds all of it, or none any more', () => {
+    const bytes = new Uint8Array(2 * PAGE);
+    const memory = memoryOf(new ArrayRegion(0x1000, bytes.subarray(0, PAGE)));
+    const into = new IoVector();
+    memory.translate(0x1ff0, 16, true, into);
+    const [segment] = into.bytes;
+    expect(memory.guestAddressOf(segment, 0xff0, 16)).toBe(0x1ff0);
+    expect(memory.guestAddressOf(segment, 0xff0, 17)).toBe(-1);
+    expect(memory.guestAddressOf(bytes, 0xff0, 16)).toBe(-1);
+    memory.removeRegion(0x1000, PAGE);
+    expect(memory.guestAddressOf(segment, 0xff0, 16)).toBe(-1);
+  });
+});
+
 describe('adding and removing regions', () => {
   it('refuses regions that overlap, in every way they can', () => {
     const memory = memoryOf(ramAt(0x2000, 2 * PAGE), ramAt(0x8000));

@@ -199,6 +199,20 @@ describe('saving', () => {
     expect(machine.fn.saveState().problem).toContain('in memory no more');
   });
 
+  it('fails where a ring itself is in no memory for now, and what is pushed meanwhile is yet to be used', () => {
+    const device = keeper();
+    const machine = plug(device, OPTIONS);
+    const queue = boot(machine, VERSION_1);
+    queue.add(chainAt(machine, 0));
+    machine.driver.kick(0);
+    const region = machine.memory.removeRegion(0x1_0000, machine.ram.length);
+    device.queue?.push(device.chains[0], 16);
+    expect(machine.fn.saveState().problem).toBe('queue 0: its memory is not there now');
+    if (region !== undefined) machine.memory.addRegion(region);
+    expect(decoded(saved(machine.fn)).queues[0]).toMatchObject({ nextUsed: 1, chains: [] });
+    expect(queue.reap()).toHaveLength(1);
+  });
+
   it('of a function that nobody has touched can be restored', () => {
     const machine = busyMachine();
     expectBothWays(saved(freshFunction(machine)), machine.make);
