@@ -102,6 +102,7 @@ export class DeviceSession implements DeviceContext, RingSignals {
   addRing(ring: RunningRing): void {
     const { index } = ring;
     this.#rings[index] = ring;
+    if (this.#paused) ring.setPaused(true);
     this.#services[index] = new QueueService(ring, this.#device, this.#counters[index]);
     this.#pending[index] = Mark.LOOK;
   }
@@ -143,9 +144,10 @@ export class DeviceSession implements DeviceContext, RingSignals {
     for (let i = 0; i < this.#services.length; i++) this.#look(i);
   }
 
-  /** While paused (the function may not master the bus) kicks are kept and nothing is served. */
+  /** While paused (the function may not master the bus) kicks and completions are kept and nothing is served. */
   set paused(paused: boolean) {
     this.#paused = paused;
+    for (const ring of this.#rings) ring?.setPaused(paused);
   }
 
   get needsService(): boolean {

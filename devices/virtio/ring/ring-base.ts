@@ -43,6 +43,7 @@ const NUMBER_MASK = 0x3fff_ffff;
 /** No generations of memory. */
 const ENDED = -1;
 const NOT_HELD = -2;
+const PAUSED = -3;
 
 /**
  * Addresses that are no memory break a ring: but whose fault it is, the map of memory must say, and that changes in steps. A VMM that moves
@@ -84,13 +85,14 @@ export abstract class RingBase<Areas> implements RunningRing {
   #lastNumber = 0;
   /** Chains that nobody has, a list through `next`. */
   #free: DescriptorChain | undefined;
-  /** The memory's generation that `areas` are of, or `ENDED` once the ring broke or was dropped. */
+  /** The memory's generation that `areas` are of; `ENDED` once the ring broke or was dropped. */
   #generation: number;
+  #paused = false;
   /** The generation that the driver answers for. */
   #settled: number;
   /** The generation in which an address was no memory, and the ring waits for the next one. */
   #heldAt = NOT_HELD;
-  /** Chains that came back while the areas were gone, and how much was written to them. */
+  /** Chains that came back while the areas were gone or the ring was paused, and how much was written to them. */
   readonly #kept = new Map<DescriptorChain, number>();
   #broken = false;
 
@@ -147,6 +149,11 @@ export abstract class RingBase<Areas> implements RunningRing {
     return this.#heldAt === this.#memory.generation;
   }
 
+  setPaused(paused: boolean): void {
+    this.#paused = paused;
+    if (paused && this.#generation !== ENDED) this.#generation = PAUSED;
+  }
+
   memorySettled(): void {
     this.#settled = this.#memory.generation;
     this.#heldAt = NOT_HELD;
@@ -173,7 +180,7 @@ export abstract class RingBase<Areas> implements RunningRing {
     this.#generation = ENDED;
   }
 
-  /** Whether the ring may touch memory now. Looks its areas up again where memory has changed since they were. */
+  /** Whether the ring may touch memory now. Looks its areas up again where memory has changed since they were, or the ring was paused. */
   protected usable(): boolean {
     return this.#generation === this.#memory.generation || this.#resolveAgain();
   }
@@ -287,7 +294,7 @@ export abstract class RingBase<Areas> implements RunningRing {
   }
 
   #resolveAgain(): boolean {
-    if (this.#generation === ENDED || this.held) return false;
+    if (this.#generation === ENDED || this.#paused) return false;
     const areas = this.#resolve(this.#placement, this.#memory);
     if (typeof areas === 'string') {
       this.#missing(areas);
@@ -303,8 +310,9 @@ export abstract class RingBase<Areas> implements RunningRing {
   /** An address is no memory. */
   #missing(problem: string): undefined {
     if (this.#memory.generation === this.#settled) return this.break(problem);
+    const isKnown = this.held;
     this.#heldAt = this.#memory.generation;
-    this.#signals.held(this.index);
+    if (!isKnown) this.#signals.held(this.index);
     return undefined;
   }
 

@@ -9,6 +9,11 @@ export interface RunningRing extends Virtqueue {
    */
   drop(): void;
   /**
+   * While paused the ring touches no memory, has no chains, and keeps those that are pushed until it goes on: a function that may not
+   * master the bus leaves memory alone, whatever its device has under way.
+   */
+  setPaused(paused: boolean): void;
+  /**
    * True while an address that the driver gave is no memory though it may be soon: the map of memory has changed since the driver started
    * the ring. No chain is taken, and `enableNotifications` says that there is none, until the map changes once more. `RingSignals` was told.
    */

@@ -52,6 +52,10 @@ export class GatedRing implements RunningRing {
     return this.#ring.held;
   }
 
+  setPaused(paused: boolean): void {
+    this.#ring.setPaused(paused);
+  }
+
   memorySettled(): void {
     this.#ring.memorySettled();
   }

@@ -14,6 +14,7 @@ interface Scene {
   readonly drivers: readonly MockSplitDriver[];
   readonly memory: RingFixture['memory'];
   readonly region: RingFixture['region'];
+  readonly ram: Uint8Array;
   readonly events: string[];
   /** Work put off to the event loop. */
   readonly deferred: (() => void)[];
@@ -59,6 +60,7 @@ function start(overrides: Partial<VirtioDevice> = {}, polls = false): Scene {
     drivers,
     memory,
     region,
+    ram,
     events,
     deferred,
     awake,
@@ -154,6 +156,29 @@ describe('a device session', () => {
     scene.session.paused = false;
     scene.session.run();
     expect(scene.drivers[0].usedIndex).toBe(1);
+  });
+
+  it('keeps completions while it is paused, and touches no memory', () => {
+    const kept: Chain[] = [];
+    const scene = start({ handleChain: (_, chain) => void kept.push(chain) });
+    add(scene, 0, 2);
+    scene.session.kick(0);
+    scene.session.run();
+    const queue = scene.session.queues[0];
+    queue?.push(kept[0], 0);
+    scene.session.paused = true;
+    const before = scene.ram.slice();
+    queue?.push(kept[1], 0);
+    queue?.flush();
+    expect(queue?.enableNotifications()).toBe(false);
+    queue?.disableNotifications();
+    expect(Buffer.compare(scene.ram, before)).toBe(0);
+    scene.session.paused = false;
+    scene.session.kickAll();
+    scene.session.run();
+    expect(scene.drivers[0].usedIndex).toBe(2);
+    expect(scene.events).toEqual(['interrupt 0']);
+    expect(scene.session.counters(0).requests).toBe(2);
   });
 
   it('polls one queue', () => {

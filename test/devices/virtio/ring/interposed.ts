@@ -12,6 +12,7 @@ export function interposed(ring: RunningRing, beforeEnable: () => void): Running
       return ring.held;
     },
     memorySettled: () => ring.memorySettled(),
+    setPaused: (paused) => ring.setPaused(paused),
     get position() {
       return ring.position;
     },

@@ -91,6 +91,7 @@ function publishing(onFlush: () => void, chain: Chain): RunningRing {
     broken: false,
     held: false,
     memorySettled: () => {},
+    setPaused: () => {},
     position: { nextAvail: 601, nextUsed: 600 },
     save: () => ({ nextAvail: 0, nextUsed: 0, chains: [] }),
     pop: () => chain,
