@@ -3,6 +3,8 @@ import { IoVector } from '../../../../devices/io-vector.js';
 import type { BlockBackend, BlockCompletion } from '../../../../devices/blk/backends/block-backend.js';
 import { PENDING } from '../../../../devices/blk/backends/block-backend.js';
 
+export { randomFrom } from '../../../support/random.js';
+
 /** A vector over `bytes`, cut after each of `lengths` (the last piece is what is left), with native addresses or without. */
 export function vectorOver(bytes: Uint8Array, lengths: readonly number[] = [], native = false): IoVector {
   const vector = new IoVector();
@@ -74,14 +76,3 @@ export function put(
 }
 
 export const flushed = (backend: BlockBackend): Promise<number> => ended((done) => backend.flush(done));
-
-/** A small reproducible random generator: mulberry32. */
-export function randomFrom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}

@@ -1,20 +1,10 @@
 /** Messages that were valid before they were mutated, many at a time, into replies of any room. */
 import type { Server } from '../../../../../devices/9p/server/server.js';
 import { IoVector } from '../../../../../devices/io-vector.js';
+import { randomFrom, type Random } from '../../../../support/random.js';
 import { NOFID, NOTAG, Older, T } from './wire.js';
 
-export type Random = (below: number) => number;
-
-/** A small reproducible random generator: mulberry32. */
-export function randomFrom(seed: number): Random {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
+export { randomFrom, type Random };
 
 /** How many messages a fuzzer sends, and its seed: CHASSIS_FUZZ_MESSAGES asks for more, of a new seed each time. */
 export function fuzzPlan(defaultMessages: number): { messages: number; seed: number } {

@@ -1,0 +1,20 @@
+import { readFileSync } from 'node:fs';
+import type { FuzzTarget } from './fuzzer.js';
+import { RegisterTarget } from './registers/register-target.js';
+import { RingTarget } from './rings/ring-target.js';
+
+/** What can be fuzzed. A target is made once watching has begun (see `beginWatching`). */
+export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
+  rings: () => new RingTarget(),
+  registers: () => new RegisterTarget(),
+};
+
+/** The committed cases of a target, a line each. They are with the sources, whether this runs from there or from `dist`. */
+export function corpusUrl(name: string): URL {
+  const sources = new URL(import.meta.url.replace('/dist/test/', '/test/'));
+  return new URL(`corpus/${name}.txt`, sources);
+}
+
+export function readCorpus(name: string): string[] {
+  return readFileSync(corpusUrl(name), 'utf8').trimEnd().split('\n');
+}
