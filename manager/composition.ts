@@ -6,6 +6,7 @@ import { Volume } from 'memfs';
 import type { FileSystem } from '../devices/9p/fs/file-system.js';
 import { HostDirectory, HostDirectoryError } from '../devices/9p/fs/host-directory/host-directory.js';
 import { memoryVolume } from '../devices/9p/fs/node-fs/memory-volume.js';
+import { MountTree } from '../devices/9p/fs/mount-tree/mount-tree.js';
 import { NodeFs, type NodeFsLike } from '../devices/9p/fs/node-fs/node-fs.js';
 import { Server } from '../devices/9p/server/server.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
@@ -13,9 +14,10 @@ import type { QueueCounters } from '../devices/virtio/device.js';
 import type { GuestMemory } from '../devices/virtio/memory/guest-memory.js';
 import { VirtioPciFunction } from '../devices/virtio/transport/virtio-pci.js';
 import type { Reactor } from '../host/index.js';
-import { ChassisError, type FunctionCounters, type Source } from './control/api.js';
+import { ChassisError, type FunctionCounters, type Shown, type Source } from './control/api.js';
 import type { FunctionFactory, FunctionHooks, ServedFunction } from './device-process/device-process.js';
-import type { FunctionSpec } from './device-process/protocol.js';
+import type { DeviceSpec, FunctionSpec } from './device-process/protocol.js';
+import { ServedTree } from './device-process/served-tree.js';
 import { VfioUserServer } from './ports/vfio-user/server.js';
 import { VhostUserServer } from './ports/vhost-user/server.js';
 import { ShownSource } from './shown-source.js';
@@ -111,9 +113,7 @@ export function create9pSession(fs: FileSystem, options: SessionOptions): Server
 /** What a device process makes its functions with. */
 export function servedFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
   return async (spec, hooks) => {
-    const { tag, source, readOnly } = spec.device;
-    const fs = source && (await openSource(source));
-    const nineP = new ServedNineP(new ShownSource(fs, readOnly), tag, log);
+    const nineP = await servedNineP(spec.device, log);
     try {
       const Served = spec.port === 'vfio-user' ? VfioUserNineP : VhostUserNineP;
       return new Served(nineP, spec, hooks, reactor, log);
@@ -124,8 +124,28 @@ export function servedFunctions(reactor: Reactor, log: (message: string) => void
   };
 }
 
-/** A 9p device of a device process, and what it shows. */
-class ServedNineP {
+/** A 9p device of a device process, and what is done to what it shows. */
+interface ServedNineP extends Pick<ServedFunction, 'setSource' | 'tree'> {
+  readonly device: Virtio9p;
+}
+
+async function servedNineP(
+  { tag, source, readOnly }: DeviceSpec,
+  log: (message: string) => void,
+): Promise<ServedNineP> {
+  if (source?.type !== 'tree') {
+    return new NinePOfSource(new ShownSource(source && (await openSource(source)), readOnly), tag, log);
+  }
+  const tree = new MountTree({ log: (text, error) => log(`${tag}: ${text}: ${describe(error)}`) });
+  return {
+    device: createNineP(tree, { tag, readOnly: false, log }),
+    tree: new ServedTree(tree, openSource),
+    setSource: () => Promise.reject(new Error('a tree shows its children')),
+  };
+}
+
+class NinePOfSource implements ServedNineP {
+  readonly tree = undefined;
   readonly device: Virtio9p;
   private readonly tag: string;
   private readonly shown: ShownSource;
@@ -142,8 +162,9 @@ class ServedNineP {
     });
   }
 
-  async setSource(source: Source | undefined, readOnly: boolean): Promise<void> {
+  async setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
     this.refuseIfBusy();
+    if (source?.type === 'tree') throw new Error('a function of a source does not become a tree');
     const fs = source && (await openSource(source));
     try {
       // The guest may have mounted it meanwhile. From here on to the change nothing of the guest's runs.
@@ -223,7 +244,11 @@ class VfioUserNineP implements ServedFunction {
     return countersOf(this.nineP.device, this.pci?.counters(0));
   }
 
-  setSource(source: Source | undefined, readOnly: boolean): Promise<void> {
+  get tree(): ServedTree | undefined {
+    return this.nineP.tree;
+  }
+
+  setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
     return this.nineP.setSource(source, readOnly);
   }
 
@@ -264,7 +289,11 @@ class VhostUserNineP implements ServedFunction {
     return countersOf(this.nineP.device, this.server.counters(0));
   }
 
-  setSource(source: Source | undefined, readOnly: boolean): Promise<void> {
+  get tree(): ServedTree | undefined {
+    return this.nineP.tree;
+  }
+
+  setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
     return this.nineP.setSource(source, readOnly);
   }
 

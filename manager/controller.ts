@@ -3,6 +3,7 @@ import {
   ChassisError,
   type AttachRequest,
   type Chassis,
+  type Detached,
   type DetachQuery,
   type Mount,
   type Plan,
@@ -13,15 +14,16 @@ import {
 } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
 import { ChassisModel, type MountRecord } from './chassis/chassis.js';
-import { planCapacity } from './chassis/capacity.js';
 import { emptySlots, keptFunctions, plan } from './chassis/planner.js';
+import { chooseVia, planBeside } from './chassis/via.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
 import { Departures } from './departures.js';
 import { DeviceFunctions } from './device-functions.js';
 import { SerialQueue } from './serial-queue.js';
 import { checkSource } from './source-check.js';
+import { TreeMounts } from './tree-mounts.js';
 import { topologyOf } from './topology.js';
-import { describeMount } from './views.js';
+import { describeChild, describeMount } from './views.js';
 import { VmSlots } from './vm-slots.js';
 import { qemuArgs } from './vmm/args.js';
 import { qemuAbilities } from './vmm/qemu-check.js';
@@ -43,6 +45,7 @@ export class ChassisController {
   private readonly devices: DeviceFunctions;
   private readonly slots: VmSlots;
   private readonly departures: Departures;
+  private readonly trees: TreeMounts;
   private readonly queue = new SerialQueue();
   /** Connected, but not looked at yet. */
   private arriving: VmmDriver | undefined;
@@ -59,11 +62,17 @@ export class ChassisController {
       paths,
       startDevices,
       onLost: (reason) => this.deviceProcessLost(reason),
+      children: () => this.model.children.values(),
       log,
     });
     const { model, devices } = this;
     this.slots = new VmSlots({ model, devices, paths, log });
     this.departures = new Departures({ model, devices, slots: this.slots, paths });
+    this.trees = new TreeMounts({
+      ...{ model, devices, slots: this.slots },
+      exclusively: (job) => this.exclusively(job),
+      plugIn: (mounts, timeoutMs) => this.plugIn(mounts, timeoutMs),
+    });
   }
 
   /** Starts the device process. @throws ChassisError DEVICE_PROCESS_LOST */
@@ -80,7 +89,7 @@ export class ChassisController {
   }
 
   get tags(): string[] {
-    return this.model.mounts().map((mount) => mount.tag);
+    return [...this.model.mounts().map((mount) => mount.tag), ...this.model.children.keys()];
   }
 
   /** Takes all mounts out, whether the guest has them mounted or not. @throws ChassisError as `detach` */
@@ -112,44 +121,57 @@ export class ChassisController {
 
   async mounts(): Promise<Mount[]> {
     await this.devices.refresh();
-    return this.model.mounts().map((mount) => this.view(mount));
+    const mounts = this.model.mounts().map((mount) => this.view(mount));
+    const { tree } = this.model;
+    if (!tree) return mounts;
+    const known = await this.devices.childrenOf(tree);
+    const view = this.view(tree);
+    return [
+      ...mounts,
+      ...Array.from(this.model.children.values(), (child) =>
+        describeChild(view, child, known.get(child.tag)),
+      ),
+    ];
   }
 
   /** Whether so many further mounts would fit. @throws ChassisError NO_SLOT_FREE where not */
   plan(mounts: number, via: Via): Plan {
-    const slots = emptySlots(this.model, this.slots.unusable).length;
-    return planCapacity(this.model.rules, { mounts, via, slots });
+    return planBeside(this.model, { mounts, via }, this.slots.unusable);
   }
 
   async tree(): Promise<TopologyNode> {
     return topologyOf(this.model.slotCount, await this.mounts());
   }
 
-  /** Plugs mounts in, or parks them for the next VM: all of them or none. */
-  attach(request: AttachRequest): Promise<Mount[]> {
-    return this.exclusively(async () => {
+  /** Plugs mounts in, parks them for the next VM, or shows them in the tree: all of them or none. */
+  async attach(request: AttachRequest): Promise<Mount[]> {
+    const attached = await this.exclusively(async () => {
       for (const mount of request.mounts) checkSource(mount.source);
       if (this.unsuitable) throw this.unsuitable;
       await this.reviveDevices();
-      const kept = keptFunctions(this.model, request);
-      if (kept) return this.reuse(kept, request);
-      const mounts = this.place(request);
-      try {
-        for (const mount of mounts) await this.devices.provide(mount, this.slots.choose(mount));
-        this.model.attach(mounts);
-        await this.slots.plug(mounts[0].slot, request.timeoutMs);
-      } catch (error) {
-        await this.takeBack(mounts);
-        throw error;
+      if (chooseVia(this.model, request, this.slots.unusable) === 'tree') {
+        return { children: await this.trees.add(request) };
       }
-      await this.devices.refresh();
-      return mounts.map((mount) => this.view(mount));
+      return { mounts: await this.attachFunctions(request) };
     });
+    if (attached.mounts) return attached.mounts;
+    const { children } = attached;
+    const known = await this.trees.mounted(children, request.timeoutMs);
+    const { tree } = this.model;
+    if (!tree) throw new ChassisError('VMM_GONE', 'the tree went away meanwhile', 'try again');
+    const view = this.view(tree);
+    return children.map((child) => ({
+      ...describeChild(view, child, undefined),
+      // What a listing would ask the device process for: with thousands of mounts, that is no way to answer for one.
+      ...(known && { inGuest: child.target === undefined ? ('shown' as const) : ('mounted' as const) }),
+    }));
   }
 
-  /** Unplugs a mount, or takes it away where no VM has it; answers the tags that went. */
-  detach(tag: string, query: DetachQuery): Promise<string[]> {
-    return this.exclusively(() => this.departures.detach(tag, query));
+  /** Unplugs a mount, or takes it away where no VM has it. */
+  async detach(tag: string, query: DetachQuery): Promise<Detached> {
+    const child = this.model.children.get(tag);
+    if (child && !this.closed) return this.trees.detach(child, query);
+    return this.exclusively(async () => ({ tags: await this.departures.detach(tag, query) }));
   }
 
   /** Starts a lost device process over. What a running VM had of it stays cut off until that VM ends. */
@@ -228,6 +250,27 @@ export class ChassisController {
       }
     }
     await this.slots.revive();
+  }
+
+  private async attachFunctions(request: AttachRequest): Promise<Mount[]> {
+    const kept = keptFunctions(this.model, request);
+    if (kept) return this.reuse(kept, request);
+    const mounts = this.place(request);
+    await this.plugIn(mounts, request.timeoutMs);
+    await this.devices.refresh();
+    return mounts.map((mount) => this.view(mount));
+  }
+
+  /** Plugs mounts of one slot in, or parks them for the next VM: all of them or none. */
+  private async plugIn(mounts: readonly MountRecord[], timeoutMs: number): Promise<void> {
+    try {
+      for (const mount of mounts) await this.devices.provide(mount, this.slots.choose(mount));
+      this.model.attach(mounts);
+      await this.slots.plug(mounts[0].slot, timeoutMs);
+    } catch (error) {
+      await this.takeBack(mounts);
+      throw error;
+    }
   }
 
   /** Shows mounts in functions that the guest has kept: all of them or none. No PCI event. */

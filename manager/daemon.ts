@@ -6,6 +6,7 @@ import {
   type Chassis,
   type CreateChassisRequest,
   type DeleteChassisQuery,
+  type Detached,
   type DetachQuery,
   type Health,
   type Mount,
@@ -122,7 +123,7 @@ export class Daemon implements ChassisService {
     return this.find(name).controller.attach(request);
   }
 
-  async detach(name: string, tag: string, query: DetachQuery): Promise<string[]> {
+  async detach(name: string, tag: string, query: DetachQuery): Promise<Detached> {
     return this.find(name).controller.detach(tag, query);
   }
 

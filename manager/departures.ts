@@ -38,6 +38,7 @@ export class Departures {
         'list them with: chassis mounts',
       );
     }
+    if (mount.tree && this.model.children.size > 0 && !query.slot) throw this.carriesMounts(mount);
     if (query.keepFunction) return this.keep(mount, query);
     return this.model.isPresent(mount) ? this.unplug(mount, query) : this.discard(mount, query);
   }
@@ -53,6 +54,7 @@ export class Departures {
         'detach it without --keep-function',
       );
     }
+    if (mount.tree) throw new ChassisError('BAD_REQUEST', 'the tree has no mount of its own to give up');
     if (this.model.slot(mount.slot).state === 'lost') throw cutOff(mount);
     if (!mount.kept) {
       await this.devices.setSource({ ...mount, kept: true });
@@ -98,6 +100,14 @@ export class Departures {
       'MOUNT_BUSY',
       `the guest has ${busy.map(({ tag }) => JSON.stringify(tag)).join(', ')} mounted`,
       'unmount it in the guest first (umount), or use --force, which can hang the guest',
+    );
+  }
+
+  private carriesMounts({ tag }: MountRecord): ChassisError {
+    return new ChassisError(
+      'SLOT_SHARED',
+      `${JSON.stringify(tag)} is the tree, with ${this.model.children.size} mounts in it`,
+      'detach those first, or all of them with --slot',
     );
   }
 

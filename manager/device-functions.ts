@@ -1,8 +1,8 @@
 /** The functions that a chassis's device process serves, through its deaths and restarts. */
-import { ChassisError, type Chassis, type FunctionCounters } from './control/api.js';
+import { ChassisError, type Chassis, type FunctionCounters, type Lost } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
-import type { MountRecord, Placement } from './chassis/chassis.js';
-import type { FunctionStatus } from './device-process/protocol.js';
+import type { ChildRecord, MountRecord, Placement } from './chassis/chassis.js';
+import type { ChildStatus, FunctionStatus } from './device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
 import type { PortUse } from './vmm/port-choice.js';
 
@@ -10,6 +10,8 @@ export interface DeviceFunctionsOptions {
   readonly paths: ChassisPaths;
   readonly startDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost>;
   readonly onLost: (reason: string) => void;
+  /** What a tree is to show that is made anew. */
+  readonly children: () => Iterable<ChildRecord>;
   readonly log: (message: string) => void;
 }
 
@@ -69,6 +71,48 @@ export class DeviceFunctions {
       device: { type: '9p', tag, ...(!kept && { source }), readOnly },
     });
     this.uses.set(name, use);
+    if (mount.tree) await this.fillTree(mount);
+  }
+
+  /** Puts a mount into the tree. @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
+  async addChild(tree: Placement, { tag, source, readOnly, target }: ChildRecord): Promise<void> {
+    const child = { function: functionName(tree), name: tag, source, readOnly };
+    await this.requireRunning().addChild({ ...child, ...(target !== undefined && { target }) });
+  }
+
+  /** Resolves once the guest has mounted it at its target. @throws ChassisError GUEST_REFUSED or GUEST_TIMEOUT */
+  childMounted(tree: Placement, tag: string, timeoutMs: number): Promise<void> {
+    return this.requireRunning().childMounted(functionName(tree), tag, timeoutMs);
+  }
+
+  /** Resolves once the guest has let it go. @throws ChassisError MOUNT_BUSY, naming who holds it, or GUEST_TIMEOUT */
+  releaseChild(tree: Placement, tag: string, timeoutMs: number): Promise<void> {
+    return this.requireRunning().releaseChild(functionName(tree), tag, timeoutMs);
+  }
+
+  /** Takes it out of the tree, in use or not; answers what the guest had of it. Where the process is lost, it is gone already. */
+  async removeChild(tree: Placement, tag: string): Promise<Lost> {
+    return (await this.host?.removeChild(functionName(tree), tag)) ?? { fids: 0, openFiles: 0 };
+  }
+
+  /** What the guest does with the tree's mounts, by tag. Where the process is lost, nothing. */
+  async childrenOf(tree: Placement): Promise<ReadonlyMap<string, ChildStatus>> {
+    try {
+      const children = (await this.host?.children(functionName(tree))) ?? [];
+      return new Map(children.map((child) => [child.name, child]));
+    } catch (error) {
+      this.options.log(error instanceof Error ? error.message : String(error));
+      return new Map();
+    }
+  }
+
+  /** One whose source has gone is left out, so that it does not keep the others from coming back. */
+  private async fillTree(tree: MountRecord): Promise<void> {
+    for (const child of this.options.children()) {
+      await this.addChild(tree, child).catch((error: unknown) =>
+        this.options.log(`${child.tag} is not in the tree: ${String(error)}`),
+      );
+    }
   }
 
   /**

@@ -3,6 +3,19 @@
 /** Linux's largest on virtio; without the option it asks for far less and is slow. */
 const MSIZE_BYTES = 512_000;
 
+/** The tag of the tree, and where the guest mounts it. */
+export const TREE_TAG = 'chassis';
+export const TREE_MOUNT_POINT = '/chassis';
+
+/** Children come and go on the host's side, so nothing may be cached. */
+export const TREE_MOUNT_COMMAND = `mkdir -p ${TREE_MOUNT_POINT} && mount -t 9p -o trans=virtio,version=9p2000.L,msize=${MSIZE_BYTES},cache=none ${TREE_TAG} ${TREE_MOUNT_POINT}`;
+
+/** Shows a mount of the tree in a place of its own; the guest's helper does so where a target was asked for. */
+export function bindCommand(tag: string, target: string | undefined): string {
+  const from = shellQuote(`${TREE_MOUNT_POINT}/${tag}`);
+  return `mount --bind ${from} ${shellQuote(target ?? mountPoint(tag))}`;
+}
+
 export function mountCommand(tag: string, readOnly: boolean): string {
   const options = `trans=virtio,version=9p2000.L,msize=${MSIZE_BYTES}${readOnly ? ',ro' : ''}`;
   // A tag that begins with a dash would be taken for an option.

@@ -6,12 +6,15 @@ import { qemuLayout, type PortPlace, type SlotPort } from './vmm/qemu-layout.js'
 export function topologyOf(slotCount: number, mounts: readonly Mount[]): TopologyNode {
   const { rootPorts, extensions } = qemuLayout(slotCount);
   const bySlot = new Map<number, Mount[]>();
-  for (const mount of mounts) bySlot.set(mount.slot, [...(bySlot.get(mount.slot) ?? []), mount]);
+  const ofTree = mounts.filter(({ via }) => via === 'tree');
+  for (const mount of mounts) {
+    if (mount.via === 'function') bySlot.set(mount.slot, [...(bySlot.get(mount.slot) ?? []), mount]);
+  }
   const port = (kind: 'root-port' | 'downstream-port') => (place: SlotPort) => ({
     kind,
     address: lspciAddress(place),
     slot: place.slot,
-    children: (bySlot.get(place.slot) ?? []).map(functionNode),
+    children: (bySlot.get(place.slot) ?? []).map((mount) => functionNode(mount, ofTree)),
   });
   return {
     kind: 'root-complex',
@@ -32,14 +35,29 @@ export function topologyOf(slotCount: number, mounts: readonly Mount[]): Topolog
   };
 }
 
-function functionNode({ tag, source, state, function: fn }: Mount): TopologyNode {
+function functionNode(mount: Mount, ofTree: readonly Mount[]): TopologyNode {
+  const { source, state, function: fn } = mount;
   return {
     kind: 'function',
     address: lspciAddress({ device: 0, function: fn }),
+    ...carried(mount, state),
+    children:
+      source?.type === 'tree'
+        ? ofTree.map((child) => ({
+            kind: 'mount',
+            ...carried(child, child.inGuest ?? child.state),
+            children: [],
+          }))
+        : [],
+  };
+}
+
+function carried({ tag, source, target }: Mount, state: string) {
+  return {
     tag,
     state,
-    ...(source && { source: source.type === 'directory' ? source.path : 'mem:' }),
-    children: [],
+    ...(source && source.type !== 'tree' && { source: source.type === 'directory' ? source.path : 'mem:' }),
+    ...(target !== undefined && { target }),
   };
 }
 

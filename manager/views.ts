@@ -1,7 +1,8 @@
 /** The model as the API shows it. */
 import type { FunctionCounters, Mount, MountState } from './control/api.js';
-import type { ChassisModel, MountRecord } from './chassis/chassis.js';
-import { mountCommand } from './mount-command.js';
+import type { ChassisModel, ChildRecord, MountRecord } from './chassis/chassis.js';
+import type { ChildStatus } from './device-process/protocol.js';
+import { bindCommand, mountCommand, TREE_MOUNT_COMMAND } from './mount-command.js';
 import type { PortUse } from './vmm/port-choice.js';
 
 export interface MountFacts {
@@ -21,12 +22,26 @@ export function describeMount(model: ChassisModel, mount: MountRecord, facts: Mo
     chassis: facts.chassis,
     tag,
     ...(!mount.kept && { source }),
-    ...{ readOnly, permanent, slot, function: fn, state },
+    ...{ readOnly, permanent, via: 'function' as const, slot, function: fn, state },
     ...(use && { port: use.port, portReason: use.reason }),
     ...(use && state !== 'parked' && { interrupts: use.msix ? ('msix' as const) : ('intx' as const) }),
     ...(reason !== undefined && (state === 'parked' || state === 'lost') && { reason }),
-    mountCommand: mountCommand(tag, readOnly),
+    mountCommand: mount.tree ? TREE_MOUNT_COMMAND : mountCommand(tag, readOnly),
     ...(counters && { counters }),
+  };
+}
+
+/** A mount of the tree: it is where the tree is, whose view is given. `status` is what the guest does with it, where that is known. */
+export function describeChild(tree: Mount, child: ChildRecord, status: ChildStatus | undefined): Mount {
+  const { chassis, slot, function: fn, state, port } = tree;
+  const { tag, source, readOnly, target } = child;
+  return {
+    ...{ chassis, tag, source, readOnly, permanent: false, via: 'tree' as const, slot, function: fn, state },
+    ...(port && { port }),
+    ...(target !== undefined && { target }),
+    ...(status && { inGuest: status.state, held: { fids: status.fids, openFiles: status.openFiles } }),
+    ...(status && status.detail !== '' && { reason: status.detail }),
+    mountCommand: bindCommand(tag, target),
   };
 }
 

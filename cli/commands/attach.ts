@@ -12,10 +12,12 @@ export default class Attach extends BaseCommand {
   static override description =
     'Done when the VMM has the device; prints the command that mounts it in the guest. Several directories share one slot ' +
     `as a multi-function card and arrive together. "${MEMORY}" in place of a directory is a fresh file system in memory. ` +
-    'Without a VM the mounts wait, and are there when it boots.';
+    'Without a VM the mounts wait, and are there when it boots. Over the tree, a mount is a directory of one 9p mount that ' +
+    'the guest has once, and takes no PCI event; with --target its helper (chassis guest-setup) mounts it elsewhere.';
   static override examples = [
     '<%= config.bin %> attach ~/src',
     '<%= config.bin %> attach ~/src --tag work --read-only',
+    '<%= config.bin %> attach ~/src --target /work',
     '<%= config.bin %> attach ~/src ~/data --tag src --tag data --slot 3',
     `<%= config.bin %> attach ${MEMORY} --tag scratch`,
     "<%= config.bin %> attach ~/src --json | jq -r '.mounts[0].mountCommand'",
@@ -54,19 +56,42 @@ export default class Attach extends BaseCommand {
       options: ['auto', 'vfio-user', 'vhost-user'] as const,
       default: 'auto',
     })(),
-    timeout: Flags.integer({ description: 'Seconds to wait for the VMM', default: 30, min: 1 }),
+    via: Flags.option({
+      description:
+        'What carries it: a function of its own, or the tree; auto: functions while slots are free',
+      options: ['auto', 'function', 'queue', 'tree'] as const,
+      default: 'auto',
+    })(),
+    target: Flags.string({
+      description:
+        "Where the guest's helper mounts it, over the tree; one for each directory, in order. Done when it is mounted there",
+      multiple: true,
+    }),
+    timeout: Flags.integer({
+      description: 'Seconds to wait for the VMM, or for the helper',
+      default: 30,
+      min: 1,
+    }),
   };
 
   async run(): Promise<{ mounts: Mount[]; durationMs: number }> {
     const { argv, flags } = await this.parse(Attach);
     const sources = (argv as string[]).map(sourceOf);
     const tags = tagsFor(sources, flags.tag ?? []);
+    const targets = flags.target ?? [];
+    if (targets.length > sources.length) {
+      throw new ChassisError('BAD_REQUEST', `${targets.length} targets for ${sources.length} directories`);
+    }
     const chassis = await this.chassisName(flags.chassis);
     const started = performance.now();
     const mounts = await (
       await this.client()
     ).attach(chassis, {
-      mounts: sources.map((source, i) => ({ source, tag: tags[i], readOnly: flags['read-only'] })),
+      mounts: sources.map((source, i) => ({
+        ...{ source, tag: tags[i], readOnly: flags['read-only'] },
+        ...(targets[i] !== undefined && { target: targets[i] }),
+      })),
+      via: flags.via,
       slot: flags.slot,
       function: flags.function,
       permanent: flags.permanent,

@@ -1,11 +1,13 @@
 import { Args, Flags } from '@oclif/core';
+import type { Lost } from '../../manager/control/api.js';
 import { BaseCommand } from '../support/base-command.js';
 
 export default class Detach extends BaseCommand {
   static override summary = 'Pull a mount out of the VM.';
   static override description =
     'Done when the VMM has confirmed. Unmount it in the guest first: a mount in use is refused, since a Linux guest would ' +
-    'never let go of it. Nothing else is removed: a mount that shares its slot needs --slot, which takes the whole slot.';
+    'never let go of it. Nothing else is removed: a mount that shares its slot needs --slot, which takes the whole slot, or ' +
+    "--keep-function. A mount of the tree is unmounted by the guest's helper, which says who holds it where it cannot.";
   static override examples = [
     '<%= config.bin %> detach work',
     '<%= config.bin %> detach work --slot',
@@ -24,16 +26,17 @@ export default class Detach extends BaseCommand {
       exclusive: ['slot', 'force'],
     }),
     force: Flags.boolean({
-      description: 'Even where the guest has it mounted: its open files fail, and its slot may stay unusable',
+      description:
+        'Even where the guest has it mounted: its open files fail, and (not in the tree) its slot may stay unusable',
     }),
     timeout: Flags.integer({ description: 'Seconds to wait for the guest', default: 30, min: 1 }),
   };
 
-  async run(): Promise<{ detached: string[]; durationMs: number }> {
+  async run(): Promise<{ detached: string[]; lost?: Lost; durationMs: number }> {
     const { args, flags } = await this.parse(Detach);
     const chassis = await this.chassisName(flags.chassis);
     const started = performance.now();
-    const detached = await (
+    const { tags: detached, lost } = await (
       await this.client()
     ).detach(chassis, args.TAG, {
       slot: flags.slot,
@@ -41,8 +44,9 @@ export default class Detach extends BaseCommand {
       keepFunction: flags['keep-function'],
       timeoutMs: flags.timeout * 1000,
     });
-    const gone = flags['keep-function'] ? 'is detached; its function is kept for the tag' : 'is unplugged';
+    const gone = flags['keep-function'] ? 'is detached; its function is kept for the tag' : 'is detached';
     for (const tag of detached) this.log(`${tag} ${gone}`);
-    return { detached, durationMs: performance.now() - started };
+    if (lost) this.log(`  the guest lost ${lost.openFiles} open files, and knew ${lost.fids} files of it`);
+    return { detached, ...(lost && { lost }), durationMs: performance.now() - started };
   }
 }

@@ -13,7 +13,7 @@ export const ExitCode = {
   NOT_FOUND: 4,
   /** What was asked for is in use, taken, or would take something else along. */
   CONFLICT: 5,
-  /** The VMM is unsuitable, refused, or went away. */
+  /** The VMM is unsuitable, refused, or went away; or the guest refused. */
   VMM: 6,
   /** The guest or the VMM did not answer in time. */
   TIMEOUT: 7,
@@ -42,6 +42,7 @@ export const exitCodes: Record<ErrorCode, ExitCode> = {
   VMM_UNSUITABLE: ExitCode.VMM,
   VMM_REFUSED: ExitCode.VMM,
   VMM_GONE: ExitCode.VMM,
+  GUEST_REFUSED: ExitCode.VMM,
   GUEST_TIMEOUT: ExitCode.TIMEOUT,
   DEVICE_PROCESS_LOST: ExitCode.UNEXPECTED,
   STATE_UNWRITABLE: ExitCode.UNEXPECTED,

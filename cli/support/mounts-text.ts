@@ -3,6 +3,7 @@ import type { Mount } from '../../manager/control/api.js';
 /** What a mount shows, as the user typed it. */
 export function sourceText(source: Mount['source']): string {
   if (source === undefined) return '-';
+  if (source.type === 'tree') return '(the tree)';
   return source.type === 'memory' ? 'mem:' : source.path;
 }
 
@@ -23,14 +24,15 @@ const COUNTER_HEADINGS = ['REQUESTS', 'KICKS', 'WAKES', 'SPURIOUS', 'POLLS', 'IN
 
 export function mountsTable(mounts: readonly Mount[]): string {
   return table(
-    ['TAG', 'SOURCE', 'ACCESS', 'SLOT', 'FUNCTION', 'STATE', 'PORT', ...COUNTER_HEADINGS],
+    ['TAG', 'SOURCE', 'ACCESS', 'VIA', 'SLOT', 'FUNCTION', 'STATE', 'PORT', ...COUNTER_HEADINGS],
     mounts.map((mount) => [
       mount.tag,
       sourceText(mount.source),
       mount.readOnly ? 'ro' : 'rw',
+      mount.via,
       String(mount.slot),
       String(mount.function),
-      mount.state,
+      mount.inGuest ?? mount.state,
       mount.port ?? '-',
       ...COUNTERS.map((name) => String(mount.counters?.[name] ?? '-')),
     ]),
@@ -39,10 +41,17 @@ export function mountsTable(mounts: readonly Mount[]): string {
 
 /** One line on where a mount is now, and the way to it from the guest. */
 export function attachedText(mount: Mount): string {
+  if (mount.via === 'tree') return inTreeText(mount);
   const place = `slot ${mount.slot}, function ${mount.function}`;
   const state =
     mount.state === 'parked'
       ? `${mount.tag} waits in ${place}: it is plugged in once a VM runs and function 0 of the slot is there`
       : `${mount.tag} is plugged into ${place}`;
   return `${state}\n  in the guest: ${mount.mountCommand}`;
+}
+
+function inTreeText({ tag, target, inGuest, state, mountCommand }: Mount): string {
+  if (inGuest === 'mounted') return `${tag} is mounted at ${target} in the guest`;
+  const where = state === 'parked' ? 'will be seen once a VM runs' : 'is seen';
+  return `${tag} ${where} in the tree, which the guest mounts once (chassis guest-setup)\n  elsewhere: ${mountCommand}`;
 }

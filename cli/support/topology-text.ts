@@ -38,9 +38,10 @@ function isEmptySlot({ slot, children }: TopologyNode): boolean {
 
 /** Of a node, or of a run of empty slots. */
 function label(first: TopologyNode, last: TopologyNode): string {
-  const { address, slot, tag, source, state } = first;
+  const { address, slot, tag, source, target, state } = first;
   if (first !== last) return `${address}..${last.address}-[slots ${slot}..${last.slot}]`;
   if (slot !== undefined) return `${address}-[slot ${slot}]`;
-  if (tag !== undefined) return [address, tag, source, `(${state})`].filter(Boolean).join(' ');
+  if (tag !== undefined)
+    return [address, tag, source, target && `-> ${target}`, `(${state})`].filter(Boolean).join(' ');
   return address ?? '';
 }

@@ -2,7 +2,7 @@
  * One VM's hardware as a model: slots 1 to N of functions 0 to 7, and the mounts in them by tag. It does no I/O and knows no
  * VMM: the manager asks the planner, changes the model, and makes the world follow.
  */
-import type { PortChoice, Source } from '../control/api.js';
+import type { PortChoice, Shown, Source } from '../control/api.js';
 import { EMPTY_SLOT, functionBit, step, type SlotEvent, type SlotStatus } from './hotplug.js';
 import { maxSlots, QEMU_RULES, type PlacementRules } from './placement-rules.js';
 
@@ -14,7 +14,7 @@ export interface Placement {
   readonly function: number;
 }
 
-export interface MountRecord<S = Source> extends Placement {
+export interface MountRecord<S = Shown> extends Placement {
   readonly tag: string;
   readonly source: S;
   readonly readOnly: boolean;
@@ -23,14 +23,28 @@ export interface MountRecord<S = Source> extends Placement {
   readonly port: PortChoice;
   /** The mount is gone, but its function stays where it is, under its tag, for another mount. */
   readonly kept?: boolean;
+  /** It shows the model's children: a chassis has one such mount at most. */
+  readonly tree?: boolean;
+}
+
+/** A mount that has no function of its own: a directory of the tree. */
+export interface ChildRecord {
+  readonly tag: string;
+  readonly source: Source;
+  readonly readOnly: boolean;
+  /** Where the guest's helper is to mount it. */
+  readonly target: string | undefined;
 }
 
 /** `S` is what a mount shows: the daemon's sources are data, an embedding program's are file systems. */
-export class ChassisModel<S = Source> {
+export class ChassisModel<S = Shown> {
   readonly slotCount: number;
   readonly rules: PlacementRules;
+  /** What the tree carries, by tag. They go with it. */
+  readonly children = new Map<string, ChildRecord>();
   private readonly slots: SlotStatus[];
   private readonly byTag = new Map<string, MountRecord<S>>();
+  private treeTag: string | undefined;
 
   constructor(slotCount: number, rules = QEMU_RULES) {
     const most = maxSlots(rules);
@@ -53,6 +67,11 @@ export class ChassisModel<S = Source> {
 
   mount(tag: string): MountRecord<S> | undefined {
     return this.byTag.get(tag);
+  }
+
+  /** The mount that carries the children, if there is one. */
+  get tree(): MountRecord<S> | undefined {
+    return this.treeTag === undefined ? undefined : this.byTag.get(this.treeTag);
   }
 
   /** All mounts, by slot and function. */
@@ -81,7 +100,10 @@ export class ChassisModel<S = Source> {
   attach(mounts: readonly MountRecord<S>[]): void {
     const functions = mounts.reduce((mask, mount) => mask | functionBit(mount.function), 0);
     this.apply(mounts[0].slot, { type: 'attached', functions });
-    for (const mount of mounts) this.byTag.set(mount.tag, mount);
+    for (const mount of mounts) {
+      this.byTag.set(mount.tag, mount);
+      if (mount.tree) this.treeTag = mount.tag;
+    }
   }
 
   /** What a function carries changes; its tag, slot and function do not. */
@@ -111,7 +133,14 @@ export class ChassisModel<S = Source> {
     const left = this.mountsIn(slot).filter(
       (mount) => (before.functions & ~after.functions & functionBit(mount.function)) !== 0,
     );
-    for (const mount of left) this.byTag.delete(mount.tag);
+    for (const mount of left) this.forget(mount);
     return left;
+  }
+
+  private forget(mount: MountRecord<S>): void {
+    this.byTag.delete(mount.tag);
+    if (!mount.tree) return;
+    this.treeTag = undefined;
+    this.children.clear();
   }
 }

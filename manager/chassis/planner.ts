@@ -81,7 +81,8 @@ export function keptFunctions<S>(
   return mounts;
 }
 
-function checkTags<S>(model: ChassisModel<S>, tags: readonly string[]): void {
+/** @throws ChassisError TAG_INVALID or TAG_IN_USE */
+export function checkTags<S>(model: ChassisModel<S>, tags: readonly string[]): void {
   const seen = new Set<string>();
   for (const tag of tags) {
     checkTag(tag);
@@ -93,6 +94,13 @@ function checkTags<S>(model: ChassisModel<S>, tags: readonly string[]): void {
       );
     }
     seen.add(tag);
+    if (model.children.has(tag)) {
+      throw new ChassisError(
+        'TAG_IN_USE',
+        `tag ${quoted(tag)} is in use, in the tree`,
+        'choose another tag, or detach that mount first',
+      );
+    }
     const other = model.mount(tag);
     if (other) {
       throw new ChassisError(

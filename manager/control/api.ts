@@ -3,6 +3,7 @@
  * the reference: what is not here does not cross the socket.
  */
 import { Type, type Static } from '@sinclair/typebox';
+import { Via } from './topology.js';
 
 export * from './topology.js';
 
@@ -30,6 +31,10 @@ export type Source = Static<typeof Source>;
 /** What QEMU has room for (QEMU_RULES in manager/chassis/placement-rules.ts says why). */
 export const MAX_SLOTS = 224;
 
+/** What a function shows: a source, or the tree of the mounts that have no function of their own. */
+export const Shown = Type.Union([...Source.anyOf, Type.Object({ type: Type.Literal('tree') }, STRICT)]);
+export type Shown = Static<typeof Shown>;
+
 export const CreateChassisRequest = Type.Object(
   {
     name: ChassisName,
@@ -42,12 +47,16 @@ export const CreateChassisRequest = Type.Object(
 );
 export type CreateChassisRequest = Static<typeof CreateChassisRequest>;
 
-/** One mount of an attach: becomes one PCI function. */
+/** One mount of an attach: becomes one PCI function, or a directory of the tree. */
 export const MountRequest = Type.Object(
   {
     source: Source,
     tag: Tag,
     readOnly: Type.Boolean({ default: false }),
+    /** An absolute path in the guest, where its helper is to mount it. Over the tree only. */
+    target: Type.Optional(
+      Type.String({ pattern: '^/', maxLength: 4095, description: 'an absolute path in the guest' }),
+    ),
   },
   STRICT,
 );
@@ -64,6 +73,8 @@ export type PortChoice = Static<typeof PortChoice>;
 export const AttachRequest = Type.Object(
   {
     mounts: Type.Array(MountRequest, { minItems: 1, maxItems: 8 }),
+    /** What carries them; 'auto' by the rule in docs/cli.md. */
+    via: Type.Union(Via.anyOf, { default: 'auto' }),
     /** 1-based slot number; chosen when absent. */
     slot: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS })),
     /**
@@ -74,7 +85,7 @@ export const AttachRequest = Type.Object(
     /** Promises that the mounts stay until the VM stops, which allows MSI-X where the VMM could not unplug it. */
     permanent: Type.Boolean({ default: false }),
     port: Type.Union([Type.Literal('auto'), Port], { default: 'auto' }),
-    /** How long the VMM may take before the attach is undone. */
+    /** How long the VMM, or the guest's helper, may take before the attach is undone. */
     timeoutMs: Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 }),
   },
   STRICT,
@@ -112,16 +123,38 @@ export const FunctionCounters = Type.Object({
 });
 export type FunctionCounters = Static<typeof FunctionCounters>;
 
+/** A mount of the tree in the guest, as far as the guest's helper has said. */
+export const ChildState = Type.Union([
+  /** It is to be seen in the tree; nobody asked for it elsewhere. */
+  Type.Literal('shown'),
+  Type.Literal('waiting'),
+  Type.Literal('mounted'),
+  Type.Literal('failed'),
+  Type.Literal('releasing'),
+  Type.Literal('released'),
+]);
+export type ChildState = Static<typeof ChildState>;
+
+/** What a guest has of a mount: files and directories that it knows, and files that it has open. */
+export const Lost = Type.Object({ fids: Type.Integer(), openFiles: Type.Integer() });
+export type Lost = Static<typeof Lost>;
+
 export const Mount = Type.Object({
   chassis: ChassisName,
   tag: Tag,
   /** Absent where a function is kept without a mount. */
-  source: Type.Optional(Source),
+  source: Type.Optional(Shown),
   readOnly: Type.Boolean(),
   permanent: Type.Boolean(),
+  /** What carries it. Slot and function of a mount of the tree are the tree's, and so is the state. */
+  via: Type.Union([Type.Literal('function'), Type.Literal('tree')]),
   slot: Type.Integer(),
   function: Type.Integer(),
   state: MountState,
+  /** Of a mount of the tree: where the guest's helper is to mount it, what it said of that, and what the guest holds of it. */
+  target: Type.Optional(Type.String()),
+  inGuest: Type.Optional(ChildState),
+  held: Type.Optional(Lost),
   /** How it is served, and why so. */
   port: Type.Optional(Port),
   portReason: Type.Optional(Type.String()),
@@ -199,6 +232,14 @@ export const DetachQuery = Type.Object(
 );
 export type DetachQuery = Static<typeof DetachQuery>;
 
+export const Detached = Type.Object({
+  /** The tags that went. */
+  tags: Type.Array(Type.String()),
+  /** What the guest had of a mount of the tree that was taken away. */
+  lost: Type.Optional(Lost),
+});
+export type Detached = Static<typeof Detached>;
+
 /** Query of deleting a chassis. */
 export const DeleteChassisQuery = Type.Object(
   {
@@ -240,6 +281,8 @@ export const ErrorCode = {
   VMM_UNSUITABLE: 409,
   VMM_REFUSED: 502,
   VMM_GONE: 502,
+  /** The guest's helper could not do what it was asked. */
+  GUEST_REFUSED: 502,
   GUEST_TIMEOUT: 504,
   DEVICE_PROCESS_LOST: 503,
   STATE_UNWRITABLE: 500,
@@ -272,7 +315,7 @@ export class ChassisError extends Error {
  * Routes (all under `/v1`):
  * - GET `/chassis`, POST `/chassis` (CreateChassisRequest), GET and DELETE `/chassis/:name` (DeleteChassisQuery)
  * - POST `/chassis/:name/attach` (AttachRequest) answers the mounts; GET `/chassis/:name/mounts`; GET `/mounts`
- * - DELETE `/chassis/:name/mounts/:tag` (DetachQuery) answers the tags that went, as `{ "tags": […] }`
+ * - DELETE `/chassis/:name/mounts/:tag` (DetachQuery) answers Detached
  * - GET `/chassis/:name/tree` answers the root TopologyNode; POST `/plan` (PlanRequest) answers Plan
  * - POST `/chassis/:name/restart` starts a lost device process over, answers the chassis
  * - POST `/chassis/:name/qemu-args` (QemuArgsRequest) answers QemuArgs

@@ -8,6 +8,7 @@ import {
   type Chassis,
   type CreateChassisRequest,
   type DeleteChassisQuery,
+  type Detached,
   type DetachQuery,
   type Health,
   type Mount,
@@ -71,9 +72,9 @@ export class ChassisClient {
   }
 
   /** Resolves once the VM let go; answers the tags that went, more than one where `slot` was given. */
-  async detach(name: string, tag: string, options: Partial<DetachQuery> = {}): Promise<string[]> {
+  detach(name: string, tag: string, options: Partial<DetachQuery> = {}): Promise<Detached> {
     const path = `/chassis/${encodeURIComponent(name)}/mounts/${encodeURIComponent(tag)}${query(options)}`;
-    return (await this.call<{ tags: string[] }>('DELETE', path)).tags;
+    return this.call('DELETE', path);
   }
 
   /** The mounts of one chassis, or of all. */

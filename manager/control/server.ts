@@ -83,13 +83,10 @@ export class ControlServer {
     app.post<{ Params: NameParams }>(at('/chassis/:name/attach'), (request) =>
       service.attach(request.params.name, parseBody(AttachRequest, request)),
     );
-    app.delete<{ Params: NameParams & { tag: string } }>(
-      at('/chassis/:name/mounts/:tag'),
-      async (request) => {
-        const { name, tag } = request.params;
-        return { tags: await service.detach(name, tag, parseQuery(DetachQuery, request)) };
-      },
-    );
+    app.delete<{ Params: NameParams & { tag: string } }>(at('/chassis/:name/mounts/:tag'), (request) => {
+      const { name, tag } = request.params;
+      return service.detach(name, tag, parseQuery(DetachQuery, request));
+    });
     app.post(at('/plan'), (request) => service.plan(parseBody(PlanRequest, request)));
     app.get<{ Params: NameParams }>(at('/chassis/:name/tree'), ({ params }) => service.tree(params.name));
     app.post<{ Params: NameParams }>(at('/chassis/:name/restart'), ({ params }) =>

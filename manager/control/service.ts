@@ -4,6 +4,7 @@ import type {
   Chassis,
   CreateChassisRequest,
   DeleteChassisQuery,
+  Detached,
   DetachQuery,
   Health,
   Mount,
@@ -21,7 +22,7 @@ export interface ChassisService {
   get(name: string): Promise<Chassis>;
   delete(name: string, query: DeleteChassisQuery): Promise<void>;
   attach(name: string, request: AttachRequest): Promise<Mount[]>;
-  detach(name: string, tag: string, query: DetachQuery): Promise<string[]>;
+  detach(name: string, tag: string, query: DetachQuery): Promise<Detached>;
   mounts(name?: string): Promise<Mount[]>;
   /** What mounts would need, and what would be left; nothing is changed. */
   plan(request: PlanRequest): Promise<Plan>;

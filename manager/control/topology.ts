@@ -66,5 +66,7 @@ export interface TopologyNode {
   readonly state?: string;
   /** What a mount shows, in words. */
   readonly source?: string;
+  /** Where in the guest a mount of the tree is wanted. */
+  readonly target?: string;
   readonly children: readonly TopologyNode[];
 }

@@ -1,7 +1,8 @@
 /** The functions that one device process serves, and the requests of its daemon. How a function is made is the factory's. */
 import { Value } from '@sinclair/typebox/value';
-import { ChassisError, type FunctionCounters, type Source } from '../control/api.js';
+import { ChassisError, type FunctionCounters, type Shown } from '../control/api.js';
 import { SerialQueue } from '../serial-queue.js';
+import type { ServedTree } from './served-tree.js';
 import { Request, type FunctionSpec, type Report, type SourceChange, type Status } from './protocol.js';
 
 /** One PCI function behind its socket. */
@@ -12,7 +13,9 @@ export interface ServedFunction {
    * Shows something else to the guest that has the function, or nothing. @throws ChassisError MOUNT_BUSY while the guest has
    * what is there mounted, or as the source cannot be opened; all is then as before
    */
-  setSource(source: Source | undefined, readOnly: boolean): Promise<void>;
+  setSource(source: Shown | undefined, readOnly: boolean): Promise<void>;
+  /** What it shows, where that is a tree. */
+  readonly tree: ServedTree | undefined;
   /** Ends the VMM's connection, removes the socket, and lets the device's files go. */
   close(): Promise<void>;
 }
@@ -44,8 +47,9 @@ export class DeviceProcess {
   /** Takes one line of the daemon, parsed. @throws TypeError where it is no request: then the daemon is not ours */
   receive(message: unknown): void {
     if (!Value.Check(Request, message)) throw new TypeError('not a request of the device protocol');
-    // One at a time, so that a function is not removed while it is being made.
-    void this.queue.run(() => this.answer(message));
+    // One at a time, so that a function is not removed while it is being made; but a guest keeps nobody waiting but who asks for it.
+    if (message.method === 'childMounted' || message.method === 'releaseChild') void this.answer(message);
+    else void this.queue.run(() => this.answer(message));
   }
 
   /** Ends all functions, once the requests so far are done. */
@@ -75,6 +79,20 @@ export class DeviceProcess {
         return this.removeFunction(request.params.function);
       case 'setSource':
         return this.setSource(request.params);
+      case 'addChild':
+        return this.done(this.tree(request.params.function).add(request.params));
+      case 'childMounted':
+        return this.done(
+          this.tree(request.params.function).mounted(request.params.name, request.params.timeoutMs),
+        );
+      case 'releaseChild':
+        return this.done(
+          this.tree(request.params.function).release(request.params.name, request.params.timeoutMs),
+        );
+      case 'removeChild':
+        return this.tree(request.params.function).remove(request.params.name);
+      case 'children':
+        return { children: this.tree(request.params.function).list(request.params.from) };
       case 'status':
         return this.status();
     }
@@ -89,6 +107,17 @@ export class DeviceProcess {
     });
     this.functions.set(name, served);
     return {};
+  }
+
+  private async done(job: Promise<void>): Promise<Record<string, never>> {
+    await job;
+    return {};
+  }
+
+  private tree(name: string): ServedTree {
+    const tree = this.functions.get(name)?.tree;
+    if (!tree) throw new Error(`function ${name} is no tree`);
+    return tree;
   }
 
   private async setSource(change: SourceChange): Promise<Record<string, never>> {

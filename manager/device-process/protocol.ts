@@ -3,19 +3,18 @@
  * process answers by id and reports connections on its own.
  */
 import { Type, type Static } from '@sinclair/typebox';
-import { ErrorBody, FunctionCounters, Port, Source } from '../control/api.js';
+import { ChildState, ErrorBody, FunctionCounters, Port, Shown, Source } from '../control/api.js';
 
-/** Lines are short: paths, tags, and the counters of at most 512 functions. */
-export const MAX_LINE_BYTES = 1 << 20;
+/** The longest are the counters of 1,792 functions, and a page of children with long names and complaints. */
+export const MAX_LINE_BYTES = 4 << 20;
 /** What the process writes to its standard output once it listens. */
 export const READY_LINE = 'ready';
 
-/** A device to make, and what it shows. */
+/** A device to make, and what it shows; without a source, no guest can mount it for now. */
 export const DeviceSpec = Type.Object({
   type: Type.Literal('9p'),
   tag: Type.String(),
-  /** Without it, no guest can mount it for now. */
-  source: Type.Optional(Source),
+  source: Type.Optional(Shown),
   readOnly: Type.Boolean(),
 });
 export type DeviceSpec = Static<typeof DeviceSpec>;
@@ -23,7 +22,7 @@ export type DeviceSpec = Static<typeof DeviceSpec>;
 /** What a function is to show from now on; without a source, nothing. */
 export const SourceChange = Type.Object({
   function: Type.String(),
-  source: Type.Optional(Source),
+  source: Type.Optional(Shown),
   readOnly: Type.Boolean(),
 });
 export type SourceChange = Static<typeof SourceChange>;
@@ -39,6 +38,33 @@ export const FunctionSpec = Type.Object({
 });
 export type FunctionSpec = Static<typeof FunctionSpec>;
 
+/** A mount in the tree that a function shows. */
+export const ChildSpec = Type.Object({
+  function: Type.String(),
+  name: Type.String(),
+  source: Source,
+  readOnly: Type.Boolean(),
+  target: Type.Optional(Type.String()),
+});
+export type ChildSpec = Static<typeof ChildSpec>;
+
+/** Which child, and how long the guest may take. */
+const ChildWait = Type.Object({ function: Type.String(), name: Type.String(), timeoutMs: Type.Integer() });
+const ChildName = Type.Object({ function: Type.String(), name: Type.String() });
+
+/** How many children one answer lists. */
+export const CHILDREN_PAGE = 256;
+
+export const ChildStatus = Type.Object({
+  name: Type.String(),
+  state: ChildState,
+  detail: Type.String(),
+  fids: Type.Integer(),
+  openFiles: Type.Integer(),
+});
+export type ChildStatus = Static<typeof ChildStatus>;
+export const ChildList = Type.Object({ children: Type.Array(ChildStatus) });
+
 const Id = Type.Integer({ minimum: 1 });
 export const Request = Type.Union([
   Type.Object({ id: Id, method: Type.Literal('addFunction'), params: FunctionSpec }),
@@ -48,6 +74,19 @@ export const Request = Type.Union([
     params: Type.Object({ function: Type.String() }),
   }),
   Type.Object({ id: Id, method: Type.Literal('setSource'), params: SourceChange }),
+  Type.Object({ id: Id, method: Type.Literal('addChild'), params: ChildSpec }),
+  /** Answered once the guest's helper has mounted it at its target. */
+  Type.Object({ id: Id, method: Type.Literal('childMounted'), params: ChildWait }),
+  /** Answered once the guest's helper has let it go. */
+  Type.Object({ id: Id, method: Type.Literal('releaseChild'), params: ChildWait }),
+  /** Takes it away, in use or not; answers Lost. */
+  Type.Object({ id: Id, method: Type.Literal('removeChild'), params: ChildName }),
+  /** Answers the ChildList from that one on, in the order in which they came. */
+  Type.Object({
+    id: Id,
+    method: Type.Literal('children'),
+    params: Type.Object({ function: Type.String(), from: Type.Integer({ minimum: 0 }) }),
+  }),
   Type.Object({ id: Id, method: Type.Literal('status'), params: Type.Object({}) }),
 ]);
 export type Request = Static<typeof Request>;

@@ -5,16 +5,20 @@ import { connect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { TSchema, Static } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import { ChassisError, ErrorCode, type ErrorBody } from '../control/api.js';
+import { ChassisError, ErrorCode, Lost, type ErrorBody } from '../control/api.js';
 import type { ChassisPaths } from '../control/state-directory.js';
 import { JsonLineDecoder } from '../json-lines.js';
 import { stampOf } from '../process-stamp.js';
 import { BoundedLog } from './bounded-log.js';
 import {
+  ChildList,
+  CHILDREN_PAGE,
   MAX_LINE_BYTES,
   READY_LINE,
   Report,
   Status,
+  type ChildSpec,
+  type ChildStatus,
   type FunctionSpec,
   type FunctionStatus,
   type SourceChange,
@@ -28,6 +32,15 @@ export interface DeviceHost {
   removeFunction(name: string): Promise<void>;
   /** @throws ChassisError MOUNT_BUSY while the guest has mounted what is there, or as the source cannot be opened */
   setSource(change: SourceChange): Promise<void>;
+  /** @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
+  addChild(child: ChildSpec): Promise<void>;
+  /** Resolves once the guest's helper has mounted it. @throws ChassisError GUEST_REFUSED or GUEST_TIMEOUT with the reason */
+  childMounted(fn: string, name: string, timeoutMs: number): Promise<void>;
+  /** Resolves once the guest's helper has let it go. @throws ChassisError MOUNT_BUSY, naming who holds it, or GUEST_TIMEOUT */
+  releaseChild(fn: string, name: string, timeoutMs: number): Promise<void>;
+  /** Takes it away, in use or not; answers what the guest had of it. Where there is none, nothing. */
+  removeChild(fn: string, name: string): Promise<Lost>;
+  children(fn: string): Promise<ChildStatus[]>;
   status(): Promise<FunctionStatus[]>;
   /** Ends it in good order, or by force if that takes too long. `onLost` is not called. */
   stop(): Promise<void>;
@@ -48,7 +61,7 @@ export interface SpawnOptions extends DeviceHostHooks {
 }
 
 const READY_TIMEOUT_MS = 20_000;
-/** No request waits for a guest, so one that takes longer means that the process hangs. */
+/** Beyond what a guest may take where a request waits for one: then the process hangs. */
 const REQUEST_TIMEOUT_MS = 10_000;
 const STOP_TIMEOUT_MS = 3000;
 const DEFAULT_ENTRY = fileURLToPath(new URL('./entry.js', import.meta.url));
@@ -128,6 +141,31 @@ class DeviceChild implements DeviceHost {
     await this.ask('setSource', change);
   }
 
+  async addChild(child: ChildSpec): Promise<void> {
+    await this.ask('addChild', child);
+  }
+
+  async childMounted(fn: string, name: string, timeoutMs: number): Promise<void> {
+    await this.ask('childMounted', { function: fn, name, timeoutMs }, timeoutMs + REQUEST_TIMEOUT_MS);
+  }
+
+  async releaseChild(fn: string, name: string, timeoutMs: number): Promise<void> {
+    await this.ask('releaseChild', { function: fn, name, timeoutMs }, timeoutMs + REQUEST_TIMEOUT_MS);
+  }
+
+  async removeChild(fn: string, name: string): Promise<Lost> {
+    return decode(Lost, await this.ask('removeChild', { function: fn, name }));
+  }
+
+  async children(fn: string): Promise<ChildStatus[]> {
+    const all: ChildStatus[] = [];
+    for (;;) {
+      const { children } = decode(ChildList, await this.ask('children', { function: fn, from: all.length }));
+      all.push(...children);
+      if (children.length < CHILDREN_PAGE) return all;
+    }
+  }
+
   async status(): Promise<FunctionStatus[]> {
     return decode(Status, await this.ask('status', {})).functions;
   }
@@ -175,14 +213,14 @@ class DeviceChild implements DeviceHost {
     });
   }
 
-  private ask(method: string, params: unknown): Promise<unknown> {
+  private ask(method: string, params: unknown, timeoutMs = REQUEST_TIMEOUT_MS): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.lostReason !== undefined || !this.socket)
         return reject(lostError(this.lostReason ?? 'it has not started'));
       const id = this.nextId++;
       const expire = () =>
-        this.settle(id)?.reject(lostError(`it did not answer ${method} in ${REQUEST_TIMEOUT_MS} ms`));
-      this.pending.set(id, { resolve, reject, timer: setTimeout(expire, REQUEST_TIMEOUT_MS) });
+        this.settle(id)?.reject(lostError(`it did not answer ${method} in ${timeoutMs} ms`));
+      this.pending.set(id, { resolve, reject, timer: setTimeout(expire, timeoutMs) });
       this.socket.write(JSON.stringify({ id, method, params }) + '\n');
     });
   }

@@ -63,7 +63,9 @@ describe('the command line, without a VM', () => {
 
   it('puts several directories of one attach into one slot', async () => {
     const paths = [await directory('a'), await directory('b')];
-    const { mounts } = await daemon.json<{ mounts: Mount[] }>('attach', ...paths, '--tag', 'x');
+    const { mounts } = await daemon.json<{ mounts: Mount[] }>(
+      ...['attach', ...paths, '--tag', 'x', '--via', 'function'],
+    );
     expect(mounts.map(({ tag, slot, function: fn }) => [tag, slot, fn])).toEqual([
       ['x', 2, 0],
       ['b', 2, 1],
@@ -80,6 +82,9 @@ describe('the command line, without a VM', () => {
     ['a slot that the chassis lacks', ['DIR', '--slot', '9'], 'SLOT_UNKNOWN', 4],
     ['a function that is taken', ['DIR', '--slot', '1', '--function', '0'], 'SLOT_TAKEN', 5],
     ['no slot left', ['DIR'], 'NO_SLOT_FREE', 5],
+    ['a target without a helper', ['DIR', '--target', '/x', '--via', 'function'], 'BAD_REQUEST', 2],
+    ['a relative target', ['DIR', '--target', 'x'], 'BAD_REQUEST', 2],
+    ['a queue of its own', ['DIR', '--via', 'queue'], 'BAD_REQUEST', 2],
     ['memory without a tag', ['mem:'], 'TAG_INVALID', 2],
     ['more tags than directories', ['DIR', '--tag', 'a', '--tag', 'b'], 'BAD_REQUEST', 2],
     ['a chassis that does not exist', ['DIR', '--chassis', 'nope'], 'NO_CHASSIS', 4],

@@ -12,7 +12,7 @@ export const QUERY: DetachQuery = { force: false, slot: false, keepFunction: fal
 /** An attach of memory file systems. */
 export function request(tags: readonly string[], options: Partial<AttachRequest> = {}): AttachRequest {
   const mounts = tags.map((tag) => ({ tag, source: { type: 'memory' as const }, readOnly: false }));
-  return { mounts, permanent: false, port: 'auto', timeoutMs: 1000, ...options };
+  return { mounts, via: 'function', permanent: false, port: 'auto', timeoutMs: 1000, ...options };
 }
 
 /** A controller over a device process and VMMs that are only tables; made anew for each test. */

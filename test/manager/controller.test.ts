@@ -12,7 +12,7 @@ const QUERY: DetachQuery = { force: false, slot: false, keepFunction: false, tim
 
 function request(tags: string[], options: Partial<AttachRequest> = {}): AttachRequest {
   const mounts = tags.map((tag) => ({ tag, source: { type: 'memory' as const }, readOnly: false }));
-  return { mounts, permanent: false, port: 'auto', timeoutMs: 1000, ...options };
+  return { mounts, via: 'function', permanent: false, port: 'auto', timeoutMs: 1000, ...options };
 }
 
 describe('ChassisController', () => {
@@ -103,9 +103,9 @@ describe('ChassisController', () => {
 
     it('takes one of several in a slot away, at once', async () => {
       await controller.attach(request(['a', 'b', 'c']));
-      expect(await controller.detach('b', QUERY)).toEqual(['b']);
+      expect(await controller.detach('b', QUERY)).toEqual({ tags: ['b'] });
       expect([...devices().functions.keys()]).toEqual(['slot1-fn0', 'slot1-fn2']);
-      expect(await controller.detach('a', { ...QUERY, slot: true })).toEqual(['a', 'c']);
+      expect(await controller.detach('a', { ...QUERY, slot: true })).toEqual({ tags: ['a', 'c'] });
       expect(devices().functions.size).toBe(0);
     });
 
@@ -136,7 +136,7 @@ describe('ChassisController', () => {
       await expect(controller.detach('a', QUERY)).rejects.toMatchObject(
         refusal('MOUNT_BUSY', /does not answer/),
       );
-      expect(await controller.detach('a', { ...QUERY, force: true })).toEqual(['a']);
+      expect(await controller.detach('a', { ...QUERY, force: true })).toEqual({ tags: ['a'] });
     });
   });
 
@@ -145,7 +145,7 @@ describe('ChassisController', () => {
       const vmm = await boot();
       const [mount] = await controller.attach(request(['a']));
       expect(mount).toMatchObject({ state: 'plugged', interrupts: 'intx' });
-      expect(await controller.detach('a', QUERY)).toEqual(['a']);
+      expect(await controller.detach('a', QUERY)).toEqual({ tags: ['a'] });
       expect(vmm.calls).toEqual(['plug 1: 0', 'unplug 1: 0']);
       expect(devices().functions.size).toBe(0);
     });
@@ -157,7 +157,7 @@ describe('ChassisController', () => {
       await boot(vmm);
       await controller.attach(request(['a']));
       expect((await controller.mounts()).map(({ interrupts }) => interrupts)).toEqual(['msix', 'msix']);
-      expect(await controller.detach('a', QUERY)).toEqual(['a']);
+      expect(await controller.detach('a', QUERY)).toEqual({ tags: ['a'] });
     });
 
     it('parks a function other than 0 until function 0 comes, and then plugs both', async () => {
@@ -187,7 +187,7 @@ describe('ChassisController', () => {
       await boot();
       await controller.attach(request(['a', 'b']));
       await expect(controller.detach('b', QUERY)).rejects.toMatchObject(refusal('SLOT_SHARED', /"b".*"a"/));
-      expect(await controller.detach('b', { ...QUERY, slot: true })).toEqual(['a', 'b']);
+      expect(await controller.detach('b', { ...QUERY, slot: true })).toEqual({ tags: ['a', 'b'] });
       expect(await states()).toEqual([]);
     });
 
@@ -200,7 +200,7 @@ describe('ChassisController', () => {
         refusal('MOUNT_BUSY', /"b" mounted/, /umount/),
       );
       expect(vmm.calls).toEqual(['plug 1: 0 1']);
-      expect(await controller.detach('a', { ...both, force: true })).toEqual(['a', 'b']);
+      expect(await controller.detach('a', { ...both, force: true })).toEqual({ tags: ['a', 'b'] });
     });
 
     it('refuses to detach a permanent mount that the VM would not survive, by force too', async () => {
@@ -213,7 +213,7 @@ describe('ChassisController', () => {
       controller.vmLost();
       const detaching = controller.detach('a', QUERY);
       devices().disconnect('slot1-fn0');
-      expect(await detaching).toEqual(['a']);
+      expect(await detaching).toEqual({ tags: ['a'] });
     });
 
     it('keeps a slot unplugging when the guest takes too long, and finishes when it complies', async () => {
@@ -235,7 +235,7 @@ describe('ChassisController', () => {
       vmm.guest = 'ignores';
       await expect(controller.detach('a', QUERY)).rejects.toMatchObject(refusal('GUEST_TIMEOUT'));
       vmm.guest = 'agrees';
-      expect(await controller.detach('a', QUERY)).toEqual(['a']);
+      expect(await controller.detach('a', QUERY)).toEqual({ tags: ['a'] });
     });
 
     it('leaves a mount plugged when the guest refuses', async () => {
@@ -300,8 +300,8 @@ describe('ChassisController', () => {
       await controller.attach(request(['late'], { slot: 1 }));
       await boot(vmm);
       expect(await states()).toEqual(['a 1.0 plugged', 'late 1.1 parked']);
-      expect(await controller.detach('late', QUERY)).toEqual(['late']);
-      expect(await controller.detach('a', QUERY)).toEqual(['a']);
+      expect(await controller.detach('late', QUERY)).toEqual({ tags: ['late'] });
+      expect(await controller.detach('a', QUERY)).toEqual({ tags: ['a'] });
     });
 
     it('parks all mounts when the VM goes, and plugs them into the next', async () => {
@@ -338,7 +338,7 @@ describe('ChassisController', () => {
       const detaching = controller.detach('a', QUERY);
       await new Promise(setImmediate);
       vmm.die();
-      expect(await detaching).toEqual(['a']);
+      expect(await detaching).toEqual({ tags: ['a'] });
       expect(await states()).toEqual([]);
     });
 

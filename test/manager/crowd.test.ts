@@ -46,6 +46,7 @@ describe('500 attaches at once, to the daemon', () => {
             tag: `t${(i + j * 7) % 250}`,
             source: { type: 'memory' as const },
           })),
+          via: 'function',
         }),
       ),
     );

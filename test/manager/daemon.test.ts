@@ -72,6 +72,43 @@ describe('the daemon', () => {
     expect(readdirSync(directory).sort()).toEqual(['api.sock', 'daemon.lock']);
   });
 
+  it('shows directories and memory in one tree, each by its name, and takes them out again', async () => {
+    await start();
+    await client.create('dev', { slots: 2 });
+    const source = { type: 'directory' as const, path: directory };
+    await client.attach('dev', { mounts: [{ tag: 'a', source, target: '/work' }] });
+    await client.attach('dev', { mounts: [{ tag: 'b', source: { type: 'memory' } }], via: 'tree' });
+    expect(await client.mounts('dev')).toMatchObject([
+      { tag: 'chassis', via: 'function', state: 'parked', source: { type: 'tree' } },
+      { tag: 'a', via: 'tree', inGuest: 'waiting', target: '/work', held: { fids: 0, openFiles: 0 } },
+      { tag: 'b', via: 'tree', inGuest: 'shown' },
+    ]);
+    for (const [tag, code] of [
+      ['ctl', 'TAG_INVALID'],
+      ['x/y', 'TAG_INVALID'],
+      ['a', 'TAG_IN_USE'],
+    ] as const) {
+      await expect(
+        client.attach('dev', { mounts: [{ tag, source: { type: 'memory' } }], via: 'tree' }),
+      ).rejects.toMatchObject(refusal(code));
+    }
+    expect(await client.detach('dev', 'a')).toEqual({ tags: ['a'] });
+    expect((await client.mounts('dev')).map(({ tag }) => tag)).toEqual(['chassis', 'b']);
+  });
+
+  it('lists a thousand mounts of the tree with what the guest does with each', async () => {
+    await start();
+    await client.create('dev');
+    const tags = Array.from({ length: 1000 }, (_, i) => `m${i}`);
+    for (let i = 0; i < tags.length; i += 8) {
+      const mounts = tags.slice(i, i + 8).map((tag) => ({ tag, source: { type: 'memory' as const } }));
+      await client.attach('dev', { mounts, via: 'tree' });
+    }
+    const children = (await client.mounts('dev')).slice(1);
+    expect(children.map(({ tag }) => tag)).toEqual(tags);
+    expect(new Set(children.map(({ inGuest }) => inGuest))).toEqual(new Set(['shown']));
+  });
+
   it.each(['SIGTERM', 'SIGINT'] as const)(
     'ends at %s, with its device processes, sockets and files',
     async (signal) => {
@@ -151,7 +188,7 @@ describe('the daemon', () => {
     expect(deviceProcess.state).toBe('running');
     expect(deviceProcess.pid).not.toBe(pid);
     expect(existsSync(new ChassisPaths(directory, 'dev').functionSocket(1, 0))).toBe(true);
-    expect(await client.detach('dev', 'a')).toEqual(['a']);
+    expect(await client.detach('dev', 'a')).toEqual({ tags: ['a'] });
   });
 
   it('finds a VM at the QMP socket, refuses what it cannot use, and loses it again', async () => {

@@ -1,6 +1,12 @@
-import { ChassisError, type FunctionCounters, type Vmm } from '../../manager/control/api.js';
+import { ChassisError, type FunctionCounters, type Lost, type Vmm } from '../../manager/control/api.js';
 import type { FunctionMask } from '../../manager/chassis/hotplug.js';
-import type { FunctionSpec, FunctionStatus, SourceChange } from '../../manager/device-process/protocol.js';
+import type {
+  ChildSpec,
+  ChildStatus,
+  FunctionSpec,
+  FunctionStatus,
+  SourceChange,
+} from '../../manager/device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from '../../manager/device-process/supervisor.js';
 import type { PluggableFunction, VmmDriver } from '../../manager/vmm/driver.js';
 
@@ -24,6 +30,15 @@ export class FakeDevices implements DeviceHost {
   /** Fids that the guest holds, by function. */
   readonly fids = new Map<string, number>();
   refuse: ((spec: FunctionSpec) => ChassisError | undefined) | undefined;
+  /** What the tree shows, and what of it the guest has mounted elsewhere. */
+  readonly inTree = new Map<string, ChildSpec>();
+  readonly mounted = new Set<string>();
+  /** Who holds a child in the guest. */
+  readonly holders = new Map<string, string>();
+  helper: 'answers' | 'fails' | 'silent' | 'waits' = 'answers';
+  refuseChild: ((child: ChildSpec) => ChassisError | undefined) | undefined;
+  /** Lets a helper that waits answer. */
+  readonly waiting: (() => void)[] = [];
   stopped = false;
   private readonly hooks: DeviceHostHooks;
 
@@ -40,6 +55,7 @@ export class FakeDevices implements DeviceHost {
   }
 
   async removeFunction(name: string): Promise<void> {
+    if (this.functions.get(name)?.device.source?.type === 'tree') this.inTree.clear();
     this.functions.delete(name);
     this.connected.delete(name);
   }
@@ -54,6 +70,37 @@ export class FakeDevices implements DeviceHost {
     this.functions.set(name, changed);
   }
 
+  async addChild(child: ChildSpec): Promise<void> {
+    const refusal = this.refuseChild?.(child);
+    if (refusal) throw refusal;
+    if (this.functions.get(child.function)?.device.source?.type !== 'tree') throw new Error('no tree');
+    this.inTree.set(child.name, child);
+  }
+
+  async childMounted(_fn: string, name: string): Promise<void> {
+    if (this.helper === 'fails') throw new ChassisError('GUEST_REFUSED', `${name}: no such place`);
+    await this.helperAnswers();
+    this.mounted.add(name);
+  }
+
+  async releaseChild(_fn: string, name: string): Promise<void> {
+    if (this.holders.has(name)) throw new ChassisError('MOUNT_BUSY', `held by ${this.holders.get(name)}`);
+    if (this.mounted.has(name)) await this.helperAnswers();
+    this.mounted.delete(name);
+  }
+
+  async removeChild(_fn: string, name: string): Promise<Lost> {
+    this.inTree.delete(name);
+    return this.holders.has(name) ? { fids: 2, openFiles: 1 } : { fids: 0, openFiles: 0 };
+  }
+
+  async children(): Promise<ChildStatus[]> {
+    return [...this.inTree.keys()].map((name) => ({
+      ...{ name, detail: '', fids: 0, openFiles: 0 },
+      state: this.mounted.has(name) ? ('mounted' as const) : ('shown' as const),
+    }));
+  }
+
   async status(): Promise<FunctionStatus[]> {
     return [...this.functions.keys()].map((name) => ({
       function: name,
@@ -64,6 +111,11 @@ export class FakeDevices implements DeviceHost {
 
   async stop(): Promise<void> {
     this.stopped = true;
+  }
+
+  private async helperAnswers(): Promise<void> {
+    if (this.helper === 'silent') throw new ChassisError('GUEST_TIMEOUT', 'no answer from the guest in time');
+    if (this.helper === 'waits') await new Promise<void>((resolve) => this.waiting.push(resolve));
   }
 
   connect(name: string): void {

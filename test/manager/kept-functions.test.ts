@@ -11,7 +11,7 @@ describe('a function that is kept when its mount goes', () => {
   it('stays in the VM with nothing to show, and its neighbours with it', async () => {
     const vmm = await lab.boot();
     await lab.controller.attach(request(['a', 'b', 'c']));
-    expect(await lab.controller.detach('b', KEEP)).toEqual(['b']);
+    expect(await lab.controller.detach('b', KEEP)).toEqual({ tags: ['b'] });
     expect(await lab.states()).toEqual(['a 1.0 plugged', 'b 1.1 kept', 'c 1.2 plugged']);
     expect(vmm.calls).toEqual(['plug 1: 0 1 2']);
     expect(lab.devices.functions.get('slot1-fn1')?.device.source).toBeUndefined();
@@ -46,7 +46,7 @@ describe('a function that is kept when its mount goes', () => {
     const vmm = await lab.boot();
     await lab.controller.attach(request(['a', 'b']));
     await lab.controller.detach('b', KEEP);
-    expect(await lab.controller.detach('a', QUERY)).toEqual(['a', 'b']);
+    expect(await lab.controller.detach('a', QUERY)).toEqual({ tags: ['a', 'b'] });
     expect(vmm.calls).toEqual(['plug 1: 0 1', 'unplug 1: 0 1']);
     expect(lab.devices.functions.size).toBe(0);
   });

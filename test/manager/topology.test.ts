@@ -5,7 +5,7 @@ import { topologyOf } from '../../manager/topology.js';
 function mount(tag: string, slot: number, fn: number): Mount {
   return {
     ...{ chassis: 'dev', tag, source: { type: 'memory' }, readOnly: false, permanent: false },
-    ...{ slot, function: fn, state: 'plugged', mountCommand: 'mount' },
+    ...{ via: 'function', slot, function: fn, state: 'plugged', mountCommand: 'mount' },
   };
 }
 

@@ -23,6 +23,7 @@ const MOUNT: Mount = {
   source: { type: 'memory' },
   readOnly: false,
   permanent: false,
+  via: 'function',
   slot: 1,
   function: 0,
   state: 'parked',
@@ -65,7 +66,7 @@ class NotingService implements ChassisService {
   get = (...args: unknown[]) => this.answer(CHASSIS, 'get', ...args);
   delete = (...args: unknown[]) => this.answer(undefined, 'delete', ...args);
   attach = (...args: unknown[]) => this.answer([MOUNT], 'attach', ...args);
-  detach = (...args: unknown[]) => this.answer(['a', 'b'], 'detach', ...args);
+  detach = (...args: unknown[]) => this.answer({ tags: ['a', 'b'] }, 'detach', ...args);
   mounts = (...args: unknown[]) => this.answer([MOUNT], 'mounts', ...args);
   plan = (...args: unknown[]) => this.answer(PLAN, 'plan', ...args);
   tree = (...args: unknown[]) => this.answer(TREE, 'tree', ...args);
@@ -222,6 +223,7 @@ describe('the control server and its client', () => {
       'dev',
       {
         mounts: [{ tag: 'a', source: { type: 'memory' }, readOnly: false }],
+        via: 'auto',
         slot: 3,
         permanent: false,
         port: 'auto',
@@ -233,10 +235,9 @@ describe('the control server and its client', () => {
   it.each(['a/b', '..', '?x=1', 'ü#', '%2e', ' ', "it's", 'x'.repeat(255)])(
     'carries the tag %j',
     async (tag) => {
-      expect(await client.detach('dev', tag, { force: true, timeoutMs: 5, slot: undefined })).toEqual([
-        'a',
-        'b',
-      ]);
+      expect(await client.detach('dev', tag, { force: true, timeoutMs: 5, slot: undefined })).toEqual({
+        tags: ['a', 'b'],
+      });
       expect(service.calls[0]).toEqual([
         'detach',
         'dev',

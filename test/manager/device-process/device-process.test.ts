@@ -30,6 +30,7 @@ function noting(closed: string[]): FunctionFactory {
     return {
       connected: true,
       counters: () => NO_COUNTERS,
+      tree: undefined,
       setSource: async () => undefined,
       close: async () => {
         closed.push(spec.function);

@@ -1,0 +1,74 @@
+/** The children of a tree that a device process serves, for the requests of its daemon. */
+import type { MountTree } from '../../devices/9p/fs/mount-tree/mount-tree.js';
+import { TreeError, type TreeErrorCode } from '../../devices/9p/fs/mount-tree/tree-error.js';
+import type { FileSystem } from '../../devices/9p/fs/file-system.js';
+import { ChassisError, type ErrorCode, type Lost, type Source } from '../control/api.js';
+import { CHILDREN_PAGE, type ChildSpec, type ChildStatus } from './protocol.js';
+
+/** What the operator hears of each, and what helps. */
+const ERRORS: Readonly<Record<TreeErrorCode, readonly [code: ErrorCode, suggestion: string]>> = {
+  ILLEGAL: ['TAG_INVALID', 'in the tree a tag is a file name, and a target an absolute path'],
+  NAME_IN_USE: ['TAG_IN_USE', 'choose another tag, or detach that mount first'],
+  NO_SUCH_CHILD: ['NO_MOUNT', 'list them with: chassis mounts'],
+  NO_TARGET: ['BAD_REQUEST', 'attach it with --target'],
+  FAILED: ['GUEST_REFUSED', 'see that the target can be made and mounted on in the guest'],
+  BUSY: ['MOUNT_BUSY', 'end what uses it in the guest, or use --force, which fails what is open'],
+  RELEASING: ['MOUNT_BUSY', 'wait for the other request'],
+  TIMEOUT: ['GUEST_TIMEOUT', 'start the helper in the guest, see: chassis guest-setup'],
+};
+
+export class ServedTree {
+  private readonly tree: MountTree;
+  private readonly openSource: (source: Source) => Promise<FileSystem>;
+
+  constructor(tree: MountTree, openSource: (source: Source) => Promise<FileSystem>) {
+    this.tree = tree;
+    this.openSource = openSource;
+  }
+
+  /** @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
+  async add({ name, source, readOnly, target }: ChildSpec): Promise<void> {
+    const fs = await this.openSource(source);
+    try {
+      this.tree.add(name, fs, { readOnly, ...(target !== undefined && { target }) });
+    } catch (error) {
+      await fs.close();
+      throw asChassisError(error);
+    }
+  }
+
+  /** @throws ChassisError GUEST_REFUSED, GUEST_TIMEOUT, NO_MOUNT or MOUNT_BUSY */
+  async mounted(name: string, timeoutMs: number): Promise<void> {
+    await this.tree.mounted(name, { timeoutMs }).catch(rethrow);
+  }
+
+  /** @throws ChassisError MOUNT_BUSY, naming who holds it, GUEST_TIMEOUT or NO_MOUNT; all is then as before */
+  async release(name: string, timeoutMs: number): Promise<void> {
+    await this.tree.release(name, { timeoutMs }).catch(rethrow);
+  }
+
+  /** One that is not there is gone already. */
+  remove(name: string): Lost {
+    if (this.tree.entry(name) === undefined) return { fids: 0, openFiles: 0 };
+    const { fids, openFiles } = this.tree.remove(name);
+    return { fids, openFiles };
+  }
+
+  /** A page of the children, from the one at that place on. */
+  list(from: number): ChildStatus[] {
+    return this.tree
+      .entries()
+      .slice(from, from + CHILDREN_PAGE)
+      .map(({ name, state, detail, fids, openFiles }) => ({ name, state, detail, fids, openFiles }));
+  }
+}
+
+function rethrow(error: unknown): never {
+  throw asChassisError(error);
+}
+
+function asChassisError(error: unknown): unknown {
+  if (!(error instanceof TreeError)) return error;
+  const [code, suggestion] = ERRORS[error.code];
+  return new ChassisError(code, error.message, suggestion);
+}

@@ -1,0 +1,149 @@
+/**
+ * The mounts that have no function of their own: directories of the chassis's one multiplexing mount. The tree's own function is
+ * plugged when the first of them comes. Waiting for a guest happens outside the chassis's queue, so that a guest which never
+ * answers keeps nobody else waiting; what was meant is looked up again afterwards.
+ */
+import { ChassisError, type AttachRequest, type Detached, type DetachQuery } from './control/api.js';
+import type { ChassisModel, ChildRecord, MountRecord } from './chassis/chassis.js';
+import { TREE_MOUNTS_MAX } from './chassis/capacity.js';
+import { checkTags, plan } from './chassis/planner.js';
+import type { DeviceFunctions } from './device-functions.js';
+import { TREE_TAG } from './mount-command.js';
+import type { VmSlots } from './vm-slots.js';
+
+export interface TreeMountsOptions {
+  readonly model: ChassisModel;
+  readonly devices: DeviceFunctions;
+  readonly slots: VmSlots;
+  /** Runs a job once those before it have ended. */
+  readonly exclusively: <T>(job: () => Promise<T>) => Promise<T>;
+  /** Plugs mounts of one slot in, or parks them: all of them or none. */
+  readonly plugIn: (mounts: readonly MountRecord[], timeoutMs: number) => Promise<void>;
+}
+
+export class TreeMounts {
+  private readonly options: TreeMountsOptions;
+
+  constructor(options: TreeMountsOptions) {
+    this.options = options;
+  }
+
+  /**
+   * Shows mounts in the tree. Only inside the queue.
+   * @throws ChassisError TAG_INVALID, TAG_IN_USE, NO_SLOT_FREE, or why the tree's function cannot be plugged; none is there then
+   */
+  async add(request: AttachRequest): Promise<ChildRecord[]> {
+    const { model, devices } = this.options;
+    const tags = request.mounts.map(({ tag }) => tag);
+    checkTags(model, tags);
+    if (tags.includes(TREE_TAG)) throw reserved();
+    if (model.children.size + tags.length > TREE_MOUNTS_MAX) throw full();
+    const tree = model.tree ?? (await this.plugTree(request.timeoutMs));
+    this.requireUsable(tree);
+    const added: ChildRecord[] = [];
+    try {
+      for (const { tag, source, readOnly, target } of request.mounts) {
+        const child = { tag, source, readOnly, target };
+        await devices.addChild(tree, child);
+        model.children.set(tag, child);
+        added.push(child);
+      }
+    } catch (error) {
+      for (const child of added) await this.drop(child);
+      throw error;
+    }
+    return added;
+  }
+
+  /**
+   * Waits until the guest's helper has mounted them where they are wanted. Outside the queue. False without a VM that has the tree:
+   * then nobody can say.
+   * @throws ChassisError GUEST_REFUSED or GUEST_TIMEOUT; none of them is there then
+   */
+  async mounted(children: readonly ChildRecord[], timeoutMs: number): Promise<boolean> {
+    const { model, devices, exclusively } = this.options;
+    const { tree } = model;
+    const wanted = children.filter((child) => child.target !== undefined && this.isCurrent(child));
+    if (!tree || !model.isPresent(tree)) return false;
+    try {
+      await Promise.all(wanted.map(({ tag }) => devices.childMounted(tree, tag, timeoutMs)));
+      return true;
+    } catch (error) {
+      await Promise.allSettled(wanted.map(({ tag }) => devices.releaseChild(tree, tag, UNDO_TIMEOUT_MS)));
+      await exclusively(async () => {
+        for (const child of children) await this.drop(child);
+      });
+      throw error;
+    }
+  }
+
+  /**
+   * Takes a mount out of the tree once the guest has let it go; by force at once, and answers what was lost. Outside the queue.
+   * @throws ChassisError MOUNT_BUSY, naming who holds it, or GUEST_TIMEOUT; all is as before then
+   */
+  async detach(child: ChildRecord, query: DetachQuery): Promise<Detached> {
+    const { model, devices, exclusively } = this.options;
+    const { tag } = child;
+    if (query.slot || query.keepFunction) {
+      throw new ChassisError(
+        'BAD_REQUEST',
+        `${JSON.stringify(tag)} has no slot and no function of its own: it is a mount of the tree`,
+        'detach it without --slot and --keep-function',
+      );
+    }
+    const { tree } = model;
+    if (tree && !query.force && model.slot(tree.slot).state === 'plugged') {
+      await devices.releaseChild(tree, tag, query.timeoutMs);
+    }
+    return exclusively(async () => {
+      const lost = await this.drop(child);
+      return { tags: [tag], ...(lost && (lost.fids > 0 || lost.openFiles > 0) && { lost }) };
+    });
+  }
+
+  private async plugTree(timeoutMs: number): Promise<MountRecord> {
+    const { model, slots, plugIn } = this.options;
+    const [place] = plan(model, { tags: [TREE_TAG] }, slots.unusable);
+    const tree: MountRecord = {
+      ...{ tag: TREE_TAG, source: { type: 'tree' }, readOnly: false, permanent: false, port: 'auto' },
+      ...place,
+      tree: true,
+    };
+    await plugIn([tree], timeoutMs);
+    return tree;
+  }
+
+  private requireUsable(tree: MountRecord): void {
+    const { state } = this.options.model.slot(tree.slot);
+    if (state !== 'unplugging') return;
+    throw new ChassisError('CHASSIS_IN_USE', 'the tree is being unplugged', 'wait for that, then try again');
+  }
+
+  /** Takes a mount away, unless it has gone already. */
+  private async drop(child: ChildRecord) {
+    const { model, devices } = this.options;
+    if (!this.isCurrent(child)) return undefined;
+    model.children.delete(child.tag);
+    return model.tree && devices.removeChild(model.tree, child.tag);
+  }
+
+  /** False where it was taken away meanwhile, even if another has its tag now. */
+  private isCurrent(child: ChildRecord): boolean {
+    return this.options.model.children.get(child.tag) === child;
+  }
+}
+
+/** For unmounting what an attach that failed has mounted elsewhere already. */
+const UNDO_TIMEOUT_MS = 5000;
+
+function reserved(): ChassisError {
+  return new ChassisError('TAG_INVALID', `${TREE_TAG} is the tag of the tree itself`, 'choose another tag');
+}
+
+function full(): ChassisError {
+  return new ChassisError(
+    'NO_SLOT_FREE',
+    `the tree carries ${TREE_MOUNTS_MAX} mounts at most`,
+    'detach some, or use another chassis',
+  );
+}
