@@ -10,11 +10,19 @@ import { MountTree } from '../devices/9p/fs/mount-tree/mount-tree.js';
 import { NodeFs, type NodeFsLike } from '../devices/9p/fs/node-fs/node-fs.js';
 import { Server } from '../devices/9p/server/server.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
-import type { QueueCounters } from '../devices/virtio/device.js';
+import { VirtioFeature, type QueueCounters } from '../devices/virtio/device.js';
 import type { GuestMemory } from '../devices/virtio/memory/guest-memory.js';
+import { hasFeature } from '../devices/virtio/ring/features.js';
+import { newQueueCounters } from '../devices/virtio/ring/running-ring.js';
 import { VirtioPciFunction } from '../devices/virtio/transport/virtio-pci.js';
 import type { Reactor } from '../host/index.js';
-import { ChassisError, type FunctionCounters, type Shown, type Source } from './control/api.js';
+import {
+  ChassisError,
+  type FunctionCounters,
+  type FunctionDriver,
+  type Shown,
+  type Source,
+} from './control/api.js';
 import type { FunctionFactory, FunctionHooks, ServedFunction } from './device-process/device-process.js';
 import type { DeviceSpec, FunctionSpec } from './device-process/protocol.js';
 import { ServedTree } from './device-process/served-tree.js';
@@ -198,7 +206,7 @@ export class InProcessNineP {
   }
 
   counters(): FunctionCounters {
-    return countersOf(this.device, this.pci.counters(0));
+    return countersOf(this.device, (queue) => this.pci.counters(queue));
   }
 
   /** Closes the file system too. */
@@ -241,7 +249,12 @@ class VfioUserNineP implements ServedFunction {
   }
 
   counters(): FunctionCounters {
-    return countersOf(this.nineP.device, this.pci?.counters(0));
+    return countersOf(this.nineP.device, (queue) => this.pci?.counters(queue));
+  }
+
+  get driver(): FunctionDriver | undefined {
+    const registers = this.pci?.driverInterface;
+    return registers && { registers, doorbell: 'queue', polled: false };
   }
 
   get tree(): ServedTree | undefined {
@@ -286,7 +299,14 @@ class VhostUserNineP implements ServedFunction {
   }
 
   counters(): FunctionCounters {
-    return countersOf(this.nineP.device, this.server.counters(0));
+    return countersOf(this.nineP.device, (queue) => this.server.counters(queue));
+  }
+
+  get driver(): FunctionDriver | undefined {
+    const { features } = this.server;
+    if (features === undefined) return undefined;
+    const modern = hasFeature(features, VirtioFeature.VIRTIO_F_VERSION_1);
+    return { registers: modern ? 'modern' : 'legacy', doorbell: 'eventfd', polled: false };
   }
 
   get tree(): ServedTree | undefined {
@@ -303,11 +323,18 @@ class VhostUserNineP implements ServedFunction {
   }
 }
 
-/** What crossed a function: its one queue's counters, and the 9p server's. */
-function countersOf(device: Virtio9p, queue: Readonly<QueueCounters> | undefined): FunctionCounters {
-  const { kicks = 0, interrupts = 0, wakes = 0, spuriousWakes = 0, polls = 0, requests = 0 } = queue ?? {};
+/** What crossed a function: its queues' counters, and the 9p server's. */
+function countersOf(
+  device: Virtio9p,
+  counters: (queue: number) => Readonly<QueueCounters> | undefined,
+): FunctionCounters {
+  const queues = device.queueSizes.map((_, queue) => ({ ...(counters(queue) ?? newQueueCounters()) }));
+  const sums = newQueueCounters();
+  for (const queue of queues) {
+    for (const name of Object.keys(sums) as (keyof QueueCounters)[]) sums[name] += queue[name];
+  }
   const { bytesRead, bytesWritten, fids } = device.statistics;
-  return { kicks, interrupts, wakes, spuriousWakes, polls, requests, bytesRead, bytesWritten, fids };
+  return { ...sums, queues, bytesRead, bytesWritten, fids };
 }
 
 function describe(error: unknown): string {

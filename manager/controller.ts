@@ -337,6 +337,7 @@ export class ChassisController {
       use: this.devices.use(mount),
       reason: this.slots.reasons.get(mount.tag),
       counters: this.devices.counters(mount),
+      driver: this.devices.driver(mount),
     });
   }
 

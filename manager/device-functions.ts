@@ -1,5 +1,11 @@
 /** The functions that a chassis's device process serves, through its deaths and restarts. */
-import { ChassisError, type Chassis, type FunctionCounters, type Lost } from './control/api.js';
+import {
+  ChassisError,
+  type Chassis,
+  type FunctionCounters,
+  type FunctionDriver,
+  type Lost,
+} from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
 import type { ChildRecord, MountRecord, Placement } from './chassis/chassis.js';
 import type { ChildStatus, FunctionStatus } from './device-process/protocol.js';
@@ -162,6 +168,11 @@ export class DeviceFunctions {
   /** What the function counted, as of the last `refresh`. */
   counters(mount: Placement): FunctionCounters | undefined {
     return this.latest.get(functionName(mount))?.counters;
+  }
+
+  /** How the guest's driver drives the function, as of the last `refresh`. */
+  driver(mount: Placement): FunctionDriver | undefined {
+    return this.latest.get(functionName(mount))?.driver;
   }
 
   /** Asks the process for its counters and connections. Where it is lost, there are none. */

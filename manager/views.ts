@@ -1,5 +1,5 @@
 /** The model as the API shows it. */
-import type { FunctionCounters, Mount, MountState } from './control/api.js';
+import type { FunctionCounters, FunctionDriver, Mount, MountState } from './control/api.js';
 import type { ChassisModel, ChildRecord, MountRecord } from './chassis/chassis.js';
 import type { ChildStatus } from './device-process/protocol.js';
 import { bindCommand, mountCommand, TREE_MOUNT_COMMAND } from './mount-command.js';
@@ -12,6 +12,7 @@ export interface MountFacts {
   readonly use: PortUse | undefined;
   readonly reason: string | undefined;
   readonly counters: FunctionCounters | undefined;
+  readonly driver: FunctionDriver | undefined;
 }
 
 export function describeMount(model: ChassisModel, mount: MountRecord, facts: MountFacts): Mount {
@@ -28,6 +29,7 @@ export function describeMount(model: ChassisModel, mount: MountRecord, facts: Mo
     ...(reason !== undefined && (state === 'parked' || state === 'lost') && { reason }),
     mountCommand: mount.tree ? TREE_MOUNT_COMMAND : mountCommand(tag, readOnly),
     ...(counters && { counters }),
+    ...(facts.driver && { driver: facts.driver }),
   };
 }
 

@@ -1,5 +1,5 @@
 import { Args } from '@oclif/core';
-import type { Chassis } from '../../manager/control/api.js';
+import type { Chassis, FunctionDriver } from '../../manager/control/api.js';
 import { BaseCommand } from '../support/base-command.js';
 import { mountsTable } from '../support/mounts-text.js';
 
@@ -26,10 +26,17 @@ export default class Show extends BaseCommand {
     if (chassis.vmmProblem !== undefined) this.log(`problem   ${chassis.vmmProblem}`);
     if (chassis.mounts.length === 0) return chassis;
     this.log(`\n${mountsTable(chassis.mounts)}\n`);
-    for (const { tag, port, portReason, reason } of chassis.mounts) {
-      if (port !== undefined) this.log(`${tag} over ${port}: ${portReason}`);
+    for (const { tag, port, portReason, reason, driver } of chassis.mounts) {
+      if (portReason !== undefined) this.log(`${tag} over ${port}: ${portReason}`);
+      if (driver !== undefined) this.log(`${tag} is driven by ${driverText(driver)}`);
       if (reason !== undefined) this.log(`${tag} is not plugged in: ${reason}`);
     }
     return chassis;
   }
+}
+
+/** The registers, the doorbell, and whether it is rung at all. */
+function driverText({ registers, doorbell, polled }: FunctionDriver): string {
+  const rings = doorbell === 'eventfd' ? 'kicks by eventfd' : `a doorbell a ${doorbell}`;
+  return `${registers} registers, ${rings}${polled ? ', polled without kicks' : ''}`;
 }

@@ -92,6 +92,17 @@ export const AttachRequest = Type.Object(
 );
 export type AttachRequest = Static<typeof AttachRequest>;
 
+/** How the guest's driver drives a function. */
+export const FunctionDriver = Type.Object({
+  /** The registers that it uses: those of virtio 1.x, or of 0.9.5. Over vhost-user they are the VMM's. */
+  registers: Type.Union([Type.Literal('modern'), Type.Literal('legacy')]),
+  /** What it rings: a register of each queue, one of the device, or (vhost-user) an eventfd that the VMM writes to. */
+  doorbell: Type.Union([Type.Literal('queue'), Type.Literal('device'), Type.Literal('eventfd')]),
+  /** True where the device looks by itself all the time, and the driver is asked not to ring. */
+  polled: Type.Boolean(),
+});
+export type FunctionDriver = Static<typeof FunctionDriver>;
+
 export const MountState = Type.Union([
   /** No VM is connected, or function 0 of the slot is missing: plugged as soon as that changes. */
   Type.Literal('parked'),
@@ -105,8 +116,7 @@ export const MountState = Type.Union([
 ]);
 export type MountState = Static<typeof MountState>;
 
-/** What crossed a function since it was last reset. */
-export const FunctionCounters = Type.Object({
+const QUEUE_COUNTERS = {
   /** Doorbells that arrived. */
   kicks: Type.Integer(),
   interrupts: Type.Integer(),
@@ -116,6 +126,12 @@ export const FunctionCounters = Type.Object({
   /** Looks at the queue without a kick. */
   polls: Type.Integer(),
   requests: Type.Integer(),
+};
+
+/** What crossed a function since it was last reset: the sums of its queues, those of each, and what only the whole counts. */
+export const FunctionCounters = Type.Object({
+  ...QUEUE_COUNTERS,
+  queues: Type.Array(Type.Object(QUEUE_COUNTERS)),
   bytesRead: Type.Integer(),
   bytesWritten: Type.Integer(),
   /** Fids that the guest holds: 0 once it has unmounted. */
@@ -165,6 +181,8 @@ export const Mount = Type.Object({
   /** The command that mounts it in a Linux guest. */
   mountCommand: Type.String(),
   counters: Type.Optional(FunctionCounters),
+  /** Absent while no driver has started the function. */
+  driver: Type.Optional(FunctionDriver),
 });
 export type Mount = Static<typeof Mount>;
 

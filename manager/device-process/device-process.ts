@@ -1,6 +1,6 @@
 /** The functions that one device process serves, and the requests of its daemon. How a function is made is the factory's. */
 import { Value } from '@sinclair/typebox/value';
-import { ChassisError, type FunctionCounters, type Shown } from '../control/api.js';
+import { ChassisError, type FunctionCounters, type FunctionDriver, type Shown } from '../control/api.js';
 import { SerialQueue } from '../serial-queue.js';
 import type { ServedTree } from './served-tree.js';
 import { Request, type FunctionSpec, type Report, type SourceChange, type Status } from './protocol.js';
@@ -9,6 +9,8 @@ import { Request, type FunctionSpec, type Report, type SourceChange, type Status
 export interface ServedFunction {
   readonly connected: boolean;
   counters(): FunctionCounters;
+  /** How a guest's driver drives it; undefined while none does. */
+  readonly driver: FunctionDriver | undefined;
   /**
    * Shows something else to the guest that has the function, or nothing. @throws ChassisError MOUNT_BUSY while the guest has
    * what is there mounted, or as the source cannot be opened; all is then as before
@@ -140,6 +142,7 @@ export class DeviceProcess {
       function: name,
       connected: served.connected,
       counters: served.counters(),
+      ...(served.driver && { driver: served.driver }),
     }));
     return { functions };
   }

@@ -3,7 +3,15 @@
  * process answers by id and reports connections on its own.
  */
 import { Type, type Static } from '@sinclair/typebox';
-import { ChildState, ErrorBody, FunctionCounters, Port, Shown, Source } from '../control/api.js';
+import {
+  ChildState,
+  ErrorBody,
+  FunctionCounters,
+  FunctionDriver,
+  Port,
+  Shown,
+  Source,
+} from '../control/api.js';
 
 /** The longest are the counters of 1,792 functions, and a page of children with long names and complaints. */
 export const MAX_LINE_BYTES = 4 << 20;
@@ -96,6 +104,7 @@ export const FunctionStatus = Type.Object({
   /** A VMM has it open. */
   connected: Type.Boolean(),
   counters: FunctionCounters,
+  driver: Type.Optional(FunctionDriver),
 });
 export type FunctionStatus = Static<typeof FunctionStatus>;
 

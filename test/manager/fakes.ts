@@ -17,6 +17,7 @@ export const NO_COUNTERS: FunctionCounters = {
   spuriousWakes: 0,
   polls: 0,
   requests: 0,
+  queues: [],
   bytesRead: 0,
   bytesWritten: 0,
   fids: 0,

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Mount } from '../../manager/control/api.js';
+import { ChassisClient } from '../../manager/control/client.js';
 import { describeRealGuest, Lab, tagSeen } from './lab.js';
 
 /** The last root ports, and the first ports of a switch. */
@@ -10,11 +11,14 @@ const PER_SLOT = 8;
 
 describeRealGuest('a chassis of 68 slots, four of them behind a switch', () => {
   let lab: Lab;
+  /** Commands take a second each to start on a busy machine, and dozens are needed here. */
+  let client: ChassisClient;
   const mounts: Mount[] = [];
 
   beforeAll(async () => {
     lab = await Lab.start('vhost-user', 68);
     await lab.boot('6.1');
+    client = new ChassisClient({ directory: lab.daemon.directory });
   });
   afterAll(() => lab.stop());
 
@@ -23,7 +27,8 @@ describeRealGuest('a chassis of 68 slots, four of them behind a switch', () => {
       const tags = Array.from({ length: PER_SLOT }, (_, fn) => `m${slot}-${fn}`);
       const paths = await Promise.all(tags.map((tag) => lab.directory(tag)));
       await Promise.all(paths.map((path, i) => writeFile(join(path, 'name'), tags[i])));
-      mounts.push(...(await lab.attach(...paths, '--slot', String(slot))));
+      const request = tags.map((tag, i) => ({ tag, source: { type: 'directory' as const, path: paths[i] } }));
+      mounts.push(...(await client.attach('lab', { mounts: request, slot, port: 'vhost-user' })));
     }
     expect(new Set(mounts.map(({ slot, function: fn }) => `${slot}.${fn}`)).size).toBe(64);
     for (const { tag } of mounts) await lab.guest.waitFor(tagSeen(tag));
@@ -68,8 +73,8 @@ describeRealGuest('a chassis of 68 slots, four of them behind a switch', () => {
       const going = mounts.filter((mount) => mount.slot === slot).map(({ tag }) => tag);
       left = left.filter((mount) => mount.slot !== slot);
       await lab.sh(`umount ${going.map((tag) => `/mnt/${tag}`).join(' ')}`);
-      await lab.detach(going[0], '--slot');
-      expect((await lab.show()).mounts.map(({ tag }) => tag)).toEqual(left.map(({ tag }) => tag));
+      expect(await client.detach('lab', going[0], { slot: true })).toEqual({ tags: going });
+      expect((await client.mounts('lab')).map(({ tag }) => tag)).toEqual(left.map(({ tag }) => tag));
       if (left.length > 0) expect(await lab.sh(`cat /mnt/${left[0].tag}/name`)).toBe(left[0].tag);
     }
     expect(await lab.sh('ls /sys/bus/virtio/drivers/9pnet_virtio | grep -c virtio || true')).toBe('0');

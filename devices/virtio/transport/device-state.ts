@@ -113,6 +113,11 @@ export class DeviceState {
     return this.#session;
   }
 
+  /** Which registers the driver writes to; undefined from a reset to its first write. */
+  get driverInterface(): DriverInterface | undefined {
+    return this.#interface;
+  }
+
   /** `device_status`. After the driver wrote 0 it goes on reading what it was until the device is done with its reset. */
   get status(): number {
     return this.#status === 0 && this.#resetsUnderWay > 0 ? this.#statusBeforeReset : this.#status;

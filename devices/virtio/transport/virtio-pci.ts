@@ -17,7 +17,7 @@ import { replayState } from '../state/replay.js';
 import { acceptState, applyState } from '../state/restore.js';
 import { saveFunction, type SavedState } from '../state/save.js';
 import { CommonConfig } from './common-config.js';
-import { DeviceState } from './device-state.js';
+import { DeviceState, type DriverInterface } from './device-state.js';
 import { LegacyConfig } from './legacy-config.js';
 import { installPciCfgWindow } from './pci-cfg-window.js';
 import { PciInterrupts } from './pci-interrupts.js';
@@ -213,6 +213,11 @@ export class VirtioPciFunction implements PciFunction {
   /** What a queue counted since the driver started the device. */
   counters(queueIndex: number): Readonly<QueueCounters> {
     return this.#state.counters(queueIndex);
+  }
+
+  /** Which registers the driver uses that started the device; undefined while none has. */
+  get driverInterface(): DriverInterface | undefined {
+    return this.#state.session && this.#state.driverInterface;
   }
 
   #newState(memory: GuestMemory, options: VirtioPciOptions): DeviceState {

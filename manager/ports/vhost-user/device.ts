@@ -91,6 +91,11 @@ export class VhostUserDevice {
     this.#run.fail(reason);
   }
 
+  /** What the driver at work agreed to; undefined while none is. */
+  get features(): bigint | undefined {
+    return this.#run.running ? this.#run.features : undefined;
+  }
+
   /** What a queue counted since its driver started the device. */
   counters(queueIndex: number): Readonly<QueueCounters> {
     return this.#run.counters(queueIndex);

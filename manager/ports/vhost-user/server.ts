@@ -39,6 +39,11 @@ export class VhostUserServer {
     return this.#connection?.announced ?? false;
   }
 
+  /** The virtio features that the driver at work agreed to; undefined while none is. */
+  get features(): bigint | undefined {
+    return this.#device.features;
+  }
+
   /** What a queue counted since its driver started the device; zeros while it is not at work. */
   counters(queueIndex: number): Readonly<QueueCounters> {
     return this.#device.counters(queueIndex);

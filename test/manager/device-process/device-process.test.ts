@@ -31,6 +31,7 @@ function noting(closed: string[]): FunctionFactory {
       connected: true,
       counters: () => NO_COUNTERS,
       tree: undefined,
+      driver: undefined,
       setSource: async () => undefined,
       close: async () => {
         closed.push(spec.function);
