@@ -226,6 +226,7 @@ export class ChassisController {
     this.arriving = undefined;
     this.unsuitable = undefined;
     this.slots.lost();
+    this.trees.vmLost();
   }
 
   /** The VM let a function go, asked or not. */

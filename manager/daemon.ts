@@ -8,6 +8,8 @@ import {
   type DeleteChassisQuery,
   type Detached,
   type DetachQuery,
+  type GuestSetup,
+  type GuestSetupQuery,
   type Health,
   type Mount,
   type Plan,
@@ -28,6 +30,7 @@ import { planCapacity } from './chassis/capacity.js';
 import { PLACEMENT_RULES, QEMU_RULES } from './chassis/placement-rules.js';
 import { ChassisController } from './controller.js';
 import { spawnDeviceProcess } from './device-process/supervisor.js';
+import { guestSetup } from './guest-setup.js';
 import { removeChassisFiles, sweepStateDirectory } from './leftovers.js';
 import { SerialQueue } from './serial-queue.js';
 import { VmmLink } from './vmm-link.js';
@@ -130,6 +133,10 @@ export class Daemon implements ChassisService {
   async mounts(name?: string): Promise<Mount[]> {
     const chassis = name === undefined ? this.sorted() : [this.find(name)];
     return (await Promise.all(chassis.map(({ controller }) => controller.mounts()))).flat();
+  }
+
+  guestSetup({ format }: GuestSetupQuery): GuestSetup {
+    return guestSetup(format);
   }
 
   async plan({ chassis, mounts, via, vmm }: PlanRequest): Promise<Plan> {

@@ -1,14 +1,14 @@
-/** The command that mounts a tag in a Linux guest. */
+/** The commands that mount a tag, or a mount of the tree, in a Linux guest. */
+import { TREE_MOUNT_OPTIONS } from '../devices/9p/fs/mount-tree/guest-setup.js';
 
 /** Linux's largest on virtio; without the option it asks for far less and is slow. */
 const MSIZE_BYTES = 512_000;
 
-/** The tag of the tree, and where the guest mounts it. */
+/** The tag of the tree, and where a guest mounts it, by hand or by the unit that `guest-setup` prints. */
 export const TREE_TAG = 'chassis';
-export const TREE_MOUNT_POINT = '/chassis';
+export const TREE_MOUNT_POINT = `/run/chassis/${TREE_TAG}`;
 
-/** Children come and go on the host's side, so nothing may be cached. */
-export const TREE_MOUNT_COMMAND = `mkdir -p ${TREE_MOUNT_POINT} && mount -t 9p -o trans=virtio,version=9p2000.L,msize=${MSIZE_BYTES},cache=none ${TREE_TAG} ${TREE_MOUNT_POINT}`;
+export const TREE_MOUNT_COMMAND = `mkdir -p ${TREE_MOUNT_POINT} && mount -t 9p -o ${TREE_MOUNT_OPTIONS} ${TREE_TAG} ${TREE_MOUNT_POINT}`;
 
 /** Shows a mount of the tree in a place of its own; the guest's helper does so where a target was asked for. */
 export function bindCommand(tag: string, target: string | undefined): string {

@@ -23,6 +23,8 @@ export interface TreeMountsOptions {
 
 export class TreeMounts {
   private readonly options: TreeMountsOptions;
+  /** Of those that wait for the guest: what lets them go. */
+  private readonly waiting = new Set<() => void>();
 
   constructor(options: TreeMountsOptions) {
     this.options = options;
@@ -66,8 +68,9 @@ export class TreeMounts {
     const wanted = children.filter((child) => child.target !== undefined && this.isCurrent(child));
     if (!tree || !model.isPresent(tree)) return false;
     try {
-      await Promise.all(wanted.map(({ tag }) => devices.childMounted(tree, tag, timeoutMs)));
-      return true;
+      const mounting = Promise.all(wanted.map(({ tag }) => devices.childMounted(tree, tag, timeoutMs)));
+      if (await this.beforeVmGoes(mounting)) return true;
+      throw new ChassisError('VMM_GONE', 'the VM went away meanwhile', 'attach again, for the next one');
     } catch (error) {
       await Promise.allSettled(wanted.map(({ tag }) => devices.releaseChild(tree, tag, UNDO_TIMEOUT_MS)));
       await exclusively(async () => {
@@ -93,12 +96,30 @@ export class TreeMounts {
     }
     const { tree } = model;
     if (tree && !query.force && model.slot(tree.slot).state === 'plugged') {
-      await devices.releaseChild(tree, tag, query.timeoutMs);
+      await this.beforeVmGoes(devices.releaseChild(tree, tag, query.timeoutMs));
     }
     return exclusively(async () => {
       const lost = await this.drop(child);
       return { tags: [tag], ...(lost && (lost.fids > 0 || lost.openFiles > 0) && { lost }) };
     });
+  }
+
+  /** Nobody is left to answer what is being waited for. */
+  vmLost(): void {
+    for (const leave of this.waiting) leave();
+  }
+
+  /** Settles as the job does, and true; but false as soon as the VM goes. */
+  private async beforeVmGoes(job: Promise<unknown>): Promise<boolean> {
+    let leave: () => void = () => undefined;
+    const gone = new Promise<false>((resolve) => (leave = () => resolve(false)));
+    this.waiting.add(leave);
+    try {
+      return await Promise.race([job.then(() => true), gone]);
+    } finally {
+      this.waiting.delete(leave);
+      job.catch(() => undefined);
+    }
   }
 
   private async plugTree(timeoutMs: number): Promise<MountRecord> {

@@ -335,6 +335,7 @@ export class ChassisError extends Error {
  * - POST `/chassis/:name/attach` (AttachRequest) answers the mounts; GET `/chassis/:name/mounts`; GET `/mounts`
  * - DELETE `/chassis/:name/mounts/:tag` (DetachQuery) answers Detached
  * - GET `/chassis/:name/tree` answers the root TopologyNode; POST `/plan` (PlanRequest) answers Plan
+ * - GET `/guest-setup` (GuestSetupQuery) answers GuestSetup
  * - POST `/chassis/:name/restart` starts a lost device process over, answers the chassis
  * - POST `/chassis/:name/qemu-args` (QemuArgsRequest) answers QemuArgs
  * - GET `/health` answers Health, POST `/shutdown`

@@ -10,6 +10,8 @@ import {
   type DeleteChassisQuery,
   type Detached,
   type DetachQuery,
+  type GuestSetup,
+  type GuestSetupQuery,
   type Health,
   type Mount,
   type MountRequest,
@@ -80,6 +82,11 @@ export class ChassisClient {
   /** The mounts of one chassis, or of all. */
   mounts(name?: string): Promise<Mount[]> {
     return this.call('GET', name === undefined ? '/mounts' : `/chassis/${encodeURIComponent(name)}/mounts`);
+  }
+
+  /** What a guest is to be given, so that it mounts what is wanted by itself. */
+  guestSetup(format: GuestSetupQuery['format']): Promise<GuestSetup> {
+    return this.call('GET', `/guest-setup?format=${format}`);
   }
 
   /** What mounts would need, and what would be left; nothing is changed. */

@@ -11,6 +11,7 @@ import {
   DeleteChassisQuery,
   DetachQuery,
   ErrorCode,
+  GuestSetupQuery,
   PlanRequest,
   QemuArgsRequest,
   type ErrorBody,
@@ -87,6 +88,7 @@ export class ControlServer {
       const { name, tag } = request.params;
       return service.detach(name, tag, parseQuery(DetachQuery, request));
     });
+    app.get(at('/guest-setup'), (request) => service.guestSetup(parseQuery(GuestSetupQuery, request)));
     app.post(at('/plan'), (request) => service.plan(parseBody(PlanRequest, request)));
     app.get<{ Params: NameParams }>(at('/chassis/:name/tree'), ({ params }) => service.tree(params.name));
     app.post<{ Params: NameParams }>(at('/chassis/:name/restart'), ({ params }) =>

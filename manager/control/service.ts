@@ -6,6 +6,8 @@ import type {
   DeleteChassisQuery,
   Detached,
   DetachQuery,
+  GuestSetup,
+  GuestSetupQuery,
   Health,
   Mount,
   Plan,
@@ -24,6 +26,7 @@ export interface ChassisService {
   attach(name: string, request: AttachRequest): Promise<Mount[]>;
   detach(name: string, tag: string, query: DetachQuery): Promise<Detached>;
   mounts(name?: string): Promise<Mount[]>;
+  guestSetup(query: GuestSetupQuery): GuestSetup;
   /** What mounts would need, and what would be left; nothing is changed. */
   plan(request: PlanRequest): Promise<Plan>;
   tree(name: string): Promise<TopologyNode>;

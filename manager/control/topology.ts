@@ -70,3 +70,21 @@ export interface TopologyNode {
   readonly target?: string;
   readonly children: readonly TopologyNode[];
 }
+
+/** Query of what a guest is to be given, so that it mounts what is wanted by itself. */
+export const GuestSetupQuery = Type.Object(
+  {
+    /** Commands to type, a systemd unit, or the udev rule that starts the unit. */
+    format: Type.Union([Type.Literal('helper'), Type.Literal('systemd'), Type.Literal('udev')], {
+      default: 'helper',
+    }),
+  },
+  STRICT,
+);
+export type GuestSetupQuery = Static<typeof GuestSetupQuery>;
+export const GuestSetup = Type.Object({
+  text: Type.String(),
+  /** Where the text goes in the guest; absent where it is to be typed. */
+  path: Type.Optional(Type.String()),
+});
+export type GuestSetup = Static<typeof GuestSetup>;

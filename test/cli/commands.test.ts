@@ -126,6 +126,18 @@ describe('the command line, without a VM', () => {
     expect(refused).toMatchObject({ code: 'NO_SLOT_FREE', exitCode: 5 });
   });
 
+  it('prints how a guest gets its mounts by itself', async () => {
+    expect((await daemon.cli('guest-setup')).stdout).toMatch(
+      /^mkdir -p .* chassis (\S+)\nsh \1\/ctl\/helper\.sh &$/,
+    );
+    const unit = await daemon.cli('guest-setup', '--format', 'systemd');
+    expect(unit.stdout).toMatch(/^# \/etc\/systemd\/system\/chassis-tree@\.service\n\[Unit\]/);
+    expect(await daemon.json('guest-setup', '--format', 'udev')).toMatchObject({
+      path: '/etc/udev/rules.d/90-chassis-tree.rules',
+      text: expect.stringContaining('ATTR{mount_tag}=="chassis"') as string,
+    });
+  });
+
   it('makes as many slots as a number of mounts takes', async () => {
     expect(await daemon.json('create', 'large', '--mounts', '600')).toMatchObject({ slots: 75 });
     const misfit = await daemon.failure('create', 'small', '--mounts', '9', '--slots', '1');
@@ -225,6 +237,7 @@ describe('the command line, without a daemon', () => {
     'args',
     'plan',
     'tree',
+    'guest-setup',
   ])('explains %s, with examples', async (command) => {
     const { stdout } = await execa(process.execPath, [CHASSIS, command, '--help']);
     expect(stdout).toMatch(/USAGE/);

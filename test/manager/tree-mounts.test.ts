@@ -180,6 +180,21 @@ describe('mounts of the tree', () => {
     expect([...lab.devices.inTree.keys()]).toEqual(['a']);
   });
 
+  it('do not wait for a guest whose VM goes: what came is taken back, what was to go is gone', async () => {
+    await lab.boot();
+    await lab.controller.attach(tree(['old'], { targets: true }));
+    lab.devices.helper = 'waits';
+    const attaching = lab.controller.attach(tree(['new'], { targets: true }));
+    const detaching = lab.controller.detach('old', QUERY);
+    await expect.poll(() => lab.devices.waiting.length).toBe(2);
+    lab.devices.helper = 'answers';
+    lab.controller.vmLost();
+    await expect(attaching).rejects.toMatchObject(refusal('VMM_GONE'));
+    expect(await detaching).toEqual({ tags: ['old'] });
+    expect(await lab.states()).toMatchObject([expect.stringMatching(/^chassis/)]);
+    expect(lab.devices.inTree.size).toBe(0);
+  });
+
   it('go with the chassis', async () => {
     await lab.boot();
     await lab.controller.attach(tree(['a']));

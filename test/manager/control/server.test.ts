@@ -68,6 +68,10 @@ class NotingService implements ChassisService {
   attach = (...args: unknown[]) => this.answer([MOUNT], 'attach', ...args);
   detach = (...args: unknown[]) => this.answer({ tags: ['a', 'b'] }, 'detach', ...args);
   mounts = (...args: unknown[]) => this.answer([MOUNT], 'mounts', ...args);
+  guestSetup(...args: unknown[]) {
+    this.calls.push(['guestSetup', ...args]);
+    return { text: 'mount' };
+  }
   plan = (...args: unknown[]) => this.answer(PLAN, 'plan', ...args);
   tree = (...args: unknown[]) => this.answer(TREE, 'tree', ...args);
   restart = (...args: unknown[]) => this.answer(CHASSIS, 'restart', ...args);
@@ -193,6 +197,7 @@ describe('the control server and its client', () => {
     await client.delete('dev', { force: true });
     expect(await client.mounts('dev')).toEqual([MOUNT]);
     expect(await client.mounts()).toEqual([MOUNT]);
+    expect(await client.guestSetup('udev')).toEqual({ text: 'mount' });
     expect(await client.plan({ mounts: 9 })).toEqual(PLAN);
     expect(await client.tree('dev')).toEqual(TREE);
     expect(await client.restart('dev')).toEqual(CHASSIS);
@@ -206,6 +211,7 @@ describe('the control server and its client', () => {
       ['delete', 'dev', { force: true, timeoutMs: 30_000 }],
       ['mounts', 'dev'],
       ['mounts'],
+      ['guestSetup', { format: 'udev' }],
       ['plan', { mounts: 9, via: 'auto', vmm: 'qemu' }],
       ['tree', 'dev'],
       ['restart', 'dev'],
