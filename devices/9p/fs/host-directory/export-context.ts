@@ -1,35 +1,16 @@
-/** What the nodes and files of one export share: limits, and the buffers that make calls free of allocation. */
-import {
-  hasOpenat2,
-  IOV_MAX,
-  IovecBuffer,
-  openat,
-  openat2,
-  OpenFlags,
-  reopen,
-  ResolveFlags,
-} from '../../../../host/index.js';
+/** What the nodes and files of one export share. */
+import { hasOpenat2, openat, openat2, OpenFlags, reopen, ResolveFlags } from '../../../../host/index.js';
 import { Errno } from '../../../errno.js';
 import { FileLocks } from './file-locks.js';
 import { HandleCache } from './handle-cache.js';
-import { NameBuffer } from './name-buffer.js';
-import { StatxBuffer } from './statx-buffer.js';
 import { DeviceTraits } from './device-traits.js';
+import { scratch } from './scratch.js';
 
 /** The kernel itself holds each look-up to one entry of the directory: nothing above it, no link of any kind. */
 const BENEATH =
   ResolveFlags.RESOLVE_BENEATH | ResolveFlags.RESOLVE_NO_MAGICLINKS | ResolveFlags.RESOLVE_NO_SYMLINKS;
 
 const PATH_HANDLE = OpenFlags.O_PATH | OpenFlags.O_NOFOLLOW;
-
-/** Fills of 32 KiB: some 800 entries a system call. */
-export const DIRECTORY_BUFFER_BYTES = 32 * 1024;
-
-/** XATTR_SIZE_MAX and XATTR_LIST_MAX. */
-export const XATTR_MAX_BYTES = 64 * 1024;
-
-/** Buffers kept for the next user; what is beyond this is left to the garbage collector. */
-const POOLED_BUFFERS = 16;
 
 export interface ExportLimits {
   /** O_PATH descriptors of nodes. */
@@ -44,29 +25,20 @@ export interface ExportLimits {
 export class ExportContext {
   readonly limits: ExportLimits;
   readonly handles: HandleCache;
-  readonly name = new NameBuffer();
-  /** A second name (rename) or a target (symlink). */
-  readonly otherName = new NameBuffer();
-  /** For opening nodes again, which may happen while the other two are in use. */
-  readonly reopenName = new NameBuffer();
-  readonly statx = new StatxBuffer();
-  /** Of a directory, while the other one holds what is new in it. */
-  readonly directoryStatx = new StatxBuffer();
-  /** For synchronous calls; asynchronous ones take some from the pool. */
-  readonly iovecs = new IovecBuffer(IOV_MAX);
+  readonly name = scratch.name;
+  readonly otherName = scratch.otherName;
+  readonly reopenName = scratch.reopenName;
+  readonly statx = scratch.statx;
+  readonly directoryStatx = scratch.directoryStatx;
+  readonly iovecs = scratch.iovecs;
   readonly locks = new FileLocks(this);
   /** Open files and directories, and descriptors of lock owners. */
   openFiles = 0;
   readonly #openat2 = hasOpenat2();
-  readonly #self = new NameBuffer();
-  readonly #iovecPool: IovecBuffer[] = [];
-  readonly #directoryBuffers: Buffer[] = [];
   readonly #traits = new Map<number, DeviceTraits>();
-  #attributeValue: Buffer | null = null;
 
   constructor(limits: ExportLimits) {
     this.limits = limits;
-    this.#self.setTarget('.');
     this.handles = new HandleCache(limits.maxHandles);
   }
 
@@ -95,7 +67,7 @@ export class ExportContext {
   /** Opens the directory behind a descriptor once more, to be listed. */
   openListing(fd: number): number {
     const flags = OpenFlags.O_RDONLY | OpenFlags.O_DIRECTORY;
-    const opened = openat(fd, this.#self.address, flags, 0);
+    const opened = openat(fd, scratch.self.address, flags, 0);
     // '.' takes half the time of a path in /proc, and the right to search the directory, which listing it does not.
     return opened === -Errno.EACCES || this.#madeRoom(opened) ? this.reopen(fd, flags) : opened;
   }
@@ -105,28 +77,6 @@ export class ExportContext {
     let traits = this.#traits.get(device);
     if (traits === undefined) this.#traits.set(device, (traits = new DeviceTraits()));
     return traits;
-  }
-
-  takeIovecs(): IovecBuffer {
-    return this.#iovecPool.pop() ?? new IovecBuffer(IOV_MAX);
-  }
-
-  giveIovecs(iovecs: IovecBuffer): void {
-    if (this.#iovecPool.length < POOLED_BUFFERS) this.#iovecPool.push(iovecs);
-  }
-
-  takeDirectoryBuffer(): Buffer {
-    return this.#directoryBuffers.pop() ?? Buffer.allocUnsafeSlow(DIRECTORY_BUFFER_BYTES);
-  }
-
-  giveDirectoryBuffer(buffer: Buffer): void {
-    if (this.#directoryBuffers.length < POOLED_BUFFERS) this.#directoryBuffers.push(buffer);
-  }
-
-  /** Room for any attribute's value or list of names, until the next call. */
-  get attributeValue(): Buffer {
-    this.#attributeValue ??= Buffer.alloc(XATTR_MAX_BYTES);
-    return this.#attributeValue;
   }
 
   #openBeneath(dirFd: number, name: number, flags: number, mode: number): number {

@@ -10,7 +10,8 @@ import {
 } from '../../../../host/index.js';
 import { Errno, type Failure } from '../../../errno.js';
 import type { ByteString } from '../file-system.js';
-import { XATTR_MAX_BYTES, type ExportContext } from './export-context.js';
+import type { ExportContext } from './export-context.js';
+import { scratch, XATTR_MAX_BYTES } from './scratch.js';
 
 const USER_PREFIX = 'user.';
 const ACL_NAMES: readonly ByteString[] = ['system.posix_acl_access', 'system.posix_acl_default'];
@@ -28,13 +29,13 @@ function setName(context: ExportContext, name: ByteString): number {
 export function getxattr(context: ExportContext, fd: number, name: ByteString): Uint8Array | Failure {
   const refused = setName(context, name);
   if (refused < 0) return refused;
-  const buffer = context.attributeValue;
+  const buffer = scratch.attributeValue;
   const size = fgetxattrOPath(fd, context.name.address, buffer, XATTR_MAX_BYTES);
   return size < 0 ? size : new Uint8Array(buffer.subarray(0, size));
 }
 
-export function listxattr(context: ExportContext, fd: number): Uint8Array | Failure {
-  const buffer = context.attributeValue;
+export function listxattr(fd: number): Uint8Array | Failure {
+  const buffer = scratch.attributeValue;
   const size = flistxattrOPath(fd, buffer, XATTR_MAX_BYTES);
   if (size < 0) return size;
   const crossing: Buffer[] = [];

@@ -201,7 +201,7 @@ export class HostNode extends TreeNode<HostNode> {
 
   override listxattr(): Uint8Array | Failure {
     const fd = this.handle();
-    return fd < 0 ? fd : listxattr(this.context, fd);
+    return fd < 0 ? fd : listxattr(fd);
   }
 
   override setxattr(name: ByteString, value: Uint8Array, flags: number): number {

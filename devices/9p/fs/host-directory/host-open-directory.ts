@@ -3,8 +3,9 @@ import { DIRENT64, getdents64, seekTo } from '../../../../host/index.js';
 import { Errno } from '../../../errno.js';
 import type { DirectorySink } from '../file-system.js';
 import { DirectoryCookies } from './directory-cookies.js';
-import { DIRECTORY_BUFFER_BYTES, type ExportContext } from './export-context.js';
+import type { ExportContext } from './export-context.js';
 import { HostOpenFile, type OpenedNode } from './host-open-file.js';
+import { DIRECTORY_BUFFER_BYTES, scratch } from './scratch.js';
 
 const NUL = 0;
 const TWO_32 = 0x1_0000_0000;
@@ -45,7 +46,7 @@ export class HostOpenDirectory extends HostOpenFile {
 
   /** Bytes of entries that follow, 0 at the end, or a negative errno. */
   #fill(): number {
-    this.#buffer ??= this.context.takeDirectoryBuffer();
+    this.#buffer ??= scratch.takeDirectoryBuffer();
     const filled = getdents64(this.fd, this.#buffer, DIRECTORY_BUFFER_BYTES);
     this.#at = 0;
     this.#filled = Math.max(filled, 0);
@@ -110,7 +111,7 @@ export class HostOpenDirectory extends HostOpenFile {
   }
 
   #empty(): void {
-    if (this.#buffer !== null) this.context.giveDirectoryBuffer(this.#buffer);
+    if (this.#buffer !== null) scratch.giveDirectoryBuffer(this.#buffer);
     this.#buffer = null;
     this.#at = 0;
     this.#filled = 0;

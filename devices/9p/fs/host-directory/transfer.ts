@@ -20,6 +20,7 @@ import type { IoVector } from '../../../io-vector.js';
 import type { MaybePromise } from '../file-system.js';
 import { ReadWay, type DeviceTraits } from './device-traits.js';
 import type { ExportContext } from './export-context.js';
+import { scratch } from './scratch.js';
 import { isMemoryBacked } from './statistics.js';
 
 /** An inline write that took this long was made to wait for the disk: the page cache has too much unwritten data. */
@@ -110,8 +111,8 @@ async function moveOnThread(
   vector: IoVector,
   done: number,
 ): Promise<number> {
-  const { context, fd } = path;
-  const iovecs = context.takeIovecs();
+  const { fd } = path;
+  const iovecs = scratch.takeIovecs();
   let moved = done;
   while (moved < vector.byteLength) {
     const count = fillIovecs(iovecs, vector, moved);
@@ -125,7 +126,7 @@ async function moveOnThread(
     }
     moved += answer;
   }
-  context.giveIovecs(iovecs);
+  scratch.giveIovecs(iovecs);
   return moved;
 }
 

@@ -89,8 +89,7 @@ export class EventsFile extends OpenFile {
       this.#wakeDue = false;
       const wait = this.#wait;
       if (wait === undefined) return;
-      const given = this.#give(wait.offset, wait.into);
-      if (given > 0) this.#endWait(given);
+      this.#endWait(this.#give(wait.offset, wait.into));
     });
   }
 
