@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME [options]`: measurements, each against a peer in the same run. */
 import { inproc9p } from './9p-inproc.js';
 import { attach } from './attach.js';
+import { hotplugDaemon } from './hotplug-daemon.js';
 import { kicks } from './kicks.js';
 import { ring } from './ring.js';
 import { vm9p } from './vm-9p.js';
@@ -22,10 +23,15 @@ const BENCHMARKS: Record<string, Benchmark> = {
     run: (options) => kicks(options.includes('--json')),
   },
   attach: { summary: "from typing attach to the guest seeing it, beside QEMU's device_add", run: attach },
+  'hotplug-daemon': {
+    summary:
+      "attach and detach through the daemon's API: functions, and the tree as it grows to 10,000 mounts",
+    run: hotplugDaemon,
+  },
 };
 
 function usage(): string {
-  const rows = Object.entries(BENCHMARKS).map(([name, { summary }]) => `  ${name.padEnd(11)}${summary}`);
+  const rows = Object.entries(BENCHMARKS).map(([name, { summary }]) => `  ${name.padEnd(16)}${summary}`);
   return `npm run bench -- NAME [--json] [--help]\n\n${rows.join('\n')}\n`;
 }
 

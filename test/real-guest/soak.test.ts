@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { exactPart, holdingsOf, type Holdings } from '../soak/holdings.js';
+import { holdingsOf, type Holdings } from '../soak/holdings.js';
+import { expectNothingLeft } from '../soak/left-behind.js';
 import { PlugCycles } from '../soak/plug-cycles.js';
 import { SteadyLoad, type LoadResult } from '../soak/steady-load.js';
 import { describePerPort, Lab } from './lab.js';
@@ -12,11 +13,6 @@ const CYCLES = Number(process.env.CHASSIS_SOAK_CYCLES ?? 500);
 if (!(CYCLES >= 1)) throw new Error('CHASSIS_SOAK_CYCLES: it is how many cycles to go through');
 /** Until caches, pools and heaps have the size that they keep. */
 const WARM_UP_CYCLES = 20;
-/**
- * What a process's private memory may grow by, however many the cycles: JavaScript heaps and QEMU's translated code move by up to
- * 10 MiB either way before they settle. In 500 cycles it shows a leak of 50 KiB a cycle; smaller ones take a longer soak.
- */
-const PRIVATE_ALLOWANCE_KIB = 16 * 1024;
 /** An emulated guest on a busy machine can take ten times as long as on an idle one. */
 const TIMEOUT_MS = 120_000 + (WARM_UP_CYCLES + CYCLES) * 2000;
 
@@ -63,15 +59,7 @@ describePerPort('plugging and unplugging beside a mount that is in use', (port) 
       const before = await holdings();
       const load = await underLoad(cycles);
       process.stdout.write(plugging.report());
-      // A VMM that has let a function go closes what belonged to it a moment later.
-      const settled = expect.poll(async () => exactPart(await holdings()), { timeout: 20_000 });
-      await settled.toEqual(exactPart(before));
-      const after = await holdings();
-      process.stdout.write(growth(before, after));
-      for (const [name, { privateKiB }] of Object.entries(after.processes)) {
-        const { privateKiB: atFirst } = before.processes[name as keyof Holdings['processes']];
-        expect(privateKiB - atFirst, `${name}: KiB`).toBeLessThan(PRIVATE_ALLOWANCE_KIB);
-      }
+      await expectNothingLeft(before, holdings);
       expect(plugging.complaints).toEqual([]);
       expect(load.rounds).toBeGreaterThan(0);
       for (const [name, checksum] of load.checksums) {
@@ -81,15 +69,6 @@ describePerPort('plugging and unplugging beside a mount that is in use', (port) 
     TIMEOUT_MS,
   );
 });
-
-function growth(before: Holdings, after: Holdings): string {
-  const lines = Object.entries(after.processes).map(([name, { privateKiB, mappings }]) => {
-    const first = before.processes[name as keyof Holdings['processes']];
-    const memory = `private memory ${first.privateKiB} -> ${privateKiB} KiB`;
-    return `  ${name}: ${memory}, anonymous mappings ${first.mappings.anonymous} -> ${mappings.anonymous}\n`;
-  });
-  return lines.join('');
-}
 
 async function sha256(path: string): Promise<string> {
   return createHash('sha256')
