@@ -211,8 +211,8 @@ export class DeviceRun implements SessionTransport {
     return this.#resetting;
   }
 
-  interruptQueue(queueIndex: number): void {
-    this.vrings[queueIndex].interrupt();
+  interruptQueue(queueIndex: number): boolean {
+    return this.vrings[queueIndex].interrupt();
   }
 
   configChanged(): void {

@@ -107,10 +107,12 @@ export class Vring {
     return 0;
   }
 
-  interrupt(): void {
+  /** False where there is no descriptor for it: then it is signalled once there is one. */
+  interrupt(): boolean {
     this.#callPending = this.#callFd === NO_FD;
     // A count at its maximum is a signal that the front-end has yet to see.
     if (!this.#callPending) eventfdSignal(this.#callFd);
+    return !this.#callPending;
   }
 
   signalError(): void {
