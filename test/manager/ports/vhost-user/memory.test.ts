@@ -47,6 +47,22 @@ async function running(): Promise<Bench & { ram: GuestRam; queue: TestQueue }> {
   return { harness, frontEnd, ram, queue };
 }
 
+describe('a table that is replaced while a ring is looked at', () => {
+  it('has a chain wait whose buffers are in neither, and served without another kick when they are back', async () => {
+    const { frontEnd, ram, queue } = await running();
+    const ringsOnly = { ...ram.region, size: 0x8000 };
+    expect(await frontEnd.ack(Request.SET_MEM_TABLE, memTable(ringsOnly), [ram.fd])).toBe(0);
+    const [, answer] = queue.offer('second');
+    queue.kick();
+    for (let i = 0; i < 3; i++) await frontEnd.queryU64(Request.GET_FEATURES);
+    expect(queue.driver.reap()).toEqual([]);
+    expect(await frontEnd.ack(Request.SET_MEM_TABLE, memTable(ram.region), [ram.fd])).toBe(0);
+    await queue.call.reaches(2);
+    expect(queue.textAt(answer)).toBe('second');
+    expect(queue.err.count).toBe(0);
+  });
+});
+
 describe('memory regions', () => {
   const page = { guest: 0, size: 0x1000, user: USER_BASE };
   it.each<[string, WireRegion, number]>([
