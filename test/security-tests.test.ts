@@ -13,7 +13,8 @@ interface Row {
 
 async function rows(): Promise<Row[]> {
   const text = await readFile(new URL('docs/security-tests.md', root), 'utf8');
-  const lines = text.split('\n').filter((line) => line.startsWith('| ') && !line.includes('| Tests |'));
+  const [page] = text.split('\n## ');
+  const lines = page.split('\n').filter((line) => line.startsWith('| ') && !line.includes('| Tests |'));
   return lines.map((line) => {
     const [tried, , cell] = line.slice(2, -2).split(' | ');
     const files = cell.split('<br>').flatMap((part) => {
