@@ -30,7 +30,7 @@ export function mutated(one: FuzzCase, other: FuzzCase, random: Random, newStep:
   if (random(4) === 0) setup[random(setup.length)] = anyNumber(random);
   if (random(6) === 0)
     steps = [...steps.slice(0, random(steps.length + 1)), ...other.steps.slice(random(other.steps.length))];
-  for (let changes = 1 + random(6); changes > 0; changes--) {
+  for (let changes = 1 + random(24); changes > 0; changes--) {
     const at = random(steps.length + 1);
     const choice = random(10);
     if (choice < 5 || at === steps.length) steps.splice(at, 0, newStep());

@@ -8,7 +8,7 @@ import { fuzz } from './fuzzer.js';
 import { readCorpus, TARGETS } from './targets.js';
 
 /** About ten seconds of a processor each. */
-const STATES: Readonly<Record<string, number>> = { rings: 300_000, registers: 80_000 };
+const STATES: Readonly<Record<string, number>> = { rings: 200_000, registers: 80_000 };
 const { CHASSIS_FUZZ_STATES: asked } = process.env;
 const SEED = asked === undefined ? 0x91e70 : Date.now() % 2 ** 31;
 

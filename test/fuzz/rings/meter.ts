@@ -85,7 +85,7 @@ export class Meter implements AccessModel {
 
   /** All memory is zeros again. */
   wipe(): void {
-    if (this.#written.length > 4096) bytes.fill(0);
+    if (this.#written.length > 0x1_0000) bytes.fill(0);
     else for (const offset of this.#written) if (offset + 4 <= bytes.length) view.setUint32(offset, 0);
     this.#written.length = 0;
     this.flip = undefined;
