@@ -5,7 +5,7 @@
  */
 import type { IoVector } from '../../io-vector.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
-import { DescriptorChain, problemOfLength } from './descriptor-chain.js';
+import { DescriptorChain } from './descriptor-chain.js';
 import type { RingPosition } from './running-ring.js';
 
 /** A part of a buffer, in one region of guest memory. There are no empty ones. */
@@ -34,6 +34,8 @@ export interface RingState extends RingPosition {
 
 /** Segments that one ring's saved chains may have together: more than any driver needs, and few enough to save at once. */
 export const MAX_SAVED_SEGMENTS = 1 << 20;
+
+const MAX_CHAIN_BYTES = 0x1_0000_0000;
 
 /** The chains as data, or why they cannot be. */
 export function saveChains(chains: readonly DescriptorChain[], memory: GuestMemory): ChainState[] | string {
@@ -73,14 +75,18 @@ export function problemOfChains(
     if (saved.ringEntries < 1) return 'a chain under way has no entry in the ring';
     if (saved.completed && (!inOrder || i === 0))
       return 'a chain under way is done and waits for none before it';
+    // First, because what is translated costs as much as the regions that it crosses.
+    if (lengthOf(saved) > MAX_CHAIN_BYTES) return 'a chain under way is longer than 2^32 bytes';
     const chain = new DescriptorChain(chains);
     if (!loadChain(chain, saved, memory)) return 'a buffer under way lies outside memory';
     const room = saved.completed ? chain.writable.byteLength : 0;
     if (saved.usedLength > room) return 'more is written to a chain than it has room for';
-    const problem = problemOfLength(chain);
-    if (problem !== undefined) return problem;
   }
   return undefined;
+}
+
+function lengthOf({ readable, writable }: ChainState): number {
+  return [...readable, ...writable].reduce((sum, { lengthBytes }) => sum + lengthBytes, 0);
 }
 
 function saveSegments(segments: IoVector, memory: GuestMemory): SegmentState[] | undefined {

@@ -8,7 +8,7 @@
  * - where each ring goes on and which chains its device had, before DRIVER_OK: through `QueueConfig`, as vhost-user's SET_VRING_BASE does.
  *   A driver can only have a ring start afresh;
  * - a fault: DEVICE_NEEDS_RESET is the device's to set, so instead of DRIVER_OK the status is set as it was;
- * - ISR status, last, because no interrupt that the replay causes may add to it.
+ * - ISR status, before DRIVER_OK, because a device that fails as it starts adds to it.
  *
  * The function masters the bus with the last write, so that its device is let at memory only once all is in place.
  */
@@ -34,11 +34,11 @@ export function replayState(fn: PciFunction, parts: FunctionParts, saved: Functi
   if (used !== undefined) writeAll(fn, [used.reset, ...used.setUp]);
   state.config.resume(saved.configGeneration, saved.deviceConfig);
   applyStarts(parts, saved);
+  interrupts.isr = saved.isrStatus;
   if (progress.faulted) state.resume(progress);
   else writeAll(fn, used?.start ?? []);
   writeAll(fn, used?.selectors ?? []);
   writeAll(fn, pciFinalWrites(saved, parts));
-  interrupts.isr = saved.isrStatus;
 }
 
 /** The registers that the driver uses, and others that the function has. */

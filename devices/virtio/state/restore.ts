@@ -37,8 +37,9 @@ export function applyState(parts: FunctionParts, saved: FunctionState): void {
   state.config.resume(saved.configGeneration, saved.deviceConfig);
   for (const [index, queue] of saved.queues.entries()) setRegisters(state.queues[index], queue);
   applyStarts(parts, saved);
-  state.resume(progressOf(saved));
+  // A device that fails as it starts adds to it.
   interrupts.isr = saved.isrStatus;
+  state.resume(progressOf(saved));
 }
 
 /** Where the rings that run go on. */

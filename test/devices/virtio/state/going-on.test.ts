@@ -147,6 +147,8 @@ describe.each(WAYS)('after %s', (way) => {
     const fn = new VirtioPciFunction(failing, machine.memory, { ...OPTIONS, log: (line) => log.push(line) });
     expect(fn[way](blob)).toBeUndefined();
     expect(fn.readBar(4, 20, 1) & 0x40).toBe(0x40);
+    // ISR status says that the configuration changed.
+    expect(fn.readBar(4, 0x1000, 1)).toBe(2);
     expect(log.join()).toContain('no backend');
   });
 });

@@ -227,6 +227,13 @@ describe('a blob', () => {
       withChain({ writable: [{ guestAddress: 2 ** 52, lengthBytes: 1 }] }),
       'lies outside memory',
     ],
+    [
+      'with a chain of more than 2^32 bytes',
+      withChain({
+        readable: Array.from({ length: 2 }, () => ({ guestAddress: 0x1_0000, lengthBytes: 0xffff_ffff })),
+      }),
+      'longer than 2^32',
+    ],
     ['with a used length of a chain that is not done', withChain({ usedLength: 1 }), 'more is written'],
     [
       'with a chain that waits without VIRTIO_F_IN_ORDER',
