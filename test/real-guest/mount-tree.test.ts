@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,6 +11,9 @@ import { ROOT, TreeLab } from './support/tree-lab.js';
 function heldBelow(path: string): string {
   return `ls -l /proc/[0-9]*/cwd /proc/[0-9]*/fd/ 2>/dev/null | grep -qF -- '-> ${path}'`;
 }
+
+/** An emulated guest mounts or unmounts some dozen a second. */
+const many = { '6.1': 1000, '6.12': 250 } as const;
 
 for (const kernel of ['6.1', '6.12'] as const) {
   describeRealGuest(`a mount tree in Linux ${kernel}`, () => {
@@ -59,6 +63,14 @@ for (const kernel of ['6.1', '6.12'] as const) {
       expect(await lab.sh(`sh ${ROOT}/ctl/helper.sh 2>&1`)).toMatch(
         /^chassis-helper: a helper of \/chassis runs already, as process \d+$/,
       );
+    });
+
+    it('tells a guest that answers nonsense so', async () => {
+      const { exitCode, stderr } = await lab.guest.sh(`echo mounted 99999 >${ROOT}/ctl/ack`);
+      expect(exitCode).not.toBe(0);
+      // Linux 6.12 makes EIO of every failed write.
+      expect(stderr).toContain(kernel === '6.1' ? 'Invalid argument' : 'Input/output error');
+      await lab.sh(`echo busy 2 nobody >${ROOT}/ctl/ack; echo busy 2 nobody >>${ROOT}/ctl/ack`);
     });
 
     it('says who keeps a child from being released, leaves it mounted, and lets it go once they are done', async () => {
@@ -115,47 +127,48 @@ for (const kernel of ['6.1', '6.12'] as const) {
       const io = (name: string, count: string) =>
         `dd if=/dev/urandom of=/work/${name}/data bs=4096 ${count} conv=notrunc`;
       const victim = lab.guest.sh(`while ${io('victim', 'count=50')}; do :; done; cat /work/victim/data`);
-      const bystander = lab.guest.ok(`${io('bystander', 'count=1500')} && sha256sum </work/bystander/data`, {
+      const bystander = lab.guest.ok(`${io('bystander', 'count=500')} && sha256sum </work/bystander/data`, {
         timeoutMs: 60_000,
       });
       await lab.guest.waitFor('[ -s /work/victim/data ] && [ -s /work/bystander/data ]');
       const lost = lab.tree.remove('victim');
       expect(lost.fids).toBeGreaterThan(0);
       expect((await victim).stderr).toMatch(/Stale file handle|No such file/);
-      const written = await lab.sh('sha256sum </work/bystander/data', { timeoutMs: 60_000 });
-      expect((await bystander).stdout.trim()).toBe(written);
-      expect((await readFile(join(other, 'data'))).length).toBe(1500 * 4096);
+      const inGuest = (await bystander).stdout.slice(0, 64);
+      const data = await readFile(join(other, 'data'));
+      expect(data.length).toBe(500 * 4096);
+      expect(createHash('sha256').update(data).digest('hex')).toBe(inGuest);
       await lab.guest.waitFor('! grep -q victim /proc/self/mountinfo');
     });
 
-    it('carries 1,000 mounts, used through bind mounts and released while others are used', async () => {
-      const names = Array.from({ length: 1000 }, (_, i) => `many-${i}`);
+    it(`carries ${many[kernel]} mounts, used through bind mounts and released while others are used`, async () => {
+      const names = Array.from({ length: many[kernel] }, (_, i) => `m${i}`);
       const volumes = names.map((name): Volume => lab.addMemory(name, { target: `/many/${name}` }));
       for (const name of names) await lab.tree.mounted(name, { timeoutMs: 120_000 });
-      expect(await lab.sh(`ls ${ROOT} | grep -c many; grep -c ' /many/' /proc/self/mountinfo`)).toBe(
-        '1000\n1000',
+      expect(await lab.sh(`ls ${ROOT} | grep -c '^m[0-9]'; grep -c ' /many/' /proc/self/mountinfo`)).toBe(
+        `${names.length}\n${names.length}`,
       );
       await lab.sh(
         `for mount in /many/*; do
-          echo "$mount" >"$mount/file"
+          echo "\${mount#/many/}" >"$mount/file"
           read -r line <"$mount/file"
-          [ "$line" = "$mount" ]
+          [ "$line" = "\${mount#/many/}" ]
         done`,
         { timeoutMs: 120_000 },
       );
       const written = volumes.map((volume) => volume.readFileSync('/file', 'utf8'));
-      expect(written).toEqual(names.map((name) => `/many/${name}\n`));
+      expect(written).toEqual(names.map((name) => `${name}\n`));
 
       const user = await lab.background(
         `while dd if=/dev/urandom of=/work/bystander/loop bs=64k count=4 && echo done >>/tmp/loops; do :; done; echo failed >/tmp/loops`,
         '[ -e /tmp/loops ]',
       );
-      await Promise.all(names.map((name) => lab.tree.release(name, { timeoutMs: 120_000 })));
+      await Promise.all(names.map((name) => lab.tree.release(name, { timeoutMs: 200_000 })));
       for (const name of names) expect(lab.tree.remove(name).openFiles).toBe(0);
       await lab.guest.waitFor('! grep -q " /many/" /proc/self/mountinfo');
-      expect(await lab.sh(`cat /work/memory/hello; ls ${ROOT} | grep -c many || :; sort -u /tmp/loops`)).toBe(
-        'from memory0\ndone',
-      );
+      expect(
+        await lab.sh(`cat /work/memory/hello; ls ${ROOT} | grep -c '^m[0-9]' || :; sort -u /tmp/loops`),
+      ).toBe('from memory0\ndone');
       await user.kill();
     });
 

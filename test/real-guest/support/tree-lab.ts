@@ -15,7 +15,7 @@ const TAG = 'tree';
 /** Where the guest mounts the tree. */
 export const ROOT = '/chassis';
 /** Under emulation, on a machine that others use as well. */
-const PATIENCE = { timeoutMs: 30_000 };
+const PATIENCE = { timeoutMs: 60_000 };
 
 /** A running Linux that has a mount tree mounted, served from this process. */
 export class TreeLab {
@@ -94,7 +94,7 @@ export class TreeLab {
 
   /** Runs a script in the guest, which has to succeed, and answers what it printed. */
   async sh(script: string, options?: ShellOptions): Promise<string> {
-    return (await this.guest.ok(`set -e\n${script}`, { timeoutMs: 60_000, ...options })).stdout.trimEnd();
+    return (await this.guest.ok(`set -e\n${script}`, { timeoutMs: 90_000, ...options })).stdout.trimEnd();
   }
 
   /** Starts a script in the guest, and answers once `check` succeeds; then `kill` ends it and all that it started. */
