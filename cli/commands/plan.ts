@@ -42,7 +42,11 @@ export default class Plan extends BaseCommand {
 /** What makes a chassis for the plan. Only QEMU's are the daemon's. */
 function makes({ vmm, slots, via, extensions }: PlanAnswer, attach: string): string {
   if (vmm === 'cloud-hypervisor') return `cloud-hypervisor --platform num_pci_segments=${extensions + 1} …`;
-  if (vmm === 'in-process') return `new Chassis({ slots: ${slots} }), in your program`;
+  if (vmm === 'in-process') {
+    return extensions === 0
+      ? 'new Chassis(), in your program'
+      : `new Chassis(), extended ${extensions} times`;
+  }
   return via === 'tree'
     ? `chassis create NAME; ${attach}`
     : `chassis create NAME --slots ${slots}; ${attach}`;

@@ -3,7 +3,7 @@ import type { VmmType } from '../control/api.js';
 
 export interface PlacementRules {
   readonly vmm: VmmType;
-  /** Functions that a slot takes: eight, or one where the VMM has no multi-function devices. */
+  /** Functions that a slot takes: eight, more with ARI, or one where the VMM has no multi-function devices. */
   readonly functionsPerSlot: number;
   /** Slots that need no extension. */
   readonly rootSlots: number;
@@ -40,12 +40,15 @@ export const CLOUD_HYPERVISOR_RULES: PlacementRules = {
   mountsPerQueue: false,
 };
 
-/** A switch of 32 ports sits in a slot, which it takes; the bus numbers are enough for six of them. */
+/**
+ * Guests in this process know ARI, with which a slot has 256 functions. Its guest deals out bus numbers evenly when it boots: with all
+ * 31 slots, a switch may have six ports, and takes one of them.
+ */
 export const IN_PROCESS_RULES: PlacementRules = {
   vmm: 'in-process',
-  functionsPerSlot: 8,
+  functionsPerSlot: 256,
   rootSlots: 31,
-  extension: { kind: 'switch', slots: 31, most: 6 },
+  extension: { kind: 'switch', slots: 5, most: 31 },
   growsWhileRunning: true,
   mountsPerQueue: true,
 };

@@ -43,7 +43,7 @@ describe('planCapacity', () => {
     ['one function a slot', CLOUD_HYPERVISOR_RULES, 31, 'auto', { slots: 31, extensions: 0, left: 0 }],
     ['a segment', CLOUD_HYPERVISOR_RULES, 32, 'auto', { slots: 32, extensions: 1, extensionKind: 'segment' }],
     ['queues', IN_PROCESS_RULES, 65, 'queue', { via: 'queue', slots: 1, room: 128, left: 63 }],
-    ['a chassis that grows', IN_PROCESS_RULES, 249, 'auto', { slots: 32, growsWhileRunning: true }],
+    ['a chassis that grows', IN_PROCESS_RULES, 31 * 256 + 1, 'auto', { slots: 32, extensions: 1 }],
   ])('plans %s', (_, rules, mounts, via, expected) => {
     expect(planCapacity(rules, { mounts, via })).toMatchObject(expected);
   });
