@@ -1,0 +1,77 @@
+import { describe, expect, it } from 'vitest';
+import type { FileSystem } from '../../../devices/9p/fs/file-system.js';
+import { MountTree } from '../../../devices/9p/fs/mount-tree/mount-tree.js';
+import { ChassisError } from '../../../manager/control/api.js';
+import { CHILDREN_PAGE } from '../../../manager/device-process/protocol.js';
+import { ServedTree } from '../../../manager/device-process/served-tree.js';
+import { refusal } from '../refusal.js';
+
+/** A tree of file systems that only note when they are closed. */
+function setUp() {
+  const closed: string[] = [];
+  let opened = 0;
+  const open = async (): Promise<FileSystem> => {
+    const name = `fs${++opened}`;
+    return { attach: () => -2, close: () => void closed.push(name) };
+  };
+  const served = new ServedTree(new MountTree({ log: () => undefined }), open);
+  const add = (name: string, target?: string) =>
+    served.add({
+      ...{ function: 'f', name, source: { type: 'memory' }, readOnly: false },
+      ...(target !== undefined && { target }),
+    });
+  return { served, add, closed };
+}
+
+describe('the tree of a device process', () => {
+  it.each([
+    ['a name that is no file name', 'x/y', undefined, 'TAG_INVALID', /file name/],
+    ['the name of its own directory', 'ctl', undefined, 'TAG_INVALID', /file name/],
+    ['a target that is no path', 'x', 'relative', 'TAG_INVALID', /absolute path/],
+    ['a name that is there', 'a', undefined, 'TAG_IN_USE', /another tag/],
+  ] as const)('refuses %s, and closes what it had opened', async (_, name, target, code, wayOut) => {
+    const { served, add, closed } = setUp();
+    await add('a');
+    await expect(add(name, target)).rejects.toMatchObject(refusal(code, /./, wayOut));
+    expect(closed).toEqual(['fs2']);
+    expect(served.list(0).map((child) => child.name)).toEqual(['a']);
+  });
+
+  it('passes on why a source cannot be opened', async () => {
+    const served = new ServedTree(new MountTree({ log: () => undefined }), () =>
+      Promise.reject(new ChassisError('SOURCE_MISSING', 'there is no x')),
+    );
+    await expect(
+      served.add({ function: 'f', name: 'a', source: { type: 'memory' }, readOnly: false }),
+    ).rejects.toMatchObject(refusal('SOURCE_MISSING'));
+  });
+
+  it('says that no helper answers, and how to get one', async () => {
+    const { served, add } = setUp();
+    await add('a', '/work');
+    await expect(served.mounted('a', 1)).rejects.toMatchObject(
+      refusal('GUEST_TIMEOUT', /helper/, /guest-setup/),
+    );
+    await expect(served.mounted('none', 1)).rejects.toMatchObject(refusal('NO_MOUNT'));
+  });
+
+  it('lets go at once of what no guest holds, and of what is not there', async () => {
+    const { served, add, closed } = setUp();
+    await add('a', '/work');
+    await served.release('a', 1);
+    expect(served.remove('a')).toEqual({ fids: 0, openFiles: 0 });
+    expect(served.remove('a')).toEqual({ fids: 0, openFiles: 0 });
+    await expect.poll(() => closed).toEqual(['fs1']);
+  });
+
+  it('lists its children page by page', async () => {
+    const { served, add } = setUp();
+    const names = Array.from({ length: CHILDREN_PAGE + 1 }, (_, i) => `m${i}`);
+    for (const name of names) await add(name);
+    expect(served.list(0)).toHaveLength(CHILDREN_PAGE);
+    expect(served.list(CHILDREN_PAGE)).toEqual([
+      { name: names.at(-1), state: 'shown', detail: '', fids: 0, openFiles: 0 },
+    ]);
+    expect(served.list(CHILDREN_PAGE + 1)).toEqual([]);
+  });
+});
