@@ -72,7 +72,8 @@ export class TreeMounts {
       if (await this.beforeVmGoes(mounting)) return true;
       throw new ChassisError('VMM_GONE', 'the VM went away meanwhile', 'attach again, for the next one');
     } catch (error) {
-      await Promise.allSettled(wanted.map(({ tag }) => devices.releaseChild(tree, tag, UNDO_TIMEOUT_MS)));
+      const left = wanted.filter((child) => this.isCurrent(child));
+      await Promise.allSettled(left.map(({ tag }) => devices.releaseChild(tree, tag, UNDO_TIMEOUT_MS)));
       await exclusively(async () => {
         for (const child of children) await this.drop(child);
       });

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { ChassisError, type AttachRequest } from '../../manager/control/api.js';
 import { ControllerHarness, QUERY, request } from './controller-harness.js';
 import { refusal } from './refusal.js';
@@ -88,6 +88,21 @@ describe('mounts of the tree', () => {
     await expect(lab.controller.attach(tree(['slow']))).rejects.toMatchObject(refusal('TAG_IN_USE'));
     lab.devices.waiting[0]();
     await attaching;
+  });
+
+  it('are not mixed up with others that came under their tag while they were waited for', async () => {
+    await lab.boot();
+    lab.devices.helper = 'waits';
+    const first = lab.controller.attach(tree(['a'], { targets: true }));
+    await expect.poll(() => lab.devices.waiting.length).toBe(1);
+    await lab.controller.detach('a', { ...QUERY, force: true });
+    await lab.controller.attach(tree(['a']));
+    const released = vi.spyOn(lab.devices, 'releaseChild');
+    lab.controller.vmLost();
+    await expect(first).rejects.toMatchObject(refusal('VMM_GONE'));
+    expect([...lab.devices.inTree.keys()]).toEqual(['a']);
+    expect(lab.controller.tags).toEqual(['chassis', 'a']);
+    expect(released).not.toHaveBeenCalled();
   });
 
   it('are attached all or none where a source cannot be opened', async () => {

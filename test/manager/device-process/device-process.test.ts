@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { ChassisError } from '../../../manager/control/api.js';
 import { DeviceProcess, type FunctionFactory } from '../../../manager/device-process/device-process.js';
+import { MountTree } from '../../../devices/9p/fs/mount-tree/mount-tree.js';
+import { ServedTree } from '../../../manager/device-process/served-tree.js';
 import type { Report } from '../../../manager/device-process/protocol.js';
 import { PATIENTLY } from '../patiently.js';
 import { NO_COUNTERS } from '../fakes.js';
@@ -109,6 +111,31 @@ describe('DeviceProcess', () => {
     await expect.poll(() => reports.length, PATIENTLY).toBe(4);
     expect(reports[2]).toMatchObject({ id: 2, error: {} });
     expect(closed).toEqual([]);
+  });
+
+  it('answers others while it waits for a guest', async () => {
+    const tree = new ServedTree(new MountTree({ log: () => undefined }), async () => ({
+      attach: () => -2,
+      close: () => undefined,
+    }));
+    const { process, reports } = setUp(async (spec, hooks) => ({ ...(await noting([])(spec, hooks)), tree }));
+    process.receive(add(1));
+    const child = { function: 'f', name: 'a', source: { type: 'memory' }, readOnly: false, target: '/a' };
+    process.receive({ id: 2, method: 'addChild', params: child });
+    await expect.poll(() => reports.length, PATIENTLY).toBe(3);
+    process.receive({
+      id: 3,
+      method: 'childMounted',
+      params: { function: 'f', name: 'a', timeoutMs: 60_000 },
+    });
+    process.receive({ id: 4, method: 'children', params: { function: 'f', from: 0 } });
+    process.receive({ id: 5, method: 'removeChild', params: { function: 'f', name: 'a' } });
+    await expect.poll(() => reports.length, PATIENTLY).toBe(6);
+    const answers = new Map(reports.map((report) => ['id' in report ? report.id : 0, report]));
+    expect(answers.get(4)).toMatchObject({ result: { children: [{ name: 'a', state: 'waiting' }] } });
+    expect(answers.get(5)).toMatchObject({ result: { fids: 0, openFiles: 0 } });
+    // Taking it away ends the wait.
+    expect(answers.get(3)).toMatchObject({ error: { code: 'NO_MOUNT' } });
   });
 
   it('closes all functions when it ends, though closing one fails', async () => {
