@@ -5,7 +5,7 @@
 import type { Chain, DeviceContext, VirtioDevice, Virtqueue } from '../virtio/device.js';
 import { VirtioDeviceId } from '../virtio/device.js';
 import type { FileSystem } from './fs/file-system.js';
-import type { ServerOptions, ServerStatistics } from './server/options.js';
+import type { ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
 import { Server } from './server/server.js';
 
 /** Feature bits of the 9P device, as bit numbers. */
@@ -47,6 +47,11 @@ export class Virtio9p implements VirtioDevice {
   /** The server's counters; they go on across resets. */
   get statistics(): Readonly<ServerStatistics> {
     return this.#server.statistics;
+  }
+
+  /** Changes limits while the guest has it mounted. */
+  setLimits(limits: Partial<ServerLimits>): void {
+    this.#server.setLimits(limits);
   }
 
   writeConfig(): void {

@@ -15,17 +15,30 @@ export const QUOTA_BLOCK_BYTES = 4096;
 const TMPFS_MAGIC = 0x01021994;
 
 export class Quota {
-  readonly maxTotalBytes: number;
-  readonly maxFiles: number;
-  readonly #maxBlocks: number;
+  #maxTotalBytes = 0;
+  #maxFiles = 0;
+  #maxBlocks = 0;
   #usedBlocks = 0;
   #usedFiles = 0;
   /** Of files that have names and are open or about to be changed, by inode key. */
   readonly #accounts = new Map<string, FileAccount>();
 
   constructor(maxTotalBytes: number, maxFiles: number) {
-    this.maxTotalBytes = maxTotalBytes;
-    this.maxFiles = maxFiles;
+    this.setLimits(maxTotalBytes, maxFiles);
+  }
+
+  get maxTotalBytes(): number {
+    return this.#maxTotalBytes;
+  }
+
+  get maxFiles(): number {
+    return this.#maxFiles;
+  }
+
+  /** What is over a limit by then stays. */
+  setLimits(maxTotalBytes: number, maxFiles: number): void {
+    this.#maxTotalBytes = maxTotalBytes;
+    this.#maxFiles = maxFiles;
     this.#maxBlocks = Math.floor(maxTotalBytes / QUOTA_BLOCK_BYTES);
   }
 
@@ -83,6 +96,14 @@ export class Quota {
     out.idLow = 0;
     out.idHigh = 0;
     out.nameLengthBytes = NAME_MAX_BYTES;
+  }
+
+  /** Lowers what a file system says of its room to what this leaves of it. */
+  clamp(out: FileSystemStatistics): void {
+    const blocks = Math.floor((this.freeBlocks * QUOTA_BLOCK_BYTES) / Math.max(out.blockSizeBytes, 1));
+    out.blocksFree = Math.min(out.blocksFree, blocks);
+    out.blocksAvailable = Math.min(out.blocksAvailable, blocks);
+    out.filesFree = Math.min(out.filesFree, Math.max(this.maxFiles - this.#usedFiles, 0));
   }
 }
 

@@ -12,6 +12,9 @@ export interface ServerOptions {
   readonly log: (message: string, error?: unknown) => void;
 }
 
+/** What may change while a client is there. */
+export type ServerLimits = Pick<ServerOptions, 'readOnly' | 'maxFids' | 'maxOpenFiles'>;
+
 /** Counters since the server was made; `fids` and `openFiles` are what there is now. */
 export interface ServerStatistics {
   requests: number;

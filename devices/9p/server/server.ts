@@ -20,7 +20,7 @@ import type { Dialect, Operation } from './dialect.js';
 import { DIALECT_9P2000_L } from './dialect-9p2000l.js';
 import { dialectFor } from './dialects.js';
 import type { Fid } from './fid.js';
-import type { ServerOptions, ServerStatistics } from './options.js';
+import type { ServerLimits, ServerOptions, ServerStatistics } from './options.js';
 import { type Done, Request } from './request.js';
 import { Session } from './session.js';
 
@@ -69,6 +69,11 @@ export class Server {
   /** The counters themselves: read them, never write them. */
   get statistics(): Readonly<ServerStatistics> {
     return this.#session.statistics;
+  }
+
+  /** Changes limits from the next request on. What is over one by then stays until the client gives it up. */
+  setLimits(limits: Partial<ServerLimits>): void {
+    this.#session.options = { ...this.#session.options, ...limits };
   }
 
   /**

@@ -28,7 +28,7 @@ export interface SessionHooks {
 
 export class Session {
   readonly fs: FileSystem;
-  readonly options: ServerOptions;
+  options: ServerOptions;
   readonly qids = new QidMapper();
   readonly statistics: ServerStatistics = {
     requests: 0,

@@ -1,15 +1,21 @@
 /**
- * Path patterns of a policy: globs over paths within the export, as in `src/**` or `**` + `/.env`. They match whole paths, know case, as
- * Linux's file systems do, and take dot files for files like others. What matches, matches with all that is below it.
+ * Path patterns of a policy: globs over paths within the export, such as `src/*.c`, where `**` stands for any number of directories.
+ * They match whole paths, know case, as Linux's file systems do, and take dot files for files like others. What matches, matches with
+ * all that is below it.
  *
  * Names are bytes: those that are UTF-8 are matched as text, others byte for byte, each as the character of its number.
+ *
+ * Paths come from guests, so that matching must not take long: it goes name by name, and a name of 255 bytes meets at most three
+ * stars. (One regular expression for the whole path would take minutes for a path that was made for it, and a line feed in a name
+ * would hide the rest of the path from it.)
  */
 import picomatch from 'picomatch';
 import type { ByteString } from '../file-system.js';
 
-/** Longer paths are denied by any pattern: matching takes time that grows with the square of the length, or worse. */
-const PATH_MAX_BYTES = 4096;
 const PATTERNS_MAX = 256;
+/** Parts are bits of a number. */
+const PARTS_MAX = 30;
+const STARS_MAX = 3;
 
 /** A pattern that cannot be; `message` is for the operator. */
 export class PatternError extends Error {
@@ -22,80 +28,123 @@ export class PatternError extends Error {
   }
 }
 
-type Matches = (path: string) => boolean;
-
-const NEVER: Matches = () => false;
-
+/** A set of patterns. */
 export class Patterns {
   readonly isEmpty: boolean;
-  readonly #matches: Matches;
-  readonly #leads: Matches;
-  readonly #anchors: Matches;
+  readonly #patterns: readonly Pattern[];
 
   /** @throws PatternError */
   constructor(patterns: readonly string[]) {
     if (patterns.length > PATTERNS_MAX)
       throw new PatternError(patterns[PATTERNS_MAX], `is one of more than ${PATTERNS_MAX}`);
-    const parts = patterns.map(partsOf);
+    this.#patterns = patterns.map((pattern) => new Pattern(pattern));
     this.isEmpty = patterns.length === 0;
-    this.#matches = compile(parts.map((each) => each.join('/')));
-    this.#leads = compile(parts.flatMap(leading));
-    this.#anchors = compile(parts.flatMap(leading).filter((pattern) => pattern !== '**'));
   }
 
   /** True where the path, or one above it, matches. Paths start with '/'; the root's is ''. */
   covers(path: ByteString): boolean {
-    if (this.isEmpty) return false;
-    if (path.length > PATH_MAX_BYTES) return true;
-    const text = decode(path.slice(1));
-    for (let end = text.indexOf('/'); end >= 0; end = text.indexOf('/', end + 1))
-      if (this.#matches(text.slice(0, end))) return true;
-    return text !== '' && this.#matches(text);
+    const names = namesIn(path);
+    return this.#patterns.some((pattern) => pattern.covers(pattern.follow(names)));
   }
 
   /** True where something below the path may match. */
   leadsOn(path: ByteString): boolean {
-    return !this.isEmpty && path.length <= PATH_MAX_BYTES && (path === '' || this.#leads(decode(path.slice(1))));
+    const names = namesIn(path);
+    return this.#patterns.some((pattern) => pattern.leadsOn(pattern.follow(names)));
   }
 
-  /** True where what matches below the path might not any more once that has another name. */
+  /** True where what matches below the path might not any more once the path is another one. */
   dependsOn(path: ByteString): boolean {
-    return !this.isEmpty && this.#anchors(decode(path.slice(1)));
+    const names = namesIn(path);
+    return this.#patterns.some((pattern) => pattern.dependsOn(pattern.follow(names)));
   }
 }
 
-function partsOf(pattern: string): string[] {
+type Part = RegExp | '**';
+
+/** Followed like a state machine: bit i says that the first i parts may be behind the names so far. */
+class Pattern {
+  readonly #parts: readonly Part[];
+  readonly #end: number;
+
+  constructor(pattern: string) {
+    this.#parts = partsOf(pattern);
+    this.#end = 1 << this.#parts.length;
+  }
+
+  /** The state behind the names, or behind the first of them that matched. */
+  follow(names: readonly string[]): number {
+    let state = this.#skipping(1);
+    for (const name of names) {
+      state = this.#skipping(this.#step(state, name));
+      if (state === 0 || this.covers(state)) break;
+    }
+    return state;
+  }
+
+  covers(state: number): boolean {
+    return (state & this.#end) !== 0;
+  }
+
+  leadsOn(state: number): boolean {
+    return (state & ~this.#end) !== 0;
+  }
+
+  /** Behind a leading `**` alone it does not matter what the names were. */
+  dependsOn(state: number): boolean {
+    const free = this.#parts[0] === '**' ? this.#skipping(1) : 0;
+    return (state & ~this.#end & ~free) !== 0;
+  }
+
+  #step(state: number, name: string): number {
+    let next = 0;
+    for (let i = 0; i < this.#parts.length; i++) {
+      if ((state & (1 << i)) === 0) continue;
+      const part = this.#parts[i];
+      // The last one matches all that is below.
+      if (part === '**') next |= (1 << i) | (i === this.#parts.length - 1 ? this.#end : 0);
+      else if (part.test(name)) next |= 1 << (i + 1);
+    }
+    return next;
+  }
+
+  /** With the states in which a `**` stands for nothing. */
+  #skipping(state: number): number {
+    let all = state;
+    for (let i = 0; i < this.#parts.length - 1; i++)
+      if ((all & (1 << i)) !== 0 && this.#parts[i] === '**') all |= 1 << (i + 1);
+    // Alone it matches everything, the root too.
+    return this.#parts.length === 1 && this.#parts[0] === '**' ? all | this.#end : all;
+  }
+}
+
+function partsOf(pattern: string): Part[] {
   const parts = pattern.replace(/^\//, '').split('/');
-  if (parts.some((part) => part === '' || part === '.' || part === '..'))
+  if (parts.length > PARTS_MAX) throw new PatternError(pattern, `has more than ${PARTS_MAX} parts`);
+  return parts.map((part) => partOf(pattern, part));
+}
+
+function partOf(pattern: string, part: string): Part {
+  if (part === '**') return part;
+  if (part === '' || part === '.' || part === '..')
     throw new PatternError(pattern, "has a part that is empty, '.' or '..'");
-  if (parts.some((part) => count(part, '{') !== count(part, '}') || count(part, '[') !== count(part, ']')))
+  if (part.includes('**')) throw new PatternError(pattern, "has a '**' that is only a piece of a part");
+  if (count(part, '*') > STARS_MAX)
+    throw new PatternError(pattern, `has a part with more than ${STARS_MAX} stars`);
+  if (count(part, '{') !== count(part, '}') || count(part, '[') !== count(part, ']'))
     throw new PatternError(pattern, "has a '/' within braces or brackets, or one of those alone");
-  return parts;
+  // The flag lets a star match line feeds.
+  return picomatch.makeRe(part, { dot: true, noextglob: true, nonegate: true, flags: 's' });
 }
 
 function count(text: string, character: string): number {
   return text.split(character).length - 1;
 }
 
-/** The directories above what the pattern matches: of `a/b/**`, `a` and `a/b`, and all below that. */
-function leading(parts: readonly string[]): string[] {
-  const end = parts.findIndex((part) => part.includes('**'));
-  const last = end < 0 ? parts.length - 1 : parts.length;
-  const prefixes: string[] = [];
-  for (let i = 1; i <= last; i++) if (i < parts.length || end >= 0) prefixes.push(parts.slice(0, i).join('/'));
-  return prefixes;
-}
-
-function compile(patterns: readonly string[]): Matches {
-  if (patterns.length === 0) return NEVER;
-  // What is matched comes from guests: no extended globs, whose regular expressions can take for ever.
-  return picomatch([...patterns], { dot: true, noextglob: true, nonegate: true, strictSlashes: true });
-}
-
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-function decode(path: ByteString): string {
-  return path.split('/').map(decodeName).join('/');
+function namesIn(path: ByteString): string[] {
+  return path === '' ? [] : path.slice(1).split('/').map(decodeName);
 }
 
 function decodeName(name: ByteString): string {

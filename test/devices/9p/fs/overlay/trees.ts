@@ -107,7 +107,10 @@ async function overwrite(directory: FsNode, name: string, flags: number, content
   return 'OK';
 }
 
-/** A line for each file: path, type and mode, content. Names of one file say so, by the first of them. */
+/**
+ * A line for each file: path, type and mode, content. Names of one file say so, by the first of them; not those of a symbolic link,
+ * which file systems without a way to rename one make anew.
+ */
 export async function describeTree(fs: FileSystem): Promise<string[]> {
   const root = await ok<FsNode>(fs.attach());
   const lines: string[] = [];
@@ -134,9 +137,10 @@ async function describeBelow(
     const entry = entries.find((each) => each.name === name);
     if (entry?.inodeLow !== attributes.inodeLow || entry.inodeHigh !== attributes.inodeHigh)
       lines.push(`${at} is listed with another inode`);
-    const first = seen.get(inode);
+    const isLink = (attributes.mode & FileMode.S_IFMT) === FileMode.S_IFLNK;
+    const first = isLink ? undefined : seen.get(inode);
     seen.set(inode, first ?? at);
-    const links = isDirectory ? '' : ` ${attributes.nlink}`;
+    const links = isDirectory || isLink ? '' : ` ${attributes.nlink}`;
     const xattrs = isDirectory || isFailure(await node.listxattr()) ? '' : await describeXattrs(node);
     const same = first === undefined ? '' : ` = ${first}`;
     lines.push(`${at} ${mode}${links}${await describeContent(node, attributes.mode)}${xattrs}${same}`);

@@ -1,0 +1,63 @@
+/**
+ * A file system under a policy that can be changed while guests use it: what they see, what they may change, how much they may add, and
+ * who is told. Works over any file system.
+ */
+import { Errno, isFailure, type Failure } from '../../../errno.js';
+import type { FileSystem } from '../file-system.js';
+import type { AuditListener } from './audit.js';
+import type { Policy } from './policy.js';
+import { PolicyContext } from './policy-context.js';
+import { PolicyNode } from './policy-node.js';
+
+export type { AuditEvent, AuditListener } from './audit.js';
+export { PatternError } from './patterns.js';
+export type { Policy } from './policy.js';
+
+export class PolicyFs implements FileSystem {
+  readonly #inner: FileSystem;
+  readonly #context: PolicyContext;
+  #root: PolicyNode | undefined;
+
+  /**
+   * Takes over `inner`, and closes it when it is closed.
+   * @throws PatternError
+   */
+  constructor(inner: FileSystem, policy: Policy = {}, listener?: AuditListener) {
+    this.#inner = inner;
+    this.#context = new PolicyContext(policy, listener);
+  }
+
+  /**
+   * Puts another policy in the place of the one there is, for all that is asked from now on, through open files too. What is under
+   * way ends under the old one.
+   * @throws PatternError, and the old policy stays
+   */
+  setPolicy(policy: Policy): void {
+    this.#context.setPolicy(policy);
+  }
+
+  /** Takes the mount from guests for good: from now on all is ESTALE, and waits for locks end. */
+  revoke(): void {
+    this.#context.revoke();
+  }
+
+  async attach(): Promise<PolicyNode | Failure> {
+    if (this.#context.isRevoked) return this.#context.decided('attach', '', -Errno.ESTALE);
+    const inner = await this.#inner.attach();
+    if (isFailure(inner)) return inner;
+    if (this.#root?.inner === inner) inner.release();
+    else {
+      this.#root?.release();
+      this.#root = new PolicyNode(this.#context, null, '', inner);
+    }
+    this.#root.retain();
+    return this.#root;
+  }
+
+  async close(): Promise<void> {
+    this.#root?.release();
+    this.#root = undefined;
+    this.#context.audit?.flush();
+    await this.#inner.close();
+  }
+}
