@@ -14,14 +14,13 @@ import type {
 import type { AwakeSession } from '../devices/virtio/device-session.js';
 import { newQueueCounters } from '../devices/virtio/ring/running-ring.js';
 import { VirtioPciFunction } from '../devices/virtio/transport/virtio-pci.js';
-import { GuestRam } from '../guest/memory/ram.js';
-import { GuestPciFunction } from '../guest/pci/function.js';
-import { InterruptController } from '../guest/pci/interrupts.js';
-import { MmioWindow } from '../guest/pci/mmio-window.js';
+import type { GuestRam } from '../guest/memory/ram.js';
+import type { PciDriver } from '../guest/pci/driver.js';
+import { GuestPci } from '../guest/pci/guest-pci.js';
 import { GuestVirtioDevice } from '../guest/virtio/device.js';
 import type { QueueRequest } from '../guest/virtio/queue.js';
 import type { KickMode, Notify } from '../guest/virtio/transport.js';
-import { InProcessBus } from '../manager/ports/in-process/in-process-bus.js';
+import { InProcessMachine } from '../manager/ports/in-process/in-process-machine.js';
 
 type Suppression = 'event index' | 'flags' | 'none';
 type Workload = 'request/response' | 'bulk one way' | 'two ways on two queues';
@@ -209,34 +208,34 @@ class Machine {
 
   static async boot({ kick, suppression, staysAwake }: Case, workload: Workload): Promise<Machine> {
     const queueCount = workload === 'two ways on two queues' ? 2 : 1;
-    const bus = new InProcessBus({ ramSizeBytes: 8 << 20 });
-    const fn = new VirtioPciFunction(new MovingDevice(queueCount), bus.memory, {
+    const machine = new InProcessMachine({ slots: SLOT, ramSizeBytes: 8 << 20 });
+    const fn = new VirtioPciFunction(new MovingDevice(queueCount), machine.memory, {
       msix: true,
       doorbells: ['queue', 'device'],
       polled: kick === 'none',
       log: (line) => console.error(line),
       ...(staysAwake && { keepAwake: stayAwake }),
     });
-    bus.plug(SLOT, [{ number: 0, function: fn }]);
-    const window = new MmioWindow(bus.mmioWindow);
-    const found = new GuestPciFunction(bus, window, { bus: 0, device: SLOT, fn: 0 });
-    found.enable();
-    const ram = new GuestRam(bus.ram);
-    const device = await GuestVirtioDevice.open(
-      found,
-      { ram, interrupts: new InterruptController(bus, () => {}) },
-      {
-        deviceFeatures: 0n,
-        queueCount,
-        options: {
+    machine.plugOne(SLOT, fn);
+    let device!: GuestVirtioDevice;
+    const driver: PciDriver = {
+      name: 'moving',
+      matches: () => true,
+      probe: async (found, services) => {
+        const options = {
           packed: false,
           indirect: false,
           notificationData: false,
           eventIndex: suppression === 'event index',
           kick: suppression === 'none' ? 'none' : kick,
-        },
+        } as const;
+        device = await GuestVirtioDevice.open(found, services, { deviceFeatures: 0n, queueCount, options });
+        return { inUse: true, remove: (gone) => device.close('ENODEV', gone) };
       },
-    );
+    };
+    const pci = new GuestPci(machine.bus, { drivers: [driver] });
+    await pci.start();
+    const { ram } = pci.services;
     const rings = device.queues.map(({ index }) =>
       suppression === 'none' ? device.transport.doorbell(index, kick) : undefined,
     );

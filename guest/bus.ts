@@ -1,14 +1,13 @@
-/**
- * What a machine tells its guest about a device number, after ACPI's notify values: `check` (something was plugged in or
- * pulled out: look), `eject-request` (please let the slot go), and `eject-cancelled`, which takes a request back that the guest
- * has not met yet, as a second press of a PCI Express attention button does.
- */
-export type HotplugNotification = 'check' | 'eject-request' | 'eject-cancelled';
+/** Part of an address space. */
+export interface AddressWindow {
+  readonly start: number;
+  readonly sizeBytes: number;
+}
 
 /** Port I/O: a space of 64 KiB beside memory, where legacy devices have their registers. */
 export interface PortIo {
   /** Where I/O BARs may be placed. */
-  readonly window: { readonly start: number; readonly sizeBytes: number };
+  readonly window: AddressWindow;
   /** Registers at a port, aligned to `width`; all ones where no BAR is. */
   read(port: number, width: 1 | 2 | 4): number;
   write(port: number, width: 1 | 2 | 4, value: number): void;
@@ -16,10 +15,11 @@ export interface PortIo {
 
 /**
  * The machine that an in-process guest runs on: config space, memory-mapped registers, RAM and interrupts. The chassis
- * provides it; the guest's drivers know nothing else of the host.
+ * provides it; the guest's drivers know nothing else of the host. What is plugged in and pulled out, ports say by their own registers
+ * and interrupts.
  *
- * Handlers are never called from inside a call of the guest's: a machine delivers interrupts and notifications later, in
- * order. Each kind has one handler, and registering another replaces it.
+ * Handlers are never called from inside a call of the guest's: a machine delivers interrupts later, in order. Each kind has one
+ * handler, and registering another replaces it.
  */
 export interface GuestBus {
   /** PCI config space of bus:device.function through ECAM; all ones where nothing is there. `width` is in bytes. */
@@ -28,8 +28,10 @@ export interface GuestBus {
   /** Memory-mapped registers at a guest-physical address, aligned to `width`; all ones where no BAR is. */
   readMemory(address: number, width: 1 | 2 | 4): number;
   writeMemory(address: number, width: 1 | 2 | 4, value: number): void;
-  /** Where BARs may be placed. */
-  readonly mmioWindow: { readonly start: number; readonly sizeBytes: number };
+  /** Where BARs may be placed: below 4 GiB. */
+  readonly mmioWindow: AddressWindow;
+  /** Where prefetchable 64-bit BARs may be placed besides. */
+  readonly prefetchableWindow?: AddressWindow;
   /** Undefined where the machine has no such space. */
   readonly io?: PortIo;
   /** The guest's RAM, at guest-physical address 0 (and nothing else is). */
@@ -43,10 +45,9 @@ export interface GuestBus {
    * is asserted after a call, and once with false when it no longer is.
    */
   onIntx(handler: (asserted: boolean) => void): void;
-  /** The machine has news of a device number. Registering tells the machine that a guest is up. */
-  onHotplug(handler: (bus: number, device: number, notification: HotplugNotification) => void): void;
-  /** The guest lets a slot go: called once its drivers have let all of the slot's functions go. */
-  eject(bus: number, device: number): void;
-  /** Unplugs the guest: functions are reset and no handler is called any more. Another guest may boot afterwards. */
+  /**
+   * Takes the guest off the machine, whatever it is doing: everything is reset, no handler is called any more, and nothing that is
+   * asked through this bus reaches the machine again. Another guest may boot afterwards, on a bus of its own.
+   */
   powerOff(): void;
 }

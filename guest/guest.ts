@@ -2,11 +2,9 @@ import { DEFAULT_MSIZE, type Mount, type MountOptions } from './9p/mount.js';
 import { Virtio9pBinding, virtio9pDriver } from './9p/virtio-driver.js';
 import type { GuestBus } from './bus.js';
 import { GuestError } from './errors.js';
-import { GuestRam } from './memory/ram.js';
-import type { DriverServices } from './pci/driver.js';
-import { HotplugDriver } from './pci/hotplug.js';
-import { InterruptController } from './pci/interrupts.js';
-import { RootBus, type FoundFunction } from './pci/root-bus.js';
+import type { FoundFunction } from './pci/function-drivers.js';
+import { GuestPci } from './pci/guest-pci.js';
+import type { PciehpOptions } from './pci/pciehp.js';
 import type { VirtioOptions } from './virtio/device.js';
 
 /** How long a shutdown waits for mounts to be let go of before it takes them away, in milliseconds. */
@@ -37,6 +35,12 @@ export interface GuestEvents {
   'eject-request': readonly FunctionInfo[];
 }
 
+/** What the guest uses of its devices, and how its hot-plug waits. */
+export interface GuestOptions extends VirtioOptions {
+  /** As a kernel's slots would have it: Linux blinks for 5,000 ms and gives power 1,000 ms to be gone. Default: no waiting. */
+  readonly hotplug?: PciehpOptions;
+}
+
 export interface WaitOptions {
   /** Rejects with ETIMEDOUT after so many milliseconds; waits for ever by default. */
   readonly timeoutMs?: number;
@@ -51,39 +55,38 @@ type Listener<K extends keyof GuestEvents> = (event: GuestEvents[K]) => void;
  */
 export class Guest {
   readonly #bus: GuestBus;
-  readonly #pci: RootBus;
-  readonly #hotplug: HotplugDriver;
+  readonly #pci: GuestPci;
   readonly #mounts = new Set<Mount>();
   readonly #listeners = new Map<keyof GuestEvents, Set<(event: never) => void>>();
   #running = true;
   #stopped: Promise<void> | undefined;
 
-  private constructor(bus: GuestBus, options: VirtioOptions) {
+  private constructor(bus: GuestBus, { hotplug, ...options }: GuestOptions) {
     this.#bus = bus;
-    const interrupts = new InterruptController(bus, () => this.#pci.disableAssertedIntx());
-    const services: DriverServices = { ram: new GuestRam(bus.ram), interrupts };
-    this.#pci = new RootBus(bus, [virtio9pDriver(options)], {
-      added: (found) => this.#emit('plug', describe(found)),
-      removed: (found) => this.#emit('unplug', describe(found)),
+    this.#pci = new GuestPci(bus, {
+      drivers: [virtio9pDriver(options)],
+      events: {
+        added: (found) => this.#emit('plug', describe(found)),
+        removed: (found) => this.#emit('unplug', describe(found)),
+        ejectRequested: (functions) => this.#emit('eject-request', functions.map(describe)),
+      },
+      hotplug,
     });
-    this.#hotplug = new HotplugDriver(bus, this.#pci, services, (functions) =>
-      this.#emit('eject-request', functions.map(describe)),
-    );
   }
 
   /** Boots on a machine that no other guest runs on. Resolves once every device that is there has been looked at. */
   static async boot(
     machine: GuestBus | { readonly bus: GuestBus },
-    options: VirtioOptions = {},
+    options: GuestOptions = {},
   ): Promise<Guest> {
     const guest = new Guest('bus' in machine ? machine.bus : machine, options);
-    await guest.#hotplug.start();
+    await guest.#pci.start();
     return guest;
   }
 
-  /** The PCI functions there are, in order of address. */
+  /** The PCI functions that are plugged in, in order of address; those of the chassis itself, its bridges and ports, are left out. */
   functions(): FunctionInfo[] {
-    return this.#pci.functions().map(describe);
+    return [...this.#pci.functions()].sort(byAddress).map(describe);
   }
 
   /** Mount tags of the 9p devices that are there, mounted or not. */
@@ -96,11 +99,13 @@ export class Guest {
    * mounted already or the machine wants its slot back.
    */
   async mount(tag: string, options: MountOptions = {}): Promise<Mount> {
+    // What a port has told of and is being brought up is waited for.
+    if (!this.tags().includes(tag)) await this.#pci.idle();
     const { found, binding } = this.#findForMount(tag);
     let mount: Mount | undefined = undefined;
-    mount = await binding.mount({ msize: DEFAULT_MSIZE, ...options }, async () => {
+    mount = await binding.mount({ msize: DEFAULT_MSIZE, ...options }, () => {
       if (mount !== undefined) this.#mounts.delete(mount);
-      await this.#hotplug.released(found.fn.address.device);
+      this.#pci.released(found.fn);
     });
     this.#mounts.add(mount);
     return mount;
@@ -150,7 +155,7 @@ export class Guest {
   async #shutdown(timeoutMs: number): Promise<void> {
     this.#running = false;
     await Promise.all([...this.#mounts].map((mount) => unmountWithin(mount, timeoutMs)));
-    await this.#hotplug.stop();
+    await this.#pci.stop();
     this.#bus.powerOff();
   }
 
@@ -158,14 +163,12 @@ export class Guest {
   #findForMount(tag: string): { found: FoundFunction; binding: Virtio9pBinding } {
     const place = { syscall: 'mount', path: tag };
     if (!this.#running) throw new GuestError('ENODEV', { ...place, detail: 'the guest is shut down' });
-    const tagged = this.#pci.functions().flatMap((found) => {
+    const tagged = [...this.#pci.functions()].sort(byAddress).flatMap((found) => {
       const binding = asVirtio9p(found);
       return binding?.tag === tag ? [{ found, binding }] : [];
     });
     if (tagged.length === 0) throw new GuestError('ENOENT', { ...place, detail: 'no device has this tag' });
-    const free = tagged.find(
-      ({ found, binding }) => !binding.inUse && !this.#hotplug.isLeaving(found.fn.address.device),
-    );
+    const free = tagged.find(({ found, binding }) => !binding.inUse && !this.#pci.isLeaving(found.fn));
     if (free === undefined) throw new GuestError('EBUSY', place);
     return free;
   }
@@ -180,6 +183,10 @@ export class Guest {
 
 function asVirtio9p({ binding }: FoundFunction): Virtio9pBinding | undefined {
   return binding instanceof Virtio9pBinding ? binding : undefined;
+}
+
+function byAddress({ fn: { node: a } }: FoundFunction, { fn: { node: b } }: FoundFunction): number {
+  return a.bus - b.bus || a.device - b.device || a.fn - b.fn;
 }
 
 function describe(found: FoundFunction): FunctionInfo {

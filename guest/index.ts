@@ -10,9 +10,10 @@
  *
  * Below `Mount` there is `Client9p`, with a method for every request of 9P2000.L, over any `Transport9p`.
  */
-export type { GuestBus, HotplugNotification } from './bus.js';
+export type { AddressWindow, GuestBus, PortIo } from './bus.js';
 export { GuestError } from './errors.js';
-export { Guest, type FunctionInfo, type GuestEvents, type WaitOptions } from './guest.js';
+export { Guest, type FunctionInfo, type GuestEvents, type GuestOptions, type WaitOptions } from './guest.js';
+export type { PciehpOptions } from './pci/pciehp.js';
 export type { VirtioOptions } from './virtio/device.js';
 export { Mount, type CreateOptions, type MountOptions } from './9p/mount.js';
 export type { Time } from './9p/times.js';

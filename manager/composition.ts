@@ -8,8 +8,10 @@ import { HostDirectory, HostDirectoryError } from '../devices/9p/fs/host-directo
 import { memoryVolume } from '../devices/9p/fs/node-fs/memory-volume.js';
 import { MountTree } from '../devices/9p/fs/mount-tree/mount-tree.js';
 import { NodeFs, type NodeFsLike } from '../devices/9p/fs/node-fs/node-fs.js';
+import type { ServerOptions, ServerStatistics } from '../devices/9p/server/options.js';
 import { Server } from '../devices/9p/server/server.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
+import { Virtio9pMux } from '../devices/9p/virtio-9p-mux.js';
 import { VirtioFeature, type QueueCounters } from '../devices/virtio/device.js';
 import type { GuestMemory } from '../devices/virtio/memory/guest-memory.js';
 import { hasFeature } from '../devices/virtio/ring/features.js';
@@ -86,8 +88,12 @@ export async function openFileSystem(given: FileSystemLike): Promise<FileSystem>
 
 /** A 9p device with one mount. It owns the file system. */
 function createNineP(fs: FileSystem, options: NinePOptions): Virtio9p {
+  return new Virtio9p(fs, options.tag, serverOptions(options));
+}
+
+function serverOptions(options: NinePOptions): ServerOptions {
   const { tag, log } = options;
-  return new Virtio9p(fs, tag, {
+  return {
     maxMsizeBytes: LINUX_VIRTIO_MSIZE_MAX_BYTES,
     // Asked for anew each time: it changes with what is shown.
     get readOnly() {
@@ -96,7 +102,7 @@ function createNineP(fs: FileSystem, options: NinePOptions): Virtio9p {
     maxFids: MAX_FIDS,
     maxOpenFiles: MAX_OPEN_FILES,
     log: (text, error) => log(`${tag}: ${text}${error === undefined ? '' : `: ${describe(error)}`}`),
-  });
+  };
 }
 
 export interface SessionOptions {
@@ -206,10 +212,45 @@ export class InProcessNineP {
   }
 
   counters(): FunctionCounters {
-    return countersOf(this.device, (queue) => this.pci.counters(queue));
+    return countersOf(this.device.statistics, [this.pci.counters(0)]);
   }
 
   /** Closes the file system too. */
+  close(): Promise<void> {
+    return this.device.close();
+  }
+}
+
+/** A 9p function on a bus of this process that has a mount on each queue. */
+export class InProcessNinePMux {
+  readonly pci: VirtioPciFunction;
+  private readonly device: Virtio9pMux;
+
+  constructor(queueCount: number, memory: GuestMemory, log: (message: string) => void) {
+    this.device = new Virtio9pMux(queueCount);
+    this.pci = new VirtioPciFunction(this.device, memory, { msix: true, log });
+  }
+
+  /** The lowest queue that nothing is attached to. */
+  get freeQueue(): number | undefined {
+    return this.device.freeQueue;
+  }
+
+  /** The file system is the device's from then on. @throws RangeError where the queue is taken, or the tag too long */
+  attach(queue: number, fs: FileSystem, options: NinePOptions): void {
+    this.device.attach(queue, fs, options.tag, serverOptions(options));
+  }
+
+  /** Fails what is under way, and closes the file system. */
+  detach(queue: number): Promise<void> {
+    return this.device.detach(queue);
+  }
+
+  counters(queue: number): FunctionCounters {
+    return countersOf(this.device.statistics(queue), [this.pci.counters(queue)]);
+  }
+
+  /** Closes all its file systems. */
   close(): Promise<void> {
     return this.device.close();
   }
@@ -249,7 +290,7 @@ class VfioUserNineP implements ServedFunction {
   }
 
   counters(): FunctionCounters {
-    return countersOf(this.nineP.device, (queue) => this.pci?.counters(queue));
+    return countersOf(this.nineP.device.statistics, [this.pci?.counters(0)]);
   }
 
   get driver(): FunctionDriver | undefined {
@@ -299,7 +340,7 @@ class VhostUserNineP implements ServedFunction {
   }
 
   counters(): FunctionCounters {
-    return countersOf(this.nineP.device, (queue) => this.server.counters(queue));
+    return countersOf(this.nineP.device.statistics, [this.server.counters(0)]);
   }
 
   get driver(): FunctionDriver | undefined {
@@ -323,17 +364,17 @@ class VhostUserNineP implements ServedFunction {
   }
 }
 
-/** What crossed a function: its queues' counters, and the 9p server's. */
+/** What crossed a function, or one queue of it: the queues' counters, and those of the 9p server behind. */
 function countersOf(
-  device: Virtio9p,
-  counters: (queue: number) => Readonly<QueueCounters> | undefined,
+  server: Readonly<ServerStatistics> | undefined,
+  counters: readonly (Readonly<QueueCounters> | undefined)[],
 ): FunctionCounters {
-  const queues = device.queueSizes.map((_, queue) => ({ ...(counters(queue) ?? newQueueCounters()) }));
+  const queues = counters.map((queue) => ({ ...(queue ?? newQueueCounters()) }));
   const sums = newQueueCounters();
   for (const queue of queues) {
     for (const name of Object.keys(sums) as (keyof QueueCounters)[]) sums[name] += queue[name];
   }
-  const { bytesRead, bytesWritten, fids } = device.statistics;
+  const { bytesRead = 0, bytesWritten = 0, fids = 0 } = server ?? {};
   return { ...sums, queues, bytesRead, bytesWritten, fids };
 }
 

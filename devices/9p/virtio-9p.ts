@@ -5,22 +5,24 @@
 import type { Chain, DeviceContext, VirtioDevice, Virtqueue } from '../virtio/device.js';
 import { VirtioDeviceId } from '../virtio/device.js';
 import type { FileSystem } from './fs/file-system.js';
+import { QueueReplies } from './queue-replies.js';
 import type { ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
 import { Server } from './server/server.js';
+import { encodeTag } from './tag.js';
 
-/** Feature bits of the 9P device, as bit numbers. */
-export const Virtio9pFeature = { VIRTIO_9P_MOUNT_TAG: 0 } as const;
+/** Feature bits of the 9P device, as bit numbers. The second is this project's own: docs/9p-multiplexing.md. */
+export const Virtio9pFeature = { VIRTIO_9P_MOUNT_TAG: 0, VIRTIO_9P_F_MULTIPLEX: 23 } as const;
 
 /**
  * Linux puts a message and its reply into at most 128 segments, so that with fewer descriptors it could not send its largest
  * messages on a ring without indirect ones.
  */
-const QUEUE_SIZE = 128;
+export const QUEUE_SIZE = 128;
 /** The largest msize that Linux agrees to over virtio: 125 pages of those 128 segments. */
 export const LINUX_VIRTIO_MSIZE_MAX_BYTES = 125 * 4096;
 
 /** Unclassified, not VGA-compatible: what QEMU's virtio-9p-pci says. No driver looks at it. */
-const PCI_CLASS = 0x000200;
+export const PCI_CLASS = 0x000200;
 
 /** `tag_len` has 16 bits; Linux shows the tag in a sysfs page. */
 const TAG_MAX_BYTES = 255;
@@ -37,7 +39,7 @@ export class Virtio9p implements VirtioDevice {
   /** tag_len[2] tag[tag_len] */
   readonly config: Uint8Array;
   readonly #server: Server;
-  #replies: Replies | undefined;
+  #replies: QueueReplies | undefined;
 
   constructor(fs: FileSystem, tag: string, options: ServerOptions) {
     this.config = encodeConfig(tag);
@@ -60,11 +62,12 @@ export class Virtio9p implements VirtioDevice {
 
   activate(context: DeviceContext): void {
     const queue = context.queues[0];
-    this.#replies = queue && new Replies(queue);
+    this.#replies = queue && new QueueReplies(queue);
   }
 
   handleChain(queue: Virtqueue, chain: Chain): void {
-    const replies = this.#replies?.queue === queue ? this.#replies : (this.#replies = new Replies(queue));
+    const replies =
+      this.#replies?.queue === queue ? this.#replies : (this.#replies = new QueueReplies(queue));
     replies.inBatch = true;
     this.#server.handle(chain.readable, chain.writable, replies.done, chain);
     replies.inBatch = false;
@@ -81,35 +84,8 @@ export class Virtio9p implements VirtioDevice {
   }
 }
 
-/** The way back to one queue, from one activation to the reset that ends it. */
-class Replies {
-  readonly queue: Virtqueue;
-  /** True while the queue's service is at work, which flushes after its batch. */
-  inBatch = false;
-  #flushDue = false;
-
-  constructor(queue: Virtqueue) {
-    this.queue = queue;
-  }
-
-  readonly done = (chain: Chain, replyBytes: number): void => {
-    this.queue.push(chain, replyBytes);
-    if (this.inBatch || this.#flushDue) return;
-    this.#flushDue = true;
-    // Requests that end in the same turn of the event loop share a flush, and with it an interrupt.
-    queueMicrotask(this.#flush);
-  };
-
-  readonly #flush = (): void => {
-    this.#flushDue = false;
-    this.queue.flush();
-  };
-}
-
 function encodeConfig(tag: string): Uint8Array {
-  const bytes = new TextEncoder().encode(tag);
-  if (bytes.length === 0 || bytes.length > TAG_MAX_BYTES || bytes.includes(0))
-    throw new RangeError(`a 9p tag has 1 to ${TAG_MAX_BYTES} bytes and no NUL`);
+  const bytes = encodeTag(tag, TAG_MAX_BYTES);
   const config = new Uint8Array(2 + bytes.length);
   config[0] = bytes.length;
   config.set(bytes, 2);

@@ -63,7 +63,7 @@ export class Virtio9pBinding implements PciBinding {
   }
 
   /** Mounts the device's file system. `onUnmount` runs once it is no longer in use. Rejects with EBUSY while it is. */
-  async mount(options: MountOptions, onUnmount: () => Promise<void>): Promise<Mount> {
+  async mount(options: MountOptions, onUnmount: () => void): Promise<Mount> {
     if (this.#mounted) throw new GuestError('EBUSY', { syscall: 'mount', path: this.tag });
     this.#mounted = true;
     const pool = new BufferPool(this.#services.ram);
@@ -71,7 +71,7 @@ export class Virtio9pBinding implements PciBinding {
       this.#mounted = false;
       this.#transport = undefined;
       pool.close();
-      await onUnmount();
+      onUnmount();
     };
     try {
       await this.#reopenIfFailed();

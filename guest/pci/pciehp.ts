@@ -186,8 +186,10 @@ export class PciehpSlot {
 
   #startBlinking(): void {
     const request = this.#state === 'blinking-off' ? Request.DISABLE : Request.LOOK;
+    const { blinkMs, timers } = this.#options;
     if (this.#isStopped) return;
-    this.#cancelBlink = this.#options.timers.after(this.#options.blinkMs, () => this.#request(request));
+    if (blinkMs === 0) this.#request(request);
+    else this.#cancelBlink = timers.after(blinkMs, () => this.#request(request));
   }
 
   #endBlinking(state: PciehpState): void {

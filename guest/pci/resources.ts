@@ -104,11 +104,15 @@ function spread(items: readonly Item[], window: AddressRange, granule: number): 
   }
 }
 
-/** What each of the growing items may have beyond its needs, so that all of them still fit. */
+/**
+ * What each of the growing items may have beyond its needs, so that all of them still fit. Where there is too little for all of them,
+ * as there is of I/O ports, the first ones have it.
+ */
 function share(growing: readonly Item[], cursor: number, end: number, granule: number): number {
   const spare = end - packedEnd(growing, cursor);
   const unit = growing.reduce((most, { alignment }) => Math.max(most, alignment), granule);
-  return Math.max(0, Math.floor(spare / growing.length / unit) * unit);
+  const equal = Math.floor(spare / growing.length / unit) * unit;
+  return equal > 0 || spare < unit ? Math.max(0, equal) : unit;
 }
 
 /** Large alignments first, which wastes least; what grows comes last. */

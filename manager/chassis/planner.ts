@@ -112,7 +112,8 @@ export function checkTags<S>(model: ChassisModel<S>, tags: readonly string[]): v
   }
 }
 
-function checkTag(tag: string): void {
+/** @throws ChassisError TAG_INVALID */
+export function checkTag(tag: string): void {
   if (tag === '')
     throw new ChassisError('TAG_INVALID', 'the tag is empty', 'name the mount, for example: src');
   const lengthBytes = new TextEncoder().encode(tag).length;

@@ -1,5 +1,5 @@
 /** A machine of bytes: config spaces with write masks, BARs with handlers, and handlers to fire by hand. */
-import type { GuestBus, HotplugNotification } from '../../guest/bus.js';
+import type { GuestBus } from '../../guest/bus.js';
 
 type Width = 1 | 2 | 4;
 
@@ -65,11 +65,9 @@ export class FakeMachine implements GuestBus {
   readonly ram: Uint8Array;
   readonly ramAddress = 0;
   readonly functions = new Map<string, FakeFunction>();
-  readonly ejected: number[] = [];
   poweredOff = false;
   message: (address: number, data: number) => void = () => {};
   intx: (asserted: boolean) => void = () => {};
-  #hotplug: (bus: number, device: number, notification: HotplugNotification) => void = () => {};
 
   constructor(ramBytes = 1 << 20) {
     this.ram = new Uint8Array(ramBytes);
@@ -81,10 +79,6 @@ export class FakeMachine implements GuestBus {
 
   unplug(device: number, fn: number): void {
     this.functions.delete(`${device}.${fn}`);
-  }
-
-  notify(device: number, notification: HotplugNotification): void {
-    this.#hotplug(0, device, notification);
   }
 
   readConfig(bus: number, device: number, fn: number, offset: number, width: Width): number {
@@ -120,15 +114,6 @@ export class FakeMachine implements GuestBus {
 
   onIntx(handler: (asserted: boolean) => void): void {
     this.intx = handler;
-  }
-
-  onHotplug(handler: (bus: number, device: number, notification: HotplugNotification) => void): void {
-    this.#hotplug = handler;
-  }
-
-  eject(_bus: number, device: number): void {
-    this.ejected.push(device);
-    for (let fn = 0; fn < 8; fn++) this.unplug(device, fn);
   }
 
   powerOff(): void {

@@ -6,7 +6,7 @@ import { HostDirectory } from '../../devices/9p/fs/host-directory/host-directory
 import type { FileSystem } from '../../devices/9p/fs/file-system.js';
 import { Virtio9p } from '../../devices/9p/virtio-9p.js';
 import { VirtioPciFunction } from '../../devices/virtio/transport/virtio-pci.js';
-import { InProcessBus } from '../../manager/ports/in-process/in-process-bus.js';
+import { InProcessMachine } from '../../manager/ports/in-process/in-process-machine.js';
 
 const SERVER_OPTIONS = {
   maxMsizeBytes: 1 << 20,
@@ -16,14 +16,14 @@ const SERVER_OPTIONS = {
 };
 
 export class Stack {
-  readonly bus: InProcessBus;
+  readonly machine: InProcessMachine;
   /** What servers and functions reported: bugs and faults. */
   readonly logs: string[] = [];
   readonly devices = new Map<string, Virtio9p>();
   readonly #directories: string[] = [];
 
   constructor(ramSizeBytes?: number) {
-    this.bus = new InProcessBus({ ramSizeBytes });
+    this.machine = new InProcessMachine({ ramSizeBytes });
   }
 
   /** A fresh directory of the host that a device with this tag shows. */
@@ -36,7 +36,7 @@ export class Stack {
     const fs = options.fs ?? (await HostDirectory.open(directory));
     const device = new Virtio9p(fs, tag, { ...SERVER_OPTIONS, log: (message) => this.logs.push(message) });
     this.devices.set(tag, device);
-    const fn = new VirtioPciFunction(device, this.bus.memory, {
+    const fn = new VirtioPciFunction(device, this.machine.memory, {
       msix: options.msix ?? true,
       registers: options.registers ?? 'modern',
       log: (message) => this.logs.push(message),
@@ -47,7 +47,7 @@ export class Stack {
   /** Shares directories in the functions of one slot. */
   async plug(slot: number, tags: readonly string[], options: { msix?: boolean } = {}): Promise<string[]> {
     const shares = await Promise.all(tags.map((tag) => this.share(tag, options)));
-    this.bus.plug(
+    this.machine.plug(
       slot,
       shares.map(({ fn }, number) => ({ number, function: fn })),
     );

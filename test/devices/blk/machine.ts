@@ -6,12 +6,9 @@ import { VirtioPciFunction } from '../../../devices/virtio/transport/virtio-pci.
 import type { VirtioBlkBinding } from '../../../guest/blk/virtio-driver.js';
 import { type BlkOptions, virtioBlkDriver } from '../../../guest/blk/virtio-driver.js';
 import type { Disk } from '../../../guest/blk/disk.js';
-import { GuestRam } from '../../../guest/memory/ram.js';
-import type { DriverServices } from '../../../guest/pci/driver.js';
-import { HotplugDriver } from '../../../guest/pci/hotplug.js';
-import { InterruptController } from '../../../guest/pci/interrupts.js';
-import { RootBus } from '../../../guest/pci/root-bus.js';
-import { InProcessBus } from '../../../manager/ports/in-process/in-process-bus.js';
+import type { GuestRam } from '../../../guest/memory/ram.js';
+import { GuestPci } from '../../../guest/pci/guest-pci.js';
+import { InProcessMachine } from '../../../manager/ports/in-process/in-process-machine.js';
 
 export interface MachineOptions {
   readonly guest?: BlkOptions;
@@ -24,7 +21,8 @@ export interface Machine {
   readonly device: VirtioBlk;
   readonly disk: Disk;
   readonly binding: VirtioBlkBinding;
-  readonly bus: InProcessBus;
+  /** The disk is in slot 1. */
+  readonly machine: InProcessMachine;
   readonly ram: GuestRam;
   /** What device and transport reported. */
   readonly logs: string[];
@@ -32,27 +30,21 @@ export interface Machine {
 
 /** Boots a guest on a machine with one disk; everything is closed with the test. */
 export async function machineWith(backend: BlockBackend, options: MachineOptions = {}): Promise<Machine> {
-  const bus = new InProcessBus({ ramSizeBytes: options.ramSizeBytes ?? 16 << 20 });
+  const machine = new InProcessMachine({ slots: 1, ramSizeBytes: options.ramSizeBytes ?? 16 << 20 });
   const logs: string[] = [];
   const log = (line: string) => logs.push(line);
   const device = new VirtioBlk(backend, { serial: 'test-disk', log, ...options.device });
-  const fn = new VirtioPciFunction(device, bus.memory, { msix: options.msix ?? true, log });
-  bus.plug(1, [{ number: 0, function: fn }]);
-  const root = new RootBus(bus, [virtioBlkDriver(options.guest)], { added: () => {}, removed: () => {} });
-  const services: DriverServices = {
-    ram: new GuestRam(bus.ram),
-    interrupts: new InterruptController(bus, () => root.disableAssertedIntx()),
-  };
-  const hotplug = new HotplugDriver(bus, root, services, () => {});
-  await hotplug.start();
-  const [found] = root.functions();
+  machine.plugOne(1, new VirtioPciFunction(device, machine.memory, { msix: options.msix ?? true, log }));
+  const pci = new GuestPci(machine.bus, { drivers: [virtioBlkDriver(options.guest)] });
+  await pci.start();
+  const [found] = pci.functions();
   if (found.error !== undefined) throw found.error;
   const binding = found.binding as VirtioBlkBinding;
   const disk = await binding.open();
   onTestFinished(async () => {
-    await hotplug.stop();
-    bus.powerOff();
+    await pci.stop();
+    machine.bus.powerOff();
     await device.close();
   });
-  return { device, disk, binding, bus, ram: services.ram, logs };
+  return { device, disk, binding, machine, ram: pci.services.ram, logs };
 }

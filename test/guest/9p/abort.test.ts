@@ -14,8 +14,8 @@ beforeEach(async () => {
   stack = new Stack();
   fs = new BlockingFileSystem();
   const { fn } = await stack.share('events', { fs });
-  stack.bus.plug(1, [{ number: 0, function: fn }]);
-  guest = await Guest.boot(stack.bus);
+  stack.machine.plug(1, [{ number: 0, function: fn }]);
+  guest = await Guest.boot(stack.machine);
   mount = await guest.mount('events');
   file = await mount.open('events');
 });

@@ -12,7 +12,7 @@ let directory: string;
 beforeEach(async () => {
   stack = new Stack();
   [directory] = await stack.plug(1, ['work']);
-  guest = await Guest.boot(stack.bus);
+  guest = await Guest.boot(stack.machine);
   mount = await guest.mount('work');
 });
 

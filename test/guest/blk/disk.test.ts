@@ -99,7 +99,7 @@ describe('a disk', () => {
     const backend = new ScriptedBackend(SIZE);
     const { disk } = await machineWith(backend);
     backend.answer = () => -Errno.EIO;
-    await expect(disk.read(0, 512)).rejects.toThrow("EIO: input/output error, read '0000:00:01.0'");
+    await expect(disk.read(0, 512)).rejects.toThrow("EIO: input/output error, read '0000:01:00.0'");
     await expect(disk.flush()).rejects.toThrow('flush');
     backend.answer = () => -Errno.EOPNOTSUPP;
     expect(await failure(disk.discard(0, 512))).toBe('EOPNOTSUPP');
@@ -194,10 +194,10 @@ describe('a disk', () => {
   it('that is pulled out fails what is under way, and everything after', async () => {
     const backend = new ScriptedBackend(SIZE);
     backend.hold('read');
-    const { disk, bus, binding } = await machineWith(backend);
+    const { disk, machine, binding } = await machineWith(backend);
     const reads = [failure(disk.read(0, 512)), failure(disk.read(512, 4 << 18))];
     await nextTurn();
-    bus.remove(1);
+    machine.remove(1);
     expect(await Promise.all(reads)).toEqual(['ENODEV', 'ENODEV']);
     expect(await failure(disk.flush())).toBe('ENODEV');
     await disk.close();
@@ -206,10 +206,10 @@ describe('a disk', () => {
   });
 
   it('gives the guest all of its memory back when it leaves', async () => {
-    const { disk, bus, ram } = await machineWith(new MemoryBackend({ sizeBytes: SIZE }));
+    const { disk, machine, ram } = await machineWith(new MemoryBackend({ sizeBytes: SIZE }));
     await disk.write(0, pattern(1 << 20, 1));
     await disk.close();
-    await bus.requestUnplug(1);
+    await machine.requestUnplug(1);
     expect(ram.freeBytes).toBe(ram.sizeBytes - 4096);
   });
 

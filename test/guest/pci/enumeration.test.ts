@@ -197,6 +197,15 @@ describe('BARs', () => {
     ]);
   });
 
+  it('of I/O space find a window behind the first ports, where there are too few addresses for all', async () => {
+    const machine = new PcieMachine(rootPorts(31));
+    const tree = enumerate(machine);
+    const windows = tree.functions().flatMap(({ secondary }) => secondary?.windows.io ?? []);
+    expect(windows).toEqual(
+      Array.from({ length: 15 }, (_, i) => ({ start: 0x1000 * (i + 1), end: 0x1000 * (i + 2) })),
+    );
+  });
+
   it('that there is no room for are left out, and the others keep theirs', () => {
     const machine = new PcieMachine(rootPorts(1));
     const bars = (sizeBytes: number): BarSpec[] => [

@@ -69,10 +69,6 @@ class Processor implements GuestBus {
     this.intx = handler;
   }
 
-  onHotplug(): void {}
-
-  eject(): void {}
-
   powerOff(): void {
     this.#complex = undefined;
     this.message = () => {};

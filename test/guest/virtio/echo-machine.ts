@@ -1,17 +1,17 @@
 /** A machine with one virtio function that gives back what it reads, and a guest of nothing but a driver for it. */
 import type { PciFunction } from '../../../devices/pci/function.js';
 import type { Chain, VirtioDevice, Virtqueue } from '../../../devices/virtio/device.js';
+import type { GuestMemory } from '../../../devices/virtio/memory/guest-memory.js';
 import { VirtioPciFunction, type VirtioPciOptions } from '../../../devices/virtio/transport/virtio-pci.js';
-import { GuestRam, type RamRange } from '../../../guest/memory/ram.js';
-import type { DriverServices, PciDriver } from '../../../guest/pci/driver.js';
+import type { GuestBus } from '../../../guest/bus.js';
+import type { GuestRam, RamRange } from '../../../guest/memory/ram.js';
+import type { PciDriver } from '../../../guest/pci/driver.js';
 import type { GuestPciFunction } from '../../../guest/pci/function.js';
-import { HotplugDriver } from '../../../guest/pci/hotplug.js';
-import { InterruptController } from '../../../guest/pci/interrupts.js';
-import { RootBus } from '../../../guest/pci/root-bus.js';
+import { GuestPci } from '../../../guest/pci/guest-pci.js';
 import { virtioDeviceId } from '../../../guest/virtio/device-id.js';
 import { GuestVirtioDevice, type VirtioOptions } from '../../../guest/virtio/device.js';
 import type { QueueRequest } from '../../../guest/virtio/queue.js';
-import { InProcessBus } from '../../../manager/ports/in-process/in-process-bus.js';
+import { InProcessMachine } from '../../../manager/ports/in-process/in-process-machine.js';
 
 /** One that there are transitional functions of. */
 const DEVICE_ID = 9;
@@ -78,7 +78,9 @@ export interface EchoMachineOptions {
 }
 
 export class EchoMachine {
-  readonly bus = new InProcessBus({ ramSizeBytes: 4 << 20 });
+  readonly bus: GuestBus;
+  /** The guest's RAM as devices see it. */
+  readonly memory: GuestMemory;
   readonly fn: VirtioPciFunction;
   readonly ram: GuestRam;
   /** What the function logged. */
@@ -86,15 +88,13 @@ export class EchoMachine {
   readonly queueCount: number;
   found!: GuestPciFunction;
   device!: GuestVirtioDevice;
-  readonly #services: DriverServices;
-  readonly #root: RootBus;
+  readonly #pci: GuestPci;
 
   /** `probeError` of a function that no driver took is thrown. */
   static async boot(options: EchoMachineOptions = {}): Promise<EchoMachine> {
     const machine = new EchoMachine(options);
-    const hotplug = new HotplugDriver(machine.bus, machine.#root, machine.#services, () => {});
-    await hotplug.start();
-    const [{ error }] = machine.#root.functions();
+    await machine.#pci.start();
+    const [{ error }] = machine.#pci.functions();
     if (error !== undefined) throw error;
     return machine;
   }
@@ -104,8 +104,9 @@ export class EchoMachine {
     this.queueCount = queueCount;
     const device = options.device ?? new EchoDevice(queueCount, queueSize);
     const log = (line: string) => void this.faults.push(line);
-    this.fn = new VirtioPciFunction(device, this.bus.memory, { msix: true, log, ...fn });
-    this.bus.plug(SLOT, [{ number: 0, function: seat?.(this.fn) ?? this.fn }]);
+    const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 4 << 20 });
+    this.fn = new VirtioPciFunction(device, machine.memory, { msix: true, log, ...fn });
+    machine.plugOne(SLOT, seat?.(this.fn) ?? this.fn);
     const driver: PciDriver = {
       name: 'echo',
       matches: (found) => virtioDeviceId(found) === DEVICE_ID,
@@ -115,16 +116,16 @@ export class EchoMachine {
         return { inUse: false, remove: (gone) => this.device.close('ENODEV', gone) };
       },
     };
-    this.#root = new RootBus(this.bus, [driver], { added: () => {}, removed: () => {} });
-    this.ram = new GuestRam(this.bus.ram);
-    const interrupts = new InterruptController(this.bus, () => this.#root.disableAssertedIntx());
-    this.#services = { ram: this.ram, interrupts };
+    this.bus = machine.bus;
+    this.memory = machine.memory;
+    this.#pci = new GuestPci(machine.bus, { drivers: [driver] });
+    this.ram = this.#pci.services.ram;
   }
 
   /** Has a driver take the function, again or by other means. */
   async open(options: VirtioOptions): Promise<void> {
     const setup = { deviceFeatures: 0n, queueCount: this.queueCount, options };
-    this.device = await GuestVirtioDevice.open(this.found, this.#services, setup);
+    this.device = await GuestVirtioDevice.open(this.found, this.#pci.services, setup);
   }
 
   /** Resets the function by its PCI Express capability, as a kernel does from outside of the driver. */

@@ -3,14 +3,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Chain, VirtioDevice, Virtqueue } from '../../../devices/virtio/device.js';
 import { VirtioPciFunction } from '../../../devices/virtio/transport/virtio-pci.js';
-import { GuestRam, type RamRange } from '../../../guest/memory/ram.js';
-import type { DriverServices, PciDriver } from '../../../guest/pci/driver.js';
-import { HotplugDriver } from '../../../guest/pci/hotplug.js';
-import { InterruptController } from '../../../guest/pci/interrupts.js';
-import { RootBus } from '../../../guest/pci/root-bus.js';
+import type { RamRange } from '../../../guest/memory/ram.js';
+import type { PciDriver } from '../../../guest/pci/driver.js';
+import { GuestPci } from '../../../guest/pci/guest-pci.js';
 import { GuestVirtioDevice, type VirtioOptions } from '../../../guest/virtio/device.js';
 import type { QueueRequest } from '../../../guest/virtio/queue.js';
-import { InProcessBus } from '../../../manager/ports/in-process/in-process-bus.js';
+import { InProcessMachine } from '../../../manager/ports/in-process/in-process-machine.js';
 
 /** Two queues. The first echoes at once; the second gathers chains and answers them backwards, from the event loop. */
 class EchoDevice implements VirtioDevice {
@@ -54,13 +52,13 @@ function echo(queue: Virtqueue, chain: Chain): void {
 
 /** A guest of nothing but a bus and a driver for the device. */
 async function boot(options: VirtioOptions, msix: boolean, queueSize = 16) {
-  const bus = new InProcessBus({ ramSizeBytes: 1 << 20 });
+  const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 1 << 20 });
   const faults: string[] = [];
-  const fn = new VirtioPciFunction(new EchoDevice(queueSize), bus.memory, {
+  const fn = new VirtioPciFunction(new EchoDevice(queueSize), machine.memory, {
     msix,
     log: (line) => faults.push(line),
   });
-  bus.plug(1, [{ number: 0, function: fn }]);
+  machine.plugOne(1, fn);
   let device: GuestVirtioDevice | undefined;
   const driver: PciDriver = {
     name: 'echo',
@@ -70,14 +68,9 @@ async function boot(options: VirtioOptions, msix: boolean, queueSize = 16) {
       return { inUse: false, remove: (gone) => device!.close('ENODEV', gone) };
     },
   };
-  const root = new RootBus(bus, [driver], { added: () => {}, removed: () => {} });
-  const services: DriverServices = {
-    ram: new GuestRam(bus.ram),
-    interrupts: new InterruptController(bus, () => root.disableAssertedIntx()),
-  };
-  const hotplug = new HotplugDriver(bus, root, services, () => {});
-  await hotplug.start();
-  return { bus, ram: services.ram, device: device!, faults };
+  const pci = new GuestPci(machine.bus, { drivers: [driver] });
+  await pci.start();
+  return { machine, ram: pci.services.ram, device: device!, faults };
 }
 
 /** A request of one page: its first half to read, cut at `cuts`, its second half to write, cut likewise. */
@@ -153,14 +146,14 @@ describe.each(CASES)('%s', (_what, options, msix, size) => {
   });
 
   it('what is under way when the device is pulled out fails, and nothing is written afterwards', async () => {
-    const { bus, device, ram } = await boot(options, msix, size);
+    const { machine, device, ram } = await boot(options, msix, size);
     const page = ram.allocate(4096)!;
     const { made, done } = request(page, Uint8Array.of(1, 2, 3), []);
     device.queues[1].add(made);
     // Let the device take the chain, but not answer it.
     await Promise.resolve();
     await Promise.resolve();
-    bus.remove(1);
+    machine.remove(1);
     expect(await done).toBe(-19);
     await new Promise((resolve) => setImmediate(resolve));
     expect(page.bytes.subarray(2048).every((byte) => byte === 0)).toBe(true);
@@ -170,10 +163,10 @@ describe.each(CASES)('%s', (_what, options, msix, size) => {
 it.each([false, true])(
   'a buffer that is no memory makes the device ask for a reset, and what is under way fails with EIO (packed: %s)',
   async (packed) => {
-    const { device, bus, faults } = await boot({ indirect: false, eventIndex: false, packed }, true);
+    const { device, machine, faults } = await boot({ indirect: false, eventIndex: false, packed }, true);
     let complete!: (result: number) => void;
     const done = new Promise<number>((resolve) => (complete = resolve));
-    const nowhere = bus.ram.byteLength;
+    const nowhere = machine.bus.ram.byteLength;
     device.queues[0].add({ addresses: [nowhere], lengths: [16], readableCount: 1, count: 1, complete });
     expect(await done).toBe(-5);
     expect(device.failed).toBe(true);

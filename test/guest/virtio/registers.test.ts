@@ -98,8 +98,8 @@ describe('a mount by legacy registers', () => {
   it.each([true, false])('reads and writes (MSI-X: %s)', async (msix) => {
     stack = new Stack();
     const { fn } = await stack.share('old', { registers: 'transitional' });
-    stack.bus.plug(3, [{ number: 0, function: fn }]);
-    const guest = await Guest.boot(stack.bus, { registers: 'legacy', msix });
+    stack.machine.plug(3, [{ number: 0, function: fn }]);
+    const guest = await Guest.boot(stack.machine, { registers: 'legacy', msix });
     const mount = await guest.mount('old');
     const text = 'as in 2008 '.repeat(20_000);
     await mount.writeFile('file', text);

@@ -101,7 +101,7 @@ class MovingMachine {
 
   #newFunction(): { fn: VirtioPciFunction; device: CountingDevice } {
     const device = new CountingDevice(QUEUES, QUEUE_SIZE);
-    return { device, fn: new VirtioPciFunction(device, this.machine.bus.memory, this.#options) };
+    return { device, fn: new VirtioPciFunction(device, this.machine.memory, this.#options) };
   }
 }
 

@@ -1,117 +1,192 @@
 import { describe, expect, it } from 'vitest';
-import { InProcessBus } from '../../../../manager/ports/in-process/in-process-bus.js';
-import { FakeFunction } from './fake-function.js';
+import { GuestPci } from '../../../../guest/pci/guest-pci.js';
+import { InProcessMachine } from '../../../../manager/ports/in-process/in-process-machine.js';
+import { TestFunction } from '../../../devices/pci/topology/test-function.js';
 
-/** A function at device 3, with work done so far forgotten. */
-async function plugged() {
-  const bus = new InProcessBus({ ramSizeBytes: 8192 });
-  const fn = new FakeFunction();
-  bus.plug(3, [{ number: 0, function: fn }]);
-  await turn();
-  fn.log.length = 0;
-  return { bus, fn };
+/** What machine and guest do later has been done. */
+async function settled(): Promise<void> {
+  for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** What the machine does later has been done. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+/** A guest that uses everything it finds until it is told to let go. */
+async function boot(machine: InProcessMachine) {
+  const use = { inUse: false };
+  const pci = new GuestPci(machine.bus, {
+    drivers: [
+      {
+        name: 'user',
+        matches: () => true,
+        probe: async () => ({
+          get inUse() {
+            return use.inUse;
+          },
+          remove: async () => {},
+        }),
+      },
+    ],
+  });
+  await pci.start();
+  const release = () => {
+    use.inUse = false;
+    for (const { fn } of pci.functions()) pci.released(fn);
+  };
+  const ids = () => [...pci.functions()].map(({ fn }) => fn.deviceId).sort((a, b) => a - b);
+  return { pci, use, release, ids };
+}
+
+function functions(...numbers: number[]) {
+  return numbers.map((number) => ({ number, function: new TestFunction(100 + number) }));
 }
 
 describe('slots', () => {
-  it('take functions that were reset, and tell the guest', async () => {
-    const bus = new InProcessBus({ ramSizeBytes: 4096 });
-    const heard: unknown[] = [];
-    bus.onHotplug((...event) => heard.push(event));
-    const fn = new FakeFunction();
-    bus.plug(31, [{ number: 0, function: fn }]);
-    expect(fn.log).toEqual(['reset', 'in']);
-    expect(heard).toEqual([]);
-    await turn();
-    expect(heard).toEqual([[0, 31, 'check']]);
-    expect(bus.freeDevices()).toHaveLength(31);
+  it('refuse what does not fit, and stay as they are', async () => {
+    const machine = new InProcessMachine({ slots: 3, ramSizeBytes: 4096 });
+    machine.plugOne(3, new TestFunction(1));
+    expect(() => machine.plugOne(3, new TestFunction(2))).toThrow(
+      expect.objectContaining({ code: 'SLOT_TAKEN' }),
+    );
+    for (const slot of [0, 4, 1.5]) {
+      expect(() => machine.plugOne(slot, new TestFunction(2))).toThrow(
+        expect.objectContaining({ code: 'SLOT_UNKNOWN' }),
+      );
+    }
+    for (const numbers of [[], [1], [0, 0], [0, 256], [0, 1.5]]) {
+      expect(() => machine.plug(1, functions(...numbers))).toThrow(RangeError);
+    }
+    expect(() => machine.remove(1)).toThrow(expect.objectContaining({ code: 'SLOT_UNKNOWN' }));
+    await expect(machine.requestUnplug(1)).rejects.toMatchObject({ code: 'SLOT_UNKNOWN' });
+    expect(machine.freeSlots()).toEqual([1, 2]);
   });
 
-  it('refuse what does not fit, and stay as they are', async () => {
-    const { bus } = await plugged();
-    const of = (...numbers: number[]) => numbers.map((number) => ({ number, function: new FakeFunction() }));
-    expect(() => bus.plug(3, of(0))).toThrow(expect.objectContaining({ code: 'SLOT_TAKEN' }));
-    expect(() => bus.plug(32, of(0))).toThrow(expect.objectContaining({ code: 'SLOT_UNKNOWN' }));
-    expect(() => bus.plug(-1, of(0))).toThrow(expect.objectContaining({ code: 'SLOT_UNKNOWN' }));
-    for (const numbers of [[], [1], [0, 0], [0, 8], [0, 1.5]]) {
-      expect(() => bus.plug(4, of(...numbers))).toThrow(RangeError);
-    }
-    expect(() => bus.remove(4)).toThrow(expect.objectContaining({ code: 'SLOT_UNKNOWN' }));
-    await expect(bus.requestUnplug(4)).rejects.toMatchObject({ code: 'SLOT_UNKNOWN' });
-    expect(bus.freeDevices()).toHaveLength(31);
+  it.each([0, 32, 1.5])('are not %s', (slots) => {
+    expect(() => new InProcessMachine({ slots })).toThrow(RangeError);
   });
 
   it('let their functions go at once where no guest is up', async () => {
-    const { bus, fn } = await plugged();
-    await bus.requestUnplug(3);
-    expect(fn.log).toEqual(['out', 'reset']);
+    const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 4096 });
+    const fn = new TestFunction(1);
+    machine.plugOne(1, fn);
+    await machine.requestUnplug(1);
+    expect([fn.port, machine.freeSlots()]).toEqual([undefined, [1]]);
+  });
+
+  it('hold cards of up to 256 functions, which a guest finds and lets go of', async () => {
+    const machine = new InProcessMachine({ slots: 2, ramSizeBytes: 4096 });
+    const guest = await boot(machine);
+    machine.plug(1, functions(...Array.from({ length: 256 }, (_, i) => i)));
+    machine.plug(2, functions(0, 3, 200));
+    await settled();
+    expect(guest.ids()).toHaveLength(259);
+    expect([...guest.pci.functions()].every(({ fn }) => fn.locate(0, 0, 4) && fn.locate(2, 0, 4))).toBe(true);
+    await machine.requestUnplug(1);
+    expect(guest.ids()).toEqual([100, 103, 300]);
+  });
+
+  it('wait for the guest, and for all who asked', async () => {
+    const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 4096 });
+    const guest = await boot(machine);
+    machine.plugOne(1, new TestFunction(1));
+    await settled();
+    guest.use.inUse = true;
+    let done = 0;
+    const both = [machine.requestUnplug(1), machine.requestUnplug(1)].map((each) => each.then(() => done++));
+    await settled();
+    expect([done, machine.freeSlots()]).toEqual([0, []]);
+    guest.release();
+    await Promise.all(both);
+    expect(machine.freeSlots()).toEqual([1]);
+  });
+
+  it('take a request back that timed out: what was in use stays, and can be asked for again', async () => {
+    const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 4096 });
+    const guest = await boot(machine);
+    const fn = new TestFunction(1);
+    machine.plugOne(1, fn);
+    await settled();
+    guest.use.inUse = true;
+    await expect(machine.requestUnplug(1, { timeoutMs: 1 })).rejects.toMatchObject({ code: 'GUEST_TIMEOUT' });
+    guest.release();
+    await settled();
+    expect([guest.ids(), machine.freeSlots()]).toEqual([[1], []]);
+    await machine.requestUnplug(1);
     expect(fn.port).toBeUndefined();
-    expect(bus.freeDevices()).toContain(3);
-  });
-
-  it('wait for the guest to eject, and for all who asked', async () => {
-    const { bus, fn } = await plugged();
-    const heard: unknown[] = [];
-    bus.onHotplug((...event) => heard.push(event));
-    const both = Promise.all([bus.requestUnplug(3), bus.requestUnplug(3)]);
-    await turn();
-    expect(heard).toEqual([[0, 3, 'eject-request']]);
-    expect(fn.log).toEqual([]);
-    bus.eject(1, 3);
-    bus.eject(0, 4);
-    expect(fn.log).toEqual([]);
-    bus.eject(0, 3);
-    await both;
-    expect(fn.log).toEqual(['out', 'reset']);
-  });
-
-  it('take a request back that timed out, and refuse an ejection that comes late', async () => {
-    const { bus, fn } = await plugged();
-    const heard: unknown[] = [];
-    bus.onHotplug((...event) => heard.push(event));
-    await expect(bus.requestUnplug(3, { timeoutMs: 1 })).rejects.toMatchObject({ code: 'GUEST_TIMEOUT' });
-    bus.eject(0, 3);
-    await turn();
-    expect(heard).toEqual([
-      [0, 3, 'eject-request'],
-      [0, 3, 'eject-cancelled'],
-      [0, 3, 'check'],
-    ]);
-    expect(fn.log).toEqual([]);
-    expect(bus.freeDevices()).not.toContain(3);
   });
 
   it('that are pulled out meet a request that waits', async () => {
-    const { bus } = await plugged();
-    const heard: unknown[] = [];
-    bus.onHotplug((...event) => heard.push(event));
-    const unplugged = bus.requestUnplug(3);
-    bus.remove(3);
+    const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 4096 });
+    const guest = await boot(machine);
+    machine.plugOne(1, new TestFunction(1));
+    await settled();
+    guest.use.inUse = true;
+    const unplugged = machine.requestUnplug(1);
+    machine.remove(1);
     await unplugged;
-    await turn();
-    expect(heard.map((event) => (event as unknown[])[2])).toEqual([
-      'eject-request',
-      'eject-cancelled',
-      'check',
-    ]);
+    await settled();
+    expect(guest.ids()).toEqual([]);
   });
 
-  it('keep their functions through a power-off, reset; a request that waits is met', async () => {
-    const { bus, fn } = await plugged();
-    const other = new FakeFunction();
-    bus.plug(4, [{ number: 0, function: other }]);
-    bus.onHotplug(() => {});
-    const unplugged = bus.requestUnplug(3);
-    other.log.length = 0;
-    bus.powerOff();
+  it('give back what waits to be let go of when the guest is powered off, and keep the rest', async () => {
+    const machine = new InProcessMachine({ slots: 2, ramSizeBytes: 4096 });
+    const guest = await boot(machine);
+    machine.plugOne(1, new TestFunction(1));
+    machine.plugOne(2, new TestFunction(2));
+    await settled();
+    guest.use.inUse = true;
+    const unplugged = machine.requestUnplug(1);
+    await settled();
+    machine.bus.powerOff();
     await unplugged;
-    expect(other.log).toEqual(['reset']);
-    expect(fn.port).toBeUndefined();
-    expect(bus.guestIsUp).toBe(false);
-    expect(bus.readConfig(0, 4, 0, 0, 2)).toBe(0x1234);
+    expect(machine.freeSlots()).toEqual([1]);
+    expect((await boot(machine)).ids()).toEqual([2]);
+  });
+});
+
+describe('extension chassis', () => {
+  it('bring slots while the guest runs, one in the other, and take them along when they leave', async () => {
+    const machine = new InProcessMachine({ slots: 2, ramSizeBytes: 4096 });
+    const guest = await boot(machine);
+    const outer = machine.extend(1, 4);
+    expect(outer).toEqual([3, 4, 5, 6]);
+    await settled();
+    const inner = machine.extend(outer[3], 2);
+    await settled();
+    machine.plug(inner[1], functions(0, 1));
+    machine.plugOne(outer[0], new TestFunction(7));
+    await settled();
+    expect(guest.ids()).toEqual([7, 100, 101]);
+    expect(machine.slots()).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    await machine.requestUnplug(outer[3]);
+    await settled();
+    expect(guest.ids()).toEqual([7]);
+    expect(machine.slots()).toEqual([1, 2, 3, 4, 5, 6]);
+    machine.remove(1);
+    await settled();
+    expect([guest.ids(), machine.slots(), machine.freeSlots()]).toEqual([[], [1, 2], [1, 2]]);
+  });
+
+  it('have no more slots than the guest has bus numbers for', async () => {
+    const machine = new InProcessMachine({ slots: 31, ramSizeBytes: 4096 });
+    expect(machine.roomForExtension(1)).toBe(32);
+    const guest = await boot(machine);
+    const room = machine.roomForExtension(1);
+    expect(room).toBeLessThan(8);
+    expect(() => machine.extend(1, room + 1)).toThrow(expect.objectContaining({ code: 'NO_SLOT_FREE' }));
+    const slots = machine.extend(1, room);
+    await settled();
+    for (const [i, slot] of slots.entries()) machine.plugOne(slot, new TestFunction(i));
+    await settled();
+    expect(guest.ids()).toEqual(slots.map((_, i) => i));
+  });
+
+  it('that are there at boot are counted in what is left', () => {
+    const machine = new InProcessMachine({ slots: 10, ramSizeBytes: 4096 });
+    for (let slot = 1; slot <= 7; slot++) machine.extend(slot, 32);
+    // 10 root ports and 7 switches with an inside and 32 ports each.
+    expect(machine.roomForExtension(8)).toBe(255 - 10 - 7 * 33 - 1);
+    expect(() => machine.extend(8, 14)).toThrow(expect.objectContaining({ code: 'NO_SLOT_FREE' }));
+  });
+
+  it.each([0, 33, 1.5])('do not have %s slots', (count) => {
+    expect(() => new InProcessMachine({ slots: 1 }).extend(1, count)).toThrow(RangeError);
   });
 });

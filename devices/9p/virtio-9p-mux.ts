@@ -1,0 +1,163 @@
+/**
+ * A 9P device with many mounts (docs/9p-multiplexing.md): each queue is a transport of its own, as the one queue of the plain device
+ * is, with a session and a file system of its own. Mounts come and go while the device runs, announced by config changes. A driver
+ * that knows only the plain device finds that one, by the first queue.
+ */
+import { Errno } from '../errno.js';
+import type { Chain, DeviceContext, VirtioDevice, Virtqueue } from '../virtio/device.js';
+import { VirtioDeviceId } from '../virtio/device.js';
+import { isPromise, type FileSystem } from './fs/file-system.js';
+import { MUX_TAG_MAX_BYTES, MuxConfig } from './mux-config.js';
+import { QueueReplies } from './queue-replies.js';
+import type { ServerOptions, ServerStatistics } from './server/options.js';
+import { Server } from './server/server.js';
+import { encodeTag } from './tag.js';
+import { PCI_CLASS, QUEUE_SIZE, Virtio9pFeature } from './virtio-9p.js';
+
+/** Queues of one device: with a vector each, and one for config changes, they fit an MSI-X table many times over. */
+export const MUX_QUEUES_MAX = 512;
+
+const MULTIPLEX = 1n << BigInt(Virtio9pFeature.VIRTIO_9P_F_MULTIPLEX);
+
+/** What a queue serves. */
+interface Seat {
+  readonly server: Server;
+  /** Set once it was detached: the queue is taken until that is done. */
+  closing: Promise<void> | undefined;
+}
+
+export class Virtio9pMux implements VirtioDevice {
+  readonly deviceId = VirtioDeviceId.fileSystem9p;
+  readonly pciClass = PCI_CLASS;
+  readonly features = (1n << BigInt(Virtio9pFeature.VIRTIO_9P_MOUNT_TAG)) | MULTIPLEX;
+  readonly queueSizes: readonly number[];
+  readonly config: Uint8Array;
+  readonly #registers: MuxConfig;
+  readonly #seats: (Seat | undefined)[];
+  readonly #replies: (QueueReplies | undefined)[];
+  readonly #vacant = vacantServer();
+  #context: DeviceContext | undefined;
+  #closed = false;
+
+  /** One to 512 queues, all of them empty. */
+  constructor(queueCount: number) {
+    if (!Number.isInteger(queueCount) || queueCount < 1 || queueCount > MUX_QUEUES_MAX)
+      throw new RangeError(`a multiplexing device has 1 to ${MUX_QUEUES_MAX} queues, not ${queueCount}`);
+    this.queueSizes = new Array<number>(queueCount).fill(QUEUE_SIZE);
+    this.#seats = new Array<Seat | undefined>(queueCount).fill(undefined);
+    this.#replies = new Array<QueueReplies | undefined>(queueCount).fill(undefined);
+    this.#registers = new MuxConfig(queueCount);
+    this.config = this.#registers.bytes;
+  }
+
+  /** The lowest queue that nothing is attached to, and undefined where all are taken. */
+  get freeQueue(): number | undefined {
+    const queue = this.#seats.indexOf(undefined);
+    return queue < 0 ? undefined : queue;
+  }
+
+  /** True where nothing is attached. */
+  get isEmpty(): boolean {
+    return this.#seats.every((seat) => seat === undefined);
+  }
+
+  /**
+   * Has an empty queue serve a file system, which is the device's from then on. The tag has 1 to 222 bytes of UTF-8 without NUL.
+   * @throws RangeError where there is no such queue, it is taken, or the tag is none
+   */
+  attach(queue: number, fs: FileSystem, tag: string, options: ServerOptions): void {
+    const bytes = encodeTag(tag, MUX_TAG_MAX_BYTES);
+    const exists = Number.isInteger(queue) && queue >= 0 && queue < this.#seats.length;
+    if (this.#closed || !exists || this.#seats[queue] !== undefined)
+      throw new RangeError(`nothing can be attached to queue ${queue}`);
+    this.#seats[queue] = { server: new Server(fs, options), closing: undefined };
+    this.#registers.seat(queue, bytes, options.readOnly);
+    this.#announce(queue);
+  }
+
+  /**
+   * Takes a queue's mount away, in use or not, and closes its file system. Requests under way go back unanswered once they no
+   * longer touch guest memory; those that come later are answered with ENODEV. Rejects only where the file system's close does.
+   */
+  async detach(queue: number): Promise<void> {
+    const seat = this.#seats[queue];
+    if (seat === undefined || seat.closing !== undefined)
+      throw new RangeError(`nothing is attached to queue ${queue}`);
+    this.#registers.vacate(queue);
+    this.#announce(queue);
+    seat.closing = seat.server.close().finally(() => {
+      this.#seats[queue] = undefined;
+    });
+    await seat.closing;
+  }
+
+  /** The counters of a queue's server; undefined where nothing is attached. */
+  statistics(queue: number): Readonly<ServerStatistics> | undefined {
+    return this.#seats[queue]?.server.statistics;
+  }
+
+  /** `select` is live while a driver that agreed to the feature is at work. */
+  writeConfig(offset: number, bytes: Uint8Array): void {
+    if (this.#isMultiplexed) this.#registers.write(offset, bytes);
+  }
+
+  activate(context: DeviceContext): void {
+    this.#context = context;
+  }
+
+  handleChain(queue: Virtqueue, chain: Chain): void {
+    const replies = this.#repliesOf(queue);
+    const seat = this.#seats[queue.index];
+    const server = seat === undefined || seat.closing !== undefined ? this.#vacant : seat.server;
+    replies.inBatch = true;
+    server.handle(chain.readable, chain.writable, replies.done, chain);
+    replies.inBatch = false;
+  }
+
+  reset(): void | Promise<void> {
+    this.#context = undefined;
+    this.#registers.reset();
+    this.#replies.fill(undefined);
+    const waits = this.#seats.map((seat) => seat?.server.dropAll()).filter(isPromise);
+    if (waits.length > 0) return Promise.all(waits).then(() => undefined);
+  }
+
+  resetQueue(index: number): void | Promise<void> {
+    this.#replies[index] = undefined;
+    return this.#seats[index]?.server.dropAll();
+  }
+
+  /** Rejects where a file system's close does, once all of them are closed. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#context = undefined;
+    const seats = this.#seats.filter((seat) => seat !== undefined);
+    const closed = await Promise.allSettled(seats.map(({ closing, server }) => closing ?? server.close()));
+    const failed = closed.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  get #isMultiplexed(): boolean {
+    return this.#context !== undefined && (this.#context.features & MULTIPLEX) !== 0n;
+  }
+
+  /** Who knows only the first queue is not woken for the others. */
+  #announce(queue: number): void {
+    if (this.#isMultiplexed || queue === 0) this.#context?.configChanged();
+  }
+
+  #repliesOf(queue: Virtqueue): QueueReplies {
+    const known = this.#replies[queue.index];
+    return known?.queue === queue ? known : (this.#replies[queue.index] = new QueueReplies(queue));
+  }
+}
+
+/** Answers every message with ENODEV: what a queue does that serves nothing. */
+function vacantServer(): Server {
+  const server = new Server(
+    { attach: () => -Errno.ENODEV, close: () => undefined },
+    { maxMsizeBytes: 4096, readOnly: true, maxFids: 0, maxOpenFiles: 0, log: () => undefined },
+  );
+  void server.close();
+  return server;
+}
