@@ -1,5 +1,6 @@
 import { DEFAULT_MSIZE, type Mount, type MountOptions } from './9p/mount.js';
-import { Virtio9pBinding, virtio9pDriver } from './9p/virtio-driver.js';
+import type { Channel } from './9p/channel.js';
+import { Virtio9pBinding, virtio9pDriver, type TagChange } from './9p/virtio-driver.js';
 import type { GuestBus } from './bus.js';
 import { GuestError } from './errors.js';
 import type { FoundFunction } from './pci/function-drivers.js';
@@ -20,8 +21,10 @@ export interface FunctionInfo {
   readonly classCode: number;
   /** The driver that has it: 'virtio-9p', or undefined. */
   readonly driver: string | undefined;
-  /** The mount tag of a 9p device. */
+  /** The mount tag of a 9p device; the first one of a device with several. */
   readonly tag: string | undefined;
+  /** All of a 9p device's mount tags. */
+  readonly tags: readonly string[];
   /** Why the driver that knows such devices could not use this one. */
   readonly error: GuestError | undefined;
 }
@@ -31,6 +34,8 @@ export interface GuestEvents {
   plug: FunctionInfo;
   /** A function is gone, or was let go of. */
   unplug: FunctionInfo;
+  /** What can be mounted is not what it was: devices came or went, or the mounts that one has. */
+  tags: TagChange;
   /** The machine wants a slot back in which something is mounted: it waits until that is unmounted. */
   'eject-request': readonly FunctionInfo[];
 }
@@ -45,6 +50,12 @@ export interface WaitOptions {
   /** Rejects with ETIMEDOUT after so many milliseconds; waits for ever by default. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+}
+
+/** A queue that serves what was asked for, and the function it is of. */
+interface TaggedChannel {
+  readonly found: FoundFunction;
+  readonly channel: Channel;
 }
 
 type Listener<K extends keyof GuestEvents> = (event: GuestEvents[K]) => void;
@@ -64,10 +75,10 @@ export class Guest {
   private constructor(bus: GuestBus, { hotplug, ...options }: GuestOptions) {
     this.#bus = bus;
     this.#pci = new GuestPci(bus, {
-      drivers: [virtio9pDriver(options)],
+      drivers: [virtio9pDriver(options, { tagsChanged: (change) => this.#emit('tags', change) })],
       events: {
-        added: (found) => this.#emit('plug', describe(found)),
-        removed: (found) => this.#emit('unplug', describe(found)),
+        added: (found) => this.#plugged(describe(found)),
+        removed: (found) => this.#unplugged(describe(found)),
         ejectRequested: (functions) => this.#emit('eject-request', functions.map(describe)),
       },
       hotplug,
@@ -91,7 +102,7 @@ export class Guest {
 
   /** Mount tags of the 9p devices that are there, mounted or not. */
   tags(): string[] {
-    return this.functions().flatMap(({ tag }) => (tag === undefined ? [] : [tag]));
+    return this.functions().flatMap(({ tags }) => tags);
   }
 
   /**
@@ -100,10 +111,10 @@ export class Guest {
    */
   async mount(tag: string, options: MountOptions = {}): Promise<Mount> {
     // What a port has told of and is being brought up is waited for.
-    if (!this.tags().includes(tag)) await this.#pci.idle();
-    const { found, binding } = this.#findForMount(tag);
+    if (this.#tagged(tag).length === 0) await this.#pci.idle();
+    const { found, channel } = this.#findForMount(tag);
     let mount: Mount | undefined = undefined;
-    mount = await binding.mount({ msize: DEFAULT_MSIZE, ...options }, () => {
+    mount = await channel.mount({ msize: DEFAULT_MSIZE, ...options }, () => {
       if (mount !== undefined) this.#mounts.delete(mount);
       this.#pci.released(found.fn);
     });
@@ -114,7 +125,7 @@ export class Guest {
   /** Resolves once a 9p device with this tag is there. */
   waitForTag(tag: string, { timeoutMs, signal }: WaitOptions = {}): Promise<void> {
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
-    if (this.tags().includes(tag)) return Promise.resolve();
+    if (this.#tagged(tag).length > 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const settle = (error?: Error) => {
         stopListening();
@@ -124,8 +135,8 @@ export class Guest {
         else reject(error);
       };
       const onAbort = () => settle(signal?.reason as Error);
-      const stopListening = this.on('plug', (info) => {
-        if (info.tag === tag) settle();
+      const stopListening = this.on('tags', ({ added }) => {
+        if (added.includes(tag)) settle();
       });
       const timer =
         timeoutMs === undefined
@@ -159,18 +170,36 @@ export class Guest {
     this.#bus.powerOff();
   }
 
-  /** A device with the tag, one that is free if there are several. */
-  #findForMount(tag: string): { found: FoundFunction; binding: Virtio9pBinding } {
+  /** A queue with the tag, one that is free if there are several. */
+  #findForMount(tag: string): TaggedChannel {
     const place = { syscall: 'mount', path: tag };
     if (!this.#running) throw new GuestError('ENODEV', { ...place, detail: 'the guest is shut down' });
-    const tagged = [...this.#pci.functions()].sort(byAddress).flatMap((found) => {
-      const binding = asVirtio9p(found);
-      return binding?.tag === tag ? [{ found, binding }] : [];
-    });
+    const tagged = this.#tagged(tag).sort((a, b) => byAddress(a.found, b.found));
     if (tagged.length === 0) throw new GuestError('ENOENT', { ...place, detail: 'no device has this tag' });
-    const free = tagged.find(({ found, binding }) => !binding.inUse && !this.#pci.isLeaving(found.fn));
+    const free = tagged.find(({ found, channel }) => !channel.inUse && !this.#pci.isLeaving(found.fn));
     if (free === undefined) throw new GuestError('EBUSY', place);
     return free;
+  }
+
+  /** Every queue with the tag. */
+  #tagged(tag: string): TaggedChannel[] {
+    const tagged: TaggedChannel[] = [];
+    for (const found of this.#pci.functions()) {
+      for (const channel of asVirtio9p(found)?.channels ?? []) {
+        if (channel.tag === tag) tagged.push({ found, channel });
+      }
+    }
+    return tagged;
+  }
+
+  #plugged(info: FunctionInfo): void {
+    this.#emit('plug', info);
+    if (info.tags.length > 0) this.#emit('tags', { added: info.tags, removed: [] });
+  }
+
+  #unplugged(info: FunctionInfo): void {
+    this.#emit('unplug', info);
+    if (info.tags.length > 0) this.#emit('tags', { added: [], removed: info.tags });
   }
 
   /** Listeners run on their own: what they throw is theirs and keeps nobody from the event. */
@@ -191,13 +220,15 @@ function byAddress({ fn: { node: a } }: FoundFunction, { fn: { node: b } }: Foun
 
 function describe(found: FoundFunction): FunctionInfo {
   const { fn, driver, error } = found;
+  const tags = asVirtio9p(found)?.tags ?? [];
   return {
     address: fn.name,
     vendorId: fn.vendorId,
     deviceId: fn.deviceId,
     classCode: fn.classCode,
     driver: driver?.name,
-    tag: asVirtio9p(found)?.tag,
+    tag: tags.at(0),
+    tags,
     error,
   };
 }

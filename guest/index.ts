@@ -13,6 +13,7 @@
 export type { AddressWindow, GuestBus, PortIo } from './bus.js';
 export { GuestError } from './errors.js';
 export { Guest, type FunctionInfo, type GuestEvents, type GuestOptions, type WaitOptions } from './guest.js';
+export type { TagChange } from './9p/virtio-driver.js';
 export type { PciehpOptions } from './pci/pciehp.js';
 export type { VirtioOptions } from './virtio/device.js';
 export { Mount, type CreateOptions, type MountOptions } from './9p/mount.js';

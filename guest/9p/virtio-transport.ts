@@ -62,6 +62,8 @@ class VirtioExchange implements Exchange, QueueRequest {
   complete(result: number): void {
     this.#out = false;
     if (result < 0) this.#reject?.(new GuestError(result, { syscall: 'send' }));
+    // Given back unanswered, since what would have answered is gone.
+    else if (result === 0 && this.#transport.hasFailed) this.#reject?.(this.#transport.failure());
     else this.#resolve?.(result);
     if (this.#released) this.#transport.recycle(this);
   }
@@ -124,6 +126,10 @@ export class VirtioTransport9p implements Transport9p {
   fail(code: string): void {
     this.#failure ??= code;
     for (const waiter of this.#waiters.splice(0)) waiter.reject(this.failure());
+  }
+
+  get hasFailed(): boolean {
+    return this.#failure !== undefined;
   }
 
   failure(): GuestError {

@@ -3,10 +3,9 @@ import { GuestError } from '../errors.js';
 import { BufferPool } from '../memory/buffer-pool.js';
 import type { DriverServices, PciBinding, PciDriver } from '../pci/driver.js';
 import { unusable, type GuestPciFunction } from '../pci/function.js';
-import { findRegisters, hasVirtioCapabilities } from '../virtio/capabilities.js';
+import { queueCountOf } from '../virtio/capabilities.js';
 import { virtioDeviceId } from '../virtio/device-id.js';
 import { GuestVirtioDevice, type VirtioOptions } from '../virtio/device.js';
-import { CommonConfig } from '../virtio/registers.js';
 import { BlkFeature, CONFIG_WRITEBACK, VIRTIO_ID_BLOCK } from './constants.js';
 import { Disk, type DiskDriver } from './disk.js';
 import { decodeConfig, type DiskInfo } from './disk-info.js';
@@ -92,11 +91,9 @@ export class VirtioBlkBinding implements PciBinding, DiskDriver {
   }
 
   setWriteBack(on: boolean): void {
-    const { device } = findRegisters(this.#fn);
     const fixed = (this.#device.features & BlkFeature.VIRTIO_BLK_F_CONFIG_WCE) === 0n;
-    if (fixed || device === undefined)
-      throw new GuestError('EOPNOTSUPP', { syscall: 'ioctl', path: this.name });
-    this.#fn.writeMemory(device.address + CONFIG_WRITEBACK, 1, on ? 1 : 0);
+    if (fixed) throw new GuestError('EOPNOTSUPP', { syscall: 'ioctl', path: this.name });
+    this.#device.transport.writeDeviceConfig(CONFIG_WRITEBACK, 1, on ? 1 : 0);
     this.#readConfig();
   }
 
@@ -117,7 +114,7 @@ export class VirtioBlkBinding implements PciBinding, DiskDriver {
     const { queues = 1, without = 0n } = this.#options;
     this.#device = await GuestVirtioDevice.open(this.#fn, this.#services, {
       deviceFeatures: FEATURES & ~without,
-      queueCount: Math.min(queues, queuesOf(this.#fn)),
+      queueCount: Math.min(queues, queueCountOf(this.#fn)),
       options: this.#options,
       events: {
         failed: () => this.#requests.fail('EIO'),
@@ -163,10 +160,4 @@ export function virtioBlkDriver(options: BlkOptions = {}): PciDriver {
     matches: (fn) => virtioDeviceId(fn) === VIRTIO_ID_BLOCK,
     probe: (fn, services) => VirtioBlkBinding.probe(fn, services, options),
   };
-}
-
-/** Queues that the function has; a legacy one does not say, and has the first. */
-function queuesOf(fn: GuestPciFunction): number {
-  if (!hasVirtioCapabilities(fn)) return 1;
-  return fn.readMemory(findRegisters(fn).common.address + CommonConfig.NUM_QUEUES, 2);
 }

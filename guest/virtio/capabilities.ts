@@ -62,6 +62,12 @@ export function findRegisters(fn: GuestPciFunction): VirtioRegisters {
   };
 }
 
+/** Queues that the function has; a legacy one does not say, and has the first. */
+export function queueCountOf(fn: GuestPciFunction): number {
+  if (!hasVirtioCapabilities(fn)) return 1;
+  return fn.readMemory(findRegisters(fn).common.address + CommonConfig.NUM_QUEUES, 2);
+}
+
 function vendorCapabilities(fn: GuestPciFunction): { type: number; offset: number }[] {
   return fn
     .capabilities()

@@ -71,7 +71,8 @@ export class GuestVirtioDevice {
   }
 
   /**
-   * Brings a device up with `queueCount` queues. `deviceFeatures` are the device-specific ones that the driver wants.
+   * Brings a device up with `queueCount` queues, which may depend on what was agreed on. `deviceFeatures` are the device-specific
+   * features that the driver wants.
    * Rejects with a GuestError where that cannot be; the device is reset then and holds nothing.
    */
   static async open(
@@ -79,7 +80,7 @@ export class GuestVirtioDevice {
     services: DriverServices,
     setup: {
       deviceFeatures: bigint;
-      queueCount: number;
+      queueCount: number | ((features: bigint) => number);
       options: VirtioOptions;
       events?: VirtioDriverEvents;
     },
@@ -136,9 +137,10 @@ export class GuestVirtioDevice {
     this.transport.enableQueue(index, queue.size, queue.addresses);
   }
 
-  async #start(deviceFeatures: bigint, queueCount: number): Promise<void> {
+  async #start(deviceFeatures: bigint, queues: number | ((features: bigint) => number)): Promise<void> {
     this.#features = await this.transport.negotiate(deviceFeatures | this.#transportFeatures());
     try {
+      const queueCount = typeof queues === 'number' ? queues : queues(this.#features);
       for (let index = 0; index < queueCount; index++) this.#queues.push(this.#createQueue(index));
       this.#connectInterrupts();
       for (const queue of this.#queues) this.transport.enableQueue(queue.index, queue.size, queue.addresses);

@@ -103,6 +103,10 @@ export class LegacyTransport extends VirtioTransport {
     throw unusable(this.fn, 'the config space never settles');
   }
 
+  writeDeviceConfig(offset: number, width: 1 | 2 | 4, value: number): void {
+    if (offset + width <= this.deviceConfigLength) this.#write(this.#configOffset + offset, width, value);
+  }
+
   get deviceConfigLength(): number {
     return Math.max(0, this.#sizeBytes - this.#configOffset);
   }

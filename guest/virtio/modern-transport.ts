@@ -128,6 +128,12 @@ export class ModernTransport extends VirtioTransport {
     throw unusable(this.fn, 'the config space never settles');
   }
 
+  writeDeviceConfig(offset: number, width: 1 | 2 | 4, value: number): void {
+    const { device } = this.#registers;
+    if (device === undefined || offset + width > device.lengthBytes) return;
+    this.fn.writeMemory(device.address + offset, width, value);
+  }
+
   get deviceConfigLength(): number {
     return this.#registers.device?.lengthBytes ?? 0;
   }

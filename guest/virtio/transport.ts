@@ -79,6 +79,9 @@ export abstract class VirtioTransport {
    */
   abstract readDeviceConfig<T>(decode: (byteAt: (offset: number) => number) => T): T;
 
+  /** Writes a register of the device's config space, aligned to `width`; nothing beyond its end. */
+  abstract writeDeviceConfig(offset: number, width: 1 | 2 | 4, value: number): void;
+
   protected async waitUntil(syscall: string, done: () => boolean): Promise<void> {
     for (let waitedMs = 0; !done(); waitedMs++) {
       if (this.isGone) throw unusable(this.fn, 'the device is gone');

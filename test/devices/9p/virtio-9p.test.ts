@@ -1,52 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../../../devices/9p/virtio-9p.js';
-import type { Chain, DeviceContext, Virtqueue } from '../../../devices/virtio/device.js';
+import type { DeviceContext } from '../../../devices/virtio/device.js';
 import { IoVector } from '../../../devices/io-vector.js';
 import { MemoryFileSystem } from './server/support/memory-file-system.js';
-import { NOFID, NOTAG, Reply, T } from './server/support/wire.js';
-
-class TestChain implements Chain {
-  readonly readable = new IoVector();
-  readonly writable = new IoVector();
-  readonly #room = new Uint8Array(8192);
-
-  constructor(message: Uint8Array) {
-    this.readable.push(message, 0, message.length, 0);
-    this.writable.push(this.#room, 0, this.#room.length, 0);
-  }
-
-  reply(writtenBytes: number): Reply {
-    return new Reply(this.#room.slice(0, writtenBytes));
-  }
-}
-
-/** A queue that notes what the device does with it. */
-class TestQueue implements Virtqueue {
-  readonly index = 0;
-  readonly size = 128;
-  readonly broken = false;
-  readonly events: string[] = [];
-  readonly pushed: { chain: TestChain; writtenBytes: number }[] = [];
-  #flushed!: () => void;
-  nextFlush = new Promise<void>((resolve) => (this.#flushed = resolve));
-
-  pop(): undefined {
-    return undefined;
-  }
-  push(chain: TestChain, writtenBytes: number): void {
-    this.events.push('push');
-    this.pushed.push({ chain, writtenBytes });
-  }
-  flush(): void {
-    this.events.push('flush');
-    this.#flushed();
-    this.nextFlush = new Promise<void>((resolve) => (this.#flushed = resolve));
-  }
-  disableNotifications(): void {}
-  enableNotifications(): boolean {
-    return false;
-  }
-}
+import { TestChain, TestQueue } from './support/test-queue.js';
+import { NOFID, NOTAG, type Reply, T } from './server/support/wire.js';
 
 function contextOf(queue: TestQueue | undefined): DeviceContext {
   const nothing = (): void => undefined;

@@ -197,7 +197,7 @@ describe('BARs', () => {
     ]);
   });
 
-  it('of I/O space find a window behind the first ports, where there are too few addresses for all', async () => {
+  it('of I/O space find a window behind the first ports, where there are too few addresses for all', () => {
     const machine = new PcieMachine(rootPorts(31));
     const tree = enumerate(machine);
     const windows = tree.functions().flatMap(({ secondary }) => secondary?.windows.io ?? []);
