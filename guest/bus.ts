@@ -38,7 +38,10 @@ export interface GuestBus {
   readonly ram: Uint8Array;
   /** Where RAM lies in this process, for file systems that read straight into it; 0 if unknown. */
   readonly ramAddress: number;
-  /** Interrupt messages (MSI, MSI-X): any write to an address in 0xfee00000–0xfeefffff. */
+  /**
+   * Interrupt messages (MSI, MSI-X): any write to an address in 0xfee00000–0xfeefffff. To be registered before anything else: it
+   * tells the machine that a guest boots, and everything is as at power-on then.
+   */
   onMessage(handler: (address: number, data: number) => void): void;
   /**
    * The INTx line that all functions share is level-triggered: the handler is called with true again and again while the line

@@ -233,6 +233,8 @@ export class InProcessMachine {
 
   #newProcessor(): Processor {
     return new Processor(this.#complex, this.#ram, {
+      // What was plugged in meanwhile has power when the guest first looks, so that it counts in what is dealt out.
+      booted: () => this.#complex.reset(),
       intxListened: () => {
         if (this.#line) this.#turns.schedule();
       },

@@ -12,6 +12,8 @@ const PREFETCHABLE_WINDOW: AddressWindow = { start: 2 ** 36, sizeBytes: 2 ** 36 
 const IO_WINDOW: AddressWindow = { start: 0x1000, sizeBytes: 0x1_0000 - 0x1000 };
 
 export interface ProcessorHost {
+  /** A guest is up: it has touched nothing yet. */
+  booted(): void;
   /** The guest listens to the shared line. */
   intxListened(): void;
   /** The guest is off the machine. */
@@ -80,7 +82,9 @@ export class Processor implements GuestBus {
   }
 
   onMessage(handler: (address: number, data: number) => void): void {
-    if (this.#complex !== undefined) this.#messageHandler = handler;
+    if (this.#complex === undefined) return;
+    if (this.#messageHandler === undefined) this.#host.booted();
+    this.#messageHandler = handler;
   }
 
   onIntx(handler: (asserted: boolean) => void): void {

@@ -1,5 +1,6 @@
 import { Volume } from 'memfs';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Virtio9pMux } from '../../../../devices/9p/virtio-9p-mux.js';
 import { Guest } from '../../../../guest/index.js';
 import { Chassis } from '../../../../manager/index.js';
 import { refusal } from '../../refusal.js';
@@ -117,7 +118,11 @@ describe('mounts on queues', () => {
     // The queue is lent to the mount that is no more, until that is unmounted.
     await expect(guest.mount('next')).rejects.toMatchObject({ code: 'EBUSY' });
     await mount.unmount();
+    const resets = vi.spyOn(Virtio9pMux.prototype, 'resetQueue');
     expect(await (await guest.mount('next')).readFile('/name', 'utf8')).toBe('next');
+    // Nothing of the session before is in the queue.
+    expect(resets.mock.calls).toEqual([[1]]);
+    resets.mockRestore();
     expect(await kept.readFile('/name', 'utf8')).toBe('t0');
   });
 
