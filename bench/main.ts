@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME [options]`: measurements, each against a peer in the same run. */
 import { inproc9p } from './9p-inproc.js';
 import { attach } from './attach.js';
+import { hotplug } from './hotplug.js';
 import { hotplugDaemon } from './hotplug-daemon.js';
 import { kicks } from './kicks.js';
 import { ring } from './ring.js';
@@ -22,6 +23,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
     summary: 'doorbells and interrupts: one a queue, one a device, none; suppressed and not',
     run: (options) => kicks(options.includes('--json')),
   },
+  hotplug: { summary: 'attach and detach in one process, as mounts grow to 1,000', run: hotplug },
   attach: { summary: "from typing attach to the guest seeing it, beside QEMU's device_add", run: attach },
   'hotplug-daemon': {
     summary:

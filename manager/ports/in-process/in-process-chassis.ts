@@ -240,7 +240,7 @@ export class Chassis {
     const { machine, contents } = this;
     const empty = machine.slots().filter((slot) => contents.isEmpty(slot));
     const roomy = empty.find((slot) => machine.roomForExtension(slot) >= ports);
-    return roomy ?? empty.at(0) ?? firstEmptySlot(contents, machine.slots());
+    return roomy ?? firstEmptySlot(contents, machine.slots());
   }
 
   private info(mounted: Mounted): MountInfo {
