@@ -63,7 +63,10 @@ export interface RetractOptions {
 export interface ExtensionOptions {
   /** Slots that it brings: 1 to 32. */
   readonly ports: number;
-  /** Where it is plugged in; by default the first empty slot that has room for it. */
+  /**
+   * Where it is plugged in; by default the first empty slot that has room for it. A slot of an extension chassis itself has none before
+   * the guest that runs has found that one.
+   */
   readonly slot?: number;
 }
 
