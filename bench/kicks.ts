@@ -216,7 +216,7 @@ class Machine {
       log: (line) => console.error(line),
       ...(staysAwake && { keepAwake: stayAwake }),
     });
-    machine.plugOne(SLOT, fn);
+    machine.plug(SLOT, [{ number: 0, function: fn }]);
     let device!: GuestVirtioDevice;
     const driver: PciDriver = {
       name: 'moving',

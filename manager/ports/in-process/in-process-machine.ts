@@ -3,7 +3,6 @@
  * in-process port, beside vfio-user's and vhost-user's. Slots are hot-plugged by their ports' own registers and interrupts, and an
  * extension chassis, which is a switch, brings more of them while the guest runs.
  */
-import type { PciFunction } from '../../../devices/pci/function.js';
 import { Card, type CardFunction } from '../../../devices/pci/topology/card.js';
 import type { SlotPort } from '../../../devices/pci/topology/ports.js';
 import { RootComplex } from '../../../devices/pci/topology/root-complex.js';
@@ -118,11 +117,6 @@ export class InProcessMachine {
    */
   plug(slot: number, functions: readonly CardFunction[]): void {
     this.#emptySlot(slot).insert(new Card(functions));
-  }
-
-  /** Plugs one function in. @throws as `plug` */
-  plugOne(slot: number, fn: PciFunction): void {
-    this.plug(slot, [{ number: 0, function: fn }]);
   }
 
   /**

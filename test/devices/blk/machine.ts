@@ -34,7 +34,12 @@ export async function machineWith(backend: BlockBackend, options: MachineOptions
   const logs: string[] = [];
   const log = (line: string) => logs.push(line);
   const device = new VirtioBlk(backend, { serial: 'test-disk', log, ...options.device });
-  machine.plugOne(1, new VirtioPciFunction(device, machine.memory, { msix: options.msix ?? true, log }));
+  machine.plug(1, [
+    {
+      number: 0,
+      function: new VirtioPciFunction(device, machine.memory, { msix: options.msix ?? true, log }),
+    },
+  ]);
   const pci = new GuestPci(machine.bus, { drivers: [virtioBlkDriver(options.guest)] });
   await pci.start();
   const [found] = pci.functions();

@@ -40,7 +40,7 @@ class HostileMux implements VirtioDevice {
 
 function plug(device: HostileMux): InProcessMachine {
   const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 4 << 20 });
-  machine.plugOne(1, new VirtioPciFunction(device, machine.memory, { msix: true }));
+  machine.plug(1, [{ number: 0, function: new VirtioPciFunction(device, machine.memory, { msix: true }) }]);
   return machine;
 }
 

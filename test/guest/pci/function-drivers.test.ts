@@ -120,7 +120,7 @@ describe('hot-plug', () => {
     await machine.requestUnplug(2);
     expect(log).toEqual(['+1', '+9', '-1', '-9']);
     expect(bindings[0].removed).toEqual([false]);
-    machine.plugOne(2, new TestFunction(1));
+    machine.plug(2, [{ number: 0, function: new TestFunction(1) }]);
     await turn();
     machine.remove(2);
     await turn();

@@ -13,7 +13,12 @@ const DEVICE_STATUS = 18;
 async function plugged(bend: (bus: GuestBus) => GuestBus = (bus) => bus) {
   const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 4096 });
   const device = nullDevice({ deviceId: 9 });
-  machine.plugOne(1, new VirtioPciFunction(device, new RegionMemory(), { msix: false, registers: 'legacy' }));
+  machine.plug(1, [
+    {
+      number: 0,
+      function: new VirtioPciFunction(device, new RegionMemory(), { msix: false, registers: 'legacy' }),
+    },
+  ]);
   const bus = bend(machine.bus);
   const pci = new GuestPci(bus, { drivers: [] });
   await pci.start();

@@ -106,7 +106,7 @@ export class EchoMachine {
     const log = (line: string) => void this.faults.push(line);
     const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 4 << 20 });
     this.fn = new VirtioPciFunction(device, machine.memory, { msix: true, log, ...fn });
-    machine.plugOne(SLOT, seat?.(this.fn) ?? this.fn);
+    machine.plug(SLOT, [{ number: 0, function: seat?.(this.fn) ?? this.fn }]);
     const driver: PciDriver = {
       name: 'echo',
       matches: (found) => virtioDeviceId(found) === DEVICE_ID,

@@ -58,7 +58,7 @@ async function boot(options: VirtioOptions, msix: boolean, queueSize = 16) {
     msix,
     log: (line) => faults.push(line),
   });
-  machine.plugOne(1, fn);
+  machine.plug(1, [{ number: 0, function: fn }]);
   let device: GuestVirtioDevice | undefined;
   const driver: PciDriver = {
     name: 'echo',

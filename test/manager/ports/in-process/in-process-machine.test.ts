@@ -12,7 +12,7 @@ const INTX_DISABLE = 0x400;
 async function plugged() {
   const machine = new InProcessMachine({ slots: 2, ramSizeBytes: 8192 });
   const fn = new TestFunction(1);
-  machine.plugOne(1, fn);
+  machine.plug(1, [{ number: 0, function: fn }]);
   const pci = new GuestPci(machine.bus, { drivers: [] });
   await pci.start();
   const [{ fn: seen }] = pci.functions();

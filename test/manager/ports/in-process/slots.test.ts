@@ -41,12 +41,12 @@ function functions(...numbers: number[]) {
 describe('slots', () => {
   it('refuse what does not fit, and stay as they are', async () => {
     const machine = new InProcessMachine({ slots: 3, ramSizeBytes: 4096 });
-    machine.plugOne(3, new TestFunction(1));
-    expect(() => machine.plugOne(3, new TestFunction(2))).toThrow(
+    machine.plug(3, [{ number: 0, function: new TestFunction(1) }]);
+    expect(() => machine.plug(3, [{ number: 0, function: new TestFunction(2) }])).toThrow(
       expect.objectContaining({ code: 'SLOT_TAKEN' }),
     );
     for (const slot of [0, 4, 1.5]) {
-      expect(() => machine.plugOne(slot, new TestFunction(2))).toThrow(
+      expect(() => machine.plug(slot, [{ number: 0, function: new TestFunction(2) }])).toThrow(
         expect.objectContaining({ code: 'SLOT_UNKNOWN' }),
       );
     }
@@ -65,7 +65,7 @@ describe('slots', () => {
   it('let their functions go at once where no guest is up', async () => {
     const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 4096 });
     const fn = new TestFunction(1);
-    machine.plugOne(1, fn);
+    machine.plug(1, [{ number: 0, function: fn }]);
     await machine.requestUnplug(1);
     expect([fn.port, machine.freeSlots()]).toEqual([undefined, [1]]);
   });
@@ -85,7 +85,7 @@ describe('slots', () => {
   it('wait for the guest, and for all who asked', async () => {
     const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 4096 });
     const guest = await boot(machine);
-    machine.plugOne(1, new TestFunction(1));
+    machine.plug(1, [{ number: 0, function: new TestFunction(1) }]);
     await settled();
     guest.use.inUse = true;
     let done = 0;
@@ -101,7 +101,7 @@ describe('slots', () => {
     const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 4096 });
     const guest = await boot(machine);
     const fn = new TestFunction(1);
-    machine.plugOne(1, fn);
+    machine.plug(1, [{ number: 0, function: fn }]);
     await settled();
     guest.use.inUse = true;
     await expect(machine.requestUnplug(1, { timeoutMs: 1 })).rejects.toMatchObject({ code: 'GUEST_TIMEOUT' });
@@ -115,7 +115,7 @@ describe('slots', () => {
   it('that are pulled out meet a request that waits', async () => {
     const machine = new InProcessMachine({ slots: 1, ramSizeBytes: 4096 });
     const guest = await boot(machine);
-    machine.plugOne(1, new TestFunction(1));
+    machine.plug(1, [{ number: 0, function: new TestFunction(1) }]);
     await settled();
     guest.use.inUse = true;
     const unplugged = machine.requestUnplug(1);
@@ -128,8 +128,8 @@ describe('slots', () => {
   it('give back what waits to be let go of when the guest is powered off, and keep the rest', async () => {
     const machine = new InProcessMachine({ slots: 2, ramSizeBytes: 4096 });
     const guest = await boot(machine);
-    machine.plugOne(1, new TestFunction(1));
-    machine.plugOne(2, new TestFunction(2));
+    machine.plug(1, [{ number: 0, function: new TestFunction(1) }]);
+    machine.plug(2, [{ number: 0, function: new TestFunction(2) }]);
     await settled();
     guest.use.inUse = true;
     const unplugged = machine.requestUnplug(1);
@@ -151,7 +151,7 @@ describe('extension chassis', () => {
     const inner = machine.extend(outer[3], 2);
     await settled();
     machine.plug(inner[1], functions(0, 1));
-    machine.plugOne(outer[0], new TestFunction(7));
+    machine.plug(outer[0], [{ number: 0, function: new TestFunction(7) }]);
     await settled();
     expect(guest.ids()).toEqual([7, 100, 101]);
     expect(machine.slots()).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
@@ -173,7 +173,8 @@ describe('extension chassis', () => {
     expect(() => machine.extend(1, room + 1)).toThrow(expect.objectContaining({ code: 'NO_SLOT_FREE' }));
     const slots = machine.extend(1, room);
     await settled();
-    for (const [i, slot] of slots.entries()) machine.plugOne(slot, new TestFunction(i));
+    for (const [i, slot] of slots.entries())
+      machine.plug(slot, [{ number: 0, function: new TestFunction(i) }]);
     await settled();
     expect(guest.ids()).toEqual(slots.map((_, i) => i));
   });
