@@ -107,8 +107,8 @@ export class Virtio9pMux implements VirtioDevice {
 
   handleChain(queue: Virtqueue, chain: Chain): void {
     const replies = this.#repliesOf(queue);
-    const seat = this.#seats[queue.index];
-    const server = seat === undefined || seat.closing !== undefined ? this.#vacant : seat.server;
+    // One that is being closed answers with ENODEV by itself.
+    const server = this.#seats[queue.index]?.server ?? this.#vacant;
     replies.inBatch = true;
     server.handle(chain.readable, chain.writable, replies.done, chain);
     replies.inBatch = false;
