@@ -56,11 +56,6 @@ export class Virtio9pMux implements VirtioDevice {
     return queue < 0 ? undefined : queue;
   }
 
-  /** True where nothing is attached. */
-  get isEmpty(): boolean {
-    return this.#seats.every((seat) => seat === undefined);
-  }
-
   /**
    * Has an empty queue serve a file system, which is the device's from then on. The tag has 1 to 222 bytes of UTF-8 without NUL.
    * @throws RangeError where there is no such queue, it is taken, or the tag is none
