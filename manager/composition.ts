@@ -364,12 +364,12 @@ class VhostUserNineP implements ServedFunction {
   }
 }
 
-/** What crossed a function, or one queue of it: the queues' counters, and those of the 9p server behind. */
+/** What crossed queues, all together and each: their own counters, and those of the 9p server behind. */
 function countersOf(
   server: Readonly<ServerStatistics> | undefined,
-  counters: readonly (Readonly<QueueCounters> | undefined)[],
+  counted: readonly (Readonly<QueueCounters> | undefined)[],
 ): FunctionCounters {
-  const queues = counters.map((queue) => ({ ...(queue ?? newQueueCounters()) }));
+  const queues = counted.map((counters) => ({ ...(counters ?? newQueueCounters()) }));
   const sums = newQueueCounters();
   for (const queue of queues) {
     for (const name of Object.keys(sums) as (keyof QueueCounters)[]) sums[name] += queue[name];
