@@ -18,7 +18,10 @@ export interface ChainState {
   /** What the driver knows it by: see `DescriptorChain`. */
   readonly id: number;
   readonly ringEntries: number;
-  /** With VIRTIO_F_IN_ORDER: the device is done with it, but not with one before it. It is not given to the device again. */
+  /**
+   * The device is done with it, and it is yet to be used: it waits for one before it (VIRTIO_F_IN_ORDER), or the ring was paused or its
+   * memory gone. It is not given to the device again.
+   */
   readonly completed: boolean;
   /** What the device wrote, where it is done. */
   readonly usedLength: number;
@@ -37,17 +40,23 @@ export const MAX_SAVED_SEGMENTS = 1 << 20;
 
 const MAX_CHAIN_BYTES = 0x1_0000_0000;
 
-/** The chains as data, or why they cannot be. */
-export function saveChains(chains: readonly DescriptorChain[], memory: GuestMemory): ChainState[] | string {
+/** The chains as data, or why they cannot be. `completedLength` is what was written to one that is completed, else undefined. */
+export function saveChains(
+  chains: readonly DescriptorChain[],
+  completedLength: (chain: DescriptorChain) => number | undefined,
+  memory: GuestMemory,
+): ChainState[] | string {
   const segments = chains.reduce((sum, { readable, writable }) => sum + readable.count + writable.count, 0);
   if (segments > MAX_SAVED_SEGMENTS) return 'more buffers are under way than can be saved';
   const saved: ChainState[] = [];
-  for (const { id, ringEntries, inFlight, usedLength, ...chain } of chains) {
+  for (const chain of chains) {
+    const { id, ringEntries } = chain;
     const readable = saveSegments(chain.readable, memory);
     const writable = saveSegments(chain.writable, memory);
     if (readable === undefined || writable === undefined) return 'a buffer under way is in memory no more';
-    const completed = !inFlight;
-    saved.push({ id, ringEntries, completed, usedLength: completed ? usedLength : 0, readable, writable });
+    const length = completedLength(chain);
+    const completed = length !== undefined;
+    saved.push({ id, ringEntries, completed, usedLength: length ?? 0, readable, writable });
   }
   return saved;
 }
@@ -66,15 +75,12 @@ export function loadChain(chain: DescriptorChain, saved: ChainState, memory: Gue
 export function problemOfChains(
   chains: readonly ChainState[],
   size: number,
-  inOrder: boolean,
   memory: GuestMemory,
 ): string | undefined {
   const entries = chains.reduce((sum, { ringEntries }) => sum + ringEntries, 0);
   if (entries > size) return 'more chains are under way than the ring holds';
-  for (const [i, saved] of chains.entries()) {
+  for (const saved of chains) {
     if (saved.ringEntries < 1) return 'a chain under way has no entry in the ring';
-    if (saved.completed && (!inOrder || i === 0))
-      return 'a chain under way is done and waits for none before it';
     // First, because what is translated costs as much as the regions that it crosses.
     if (lengthOf(saved) > MAX_CHAIN_BYTES) return 'a chain under way is longer than 2^32 bytes';
     const chain = new DescriptorChain(chains);

@@ -54,7 +54,7 @@ export function createRing(
     signals,
     counters,
   };
-  const problem = problemOfChains(config.chains, config.size, setup.inOrder, memory);
+  const problem = problemOfChains(config.chains, config.size, memory);
   if (problem !== undefined) return { problem };
   return packed ? createPackedRing(setup) : createSplitRing(setup);
 }

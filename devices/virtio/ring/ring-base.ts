@@ -132,12 +132,11 @@ export abstract class RingBase<Areas> implements RunningRing {
   }
 
   save(): RingState | string {
-    // What was pushed meanwhile is neither under way nor used.
-    if (!this.usable()) return 'its memory is not there now';
+    if (this.unpublishedChains > 0) return 'what its device has completed cannot be published now';
     const age = ({ number }: DescriptorChain) => (this.#lastNumber - number) & NUMBER_MASK;
     const underWay =
       this.order?.chains() ?? this.#pool.filter(({ inFlight }) => inFlight).sort((a, b) => age(b) - age(a));
-    const chains = saveChains(underWay, this.#memory);
+    const chains = saveChains(underWay, (chain) => this.#completedLength(chain), this.#memory);
     return typeof chains === 'string' ? chains : { ...this.position, chains };
   }
 
@@ -285,12 +284,19 @@ export abstract class RingBase<Areas> implements RunningRing {
       const chain = this.#grow();
       loadChain(chain, state, this.#memory);
       this.handOut(chain, this.nextAvail);
-      if (!state.completed) again.push(chain);
-      chain.inFlight = !state.completed;
-      chain.completed = state.completed;
-      chain.usedLength = state.usedLength;
+      if (state.completed) this.#kept.set(chain, state.usedLength);
+      else again.push(chain);
     }
-    this.again = again.reverse();
+    if (again.length > 0) this.again = again.reverse();
+    // So that those which are completed are used as soon as the ring may be.
+    if (this.#kept.size > 0) this.#generation = PAUSED;
+  }
+
+  /** What the device wrote to a chain that it is done with, and that is yet to be used; undefined where it is not done. */
+  #completedLength(chain: DescriptorChain): number | undefined {
+    const keptLength = this.#kept.get(chain);
+    if (keptLength !== undefined) return usedLength(chain, keptLength);
+    return chain.inFlight ? undefined : chain.usedLength;
   }
 
   #resolveAgain(): boolean {

@@ -65,6 +65,20 @@ function withBytes(bytes: Uint8Array, at: number, value: number): Uint8Array {
   return bytes.with(at, value);
 }
 
+/** A completed chain is used by the first look that may: and so by the one that saves the function again. */
+function expectUsedAlike(blob: Uint8Array): void {
+  const [restored, replayed] = [freshFunction(machine), freshFunction(machine)];
+  expect(restored.restoreState(blob)).toBeUndefined();
+  expect(replayed.replayState(blob)).toBeUndefined();
+  const again = saved(restored);
+  expect(Buffer.compare(saved(replayed), again)).toBe(0);
+  const [{ nextUsed, chains }] = decoded(again).queues;
+  expect([nextUsed, chains.length]).toEqual([
+    state.queues[0].nextUsed + 1,
+    state.queues[0].chains.length - 1,
+  ]);
+}
+
 describe('a blob', () => {
   it('that is right is taken by a function that refused others before', () => {
     const refuser = new Refuser();
@@ -110,7 +124,11 @@ describe('a blob', () => {
       }
       accepted++;
       refuser = new Refuser();
-      expectBothWays(tampered, machine.make);
+      const completed = decoded(tampered).queues.some(({ chains }) =>
+        chains.some((chain) => chain.completed),
+      );
+      if (completed) expectUsedAlike(tampered);
+      else expectBothWays(tampered, machine.make);
     }
     expect(refused).toBeGreaterThan(2000);
     // BARs, selectors, addresses of buffers and MSI-X messages: of such fields most values are as good as others.
@@ -235,11 +253,6 @@ describe('a blob', () => {
       'longer than 2^32',
     ],
     ['with a used length of a chain that is not done', withChain({ usedLength: 1 }), 'more is written'],
-    [
-      'with a chain that waits without VIRTIO_F_IN_ORDER',
-      withChain({ completed: true }),
-      'waits for none before it',
-    ],
     [
       'with more chains than the ring holds',
       withQueue({ nextAvail: 10, chains: Array.from({ length: 9 }, () => state.queues[0].chains[0]) }),
