@@ -1,7 +1,8 @@
 /** Whether a file of the upper layer differs from the one of the lower layer that it was made from. */
 import { isFailure, type Failure } from '../../../errno.js';
 import { Attributes, FileMode, OpenFlag, type FsNode, type OpenFile } from '../file-system.js';
-import { namesIn, vectorOf } from './copy-node.js';
+import { namesIn } from '../xattr-names.js';
+import { vectorOf } from './copy-node.js';
 import { typeOf } from './layer.js';
 
 const CHUNK_BYTES = 64 * 1024;

@@ -11,6 +11,7 @@ import {
   type FsNode,
   type OpenFile,
 } from '../file-system.js';
+import { namesIn } from '../xattr-names.js';
 import { LAYERS_OWN, typeOf } from './layer.js';
 
 const CHUNK_BYTES = 256 * 1024;
@@ -159,11 +160,4 @@ async function copyXattrs(source: FsNode, target: FsNode): Promise<number> {
     if (error < 0) return error;
   }
   return 0;
-}
-
-/** The names in what listxattr answers: each is followed by NUL. */
-export function namesIn(list: Uint8Array): ByteString[] {
-  let text = '';
-  for (const byte of list) text += String.fromCharCode(byte);
-  return text === '' ? [] : text.slice(0, -1).split('\0');
 }

@@ -181,7 +181,7 @@ describe('an overlay of memory over memory', () => {
         await play(bench, start, steps);
         await expectCommit(bench);
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 
@@ -199,7 +199,7 @@ describe('an overlay of memory over memory', () => {
         });
         expect(await describeOf(await bench.lower())).toEqual(before);
       }),
-      { numRuns: 50 },
+      { numRuns: 25 },
     );
   });
 
@@ -227,7 +227,7 @@ describe('an overlay of memory over memory', () => {
         await using(last, () => last.commit());
         expect(withoutLinks(await describeOf(await bench.lower()))).toEqual(withoutLinks(expected));
       }),
-      { numRuns: 100 },
+      { numRuns: 50 },
     );
   });
 });
@@ -265,7 +265,7 @@ describe('an overlay of a directory of the host over another', () => {
         await play(bench, start, steps);
         await expectCommit(bench);
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
   });
 });

@@ -28,6 +28,8 @@ export interface Capabilities {
   readonly chown: boolean;
   /** FIFOs and sockets can be made; otherwise EPERM. */
   readonly specialFiles: boolean;
+  /** Device nodes can be made; otherwise EPERM. */
+  readonly deviceNodes?: boolean;
   /** A node stays usable, and can be opened, once it has lost its name. Otherwise only open files do. */
   readonly namelessNodes: boolean;
   readonly xattrs: boolean;
