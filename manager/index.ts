@@ -13,6 +13,26 @@ export { Errno, isFailure, type Failure } from '../devices/errno.js';
 export * from '../devices/9p/fs/file-system.js';
 export { HostDirectory, type HostDirectoryOptions } from '../devices/9p/fs/host-directory/host-directory.js';
 export { NodeFs, type NodeFsLike, type NodeFsOptions } from '../devices/9p/fs/node-fs/node-fs.js';
+export {
+  IdentityError,
+  IdentityFs,
+  type Identity,
+  type IdRange,
+} from '../devices/9p/fs/identity/identity-fs.js';
+export { MappedFs } from '../devices/9p/fs/identity/mapped-fs.js';
+export {
+  OverlayError,
+  OverlayFs,
+  type Change,
+  type ChangeKind,
+} from '../devices/9p/fs/overlay/overlay-fs.js';
+export {
+  PatternError,
+  PolicyFs,
+  type AuditEvent,
+  type AuditListener,
+  type Policy,
+} from '../devices/9p/fs/policy/policy-fs.js';
 export { IoVector } from '../devices/io-vector.js';
 export { ChassisError, type ErrorCode, type FunctionCounters } from './control/api.js';
 export type { FileSystemLike } from './composition.js';

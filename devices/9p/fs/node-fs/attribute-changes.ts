@@ -9,6 +9,8 @@ import type { NodeFsContext } from './node-fs-context.js';
 import type { NodeFsStats } from './node-fs-like.js';
 import { number, typeOf } from './stats.js';
 
+/** uid_t and gid_t that chown(2) leaves as they are. Not all objects know them. */
+const UNCHANGED = 0xffff_ffff;
 const NANOSECONDS_A_SECOND = 1_000_000_000;
 const NANOSECONDS_A_MILLISECOND = 1_000_000;
 
@@ -86,8 +88,12 @@ function ownerOf(context: NodeFsContext, { stats, kept }: Subject): Owner {
 }
 
 /** -EPERM where everything belongs to one owner, who is another. */
-export function setOwner(context: NodeFsContext, subject: Subject, owner: Owner): Promise<number> | number {
+export function setOwner(context: NodeFsContext, subject: Subject, given: Owner): Promise<number> | number {
   const before = ownerOf(context, subject);
+  const owner: Owner = {
+    uid: given.uid === UNCHANGED ? before.uid : given.uid,
+    gid: given.gid === UNCHANGED ? before.gid : given.gid,
+  };
   if (before.uid === owner.uid && before.gid === owner.gid) return 0;
   if (typeof context.ownership !== 'string') return -Errno.EPERM;
   if (subject.kept === undefined) return subject.target.chown(owner.uid, owner.gid);

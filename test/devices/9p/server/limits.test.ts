@@ -32,6 +32,24 @@ describe('the limit on fids', () => {
   });
 });
 
+describe('limits that change', () => {
+  it('count from the next request on, and take nothing from who has more', async () => {
+    const client = await Client.attached({ maxFids: 10, maxOpenFiles: 10 });
+    client.fs.file('file', '');
+    for (const fid of [1, 2]) await client.ok(T.walk(1, 0, fid, 'file'));
+    client.server.setLimits({ maxFids: 2, maxOpenFiles: 0 });
+    expect(await client.errno(T.walk(1, 0, 3))).toBe(Errno.EMFILE);
+    expect(await client.errno(T.lopen(1, 1, 0))).toBe(Errno.EMFILE);
+    client.server.setLimits({ maxOpenFiles: 1, readOnly: true });
+    expect(await client.errno(T.lopen(1, 1, 2))).toBe(Errno.EROFS);
+    await client.ok(T.lopen(1, 1, 0));
+    await client.ok(T.clunk(1, 2));
+    await client.ok(T.clunk(1, 1));
+    await client.ok(T.walk(1, 0, 3));
+    await client.expectNoLeaks();
+  });
+});
+
 describe('the limit on open files', () => {
   it('refuses one more with EMFILE, however it is opened, until one is closed', async () => {
     const client = await Client.attached({ maxOpenFiles: 2 });

@@ -119,6 +119,16 @@ export function attributesSuite(context: Context): void {
       },
     );
 
+    it('of new files are who they are anyway where the client named nobody', async () => {
+      const nobody = { uid: 0xffff_ffff, gid: 0xffff_ffff };
+      const made = await ok<FsNode>(context.root.mkdir('d', 0o755, nobody));
+      const attributes = await attributesOf(made);
+      expect(attributes.uid).not.toBe(nobody.uid);
+      expect(attributes.gid).not.toBe(nobody.gid);
+      (await ok<FsNode>(made.mkdir('below', 0o700, self))).release();
+      made.release();
+    });
+
     it('changed together with the mode leave the mode that was asked for', async () => {
       if (!context.capabilities.chown) return;
       const node = await put(context.root, 'f', '');
