@@ -104,9 +104,12 @@ export class Departures {
   }
 
   private carriesMounts({ tag }: MountRecord): ChassisError {
+    const tags = [...this.model.children.keys()].map((child) => JSON.stringify(child));
+    const first = tags.slice(0, 8);
+    const more = tags.length - first.length;
     return new ChassisError(
       'SLOT_SHARED',
-      `${JSON.stringify(tag)} is the tree, with ${this.model.children.size} mounts in it`,
+      `${JSON.stringify(tag)} is the tree, which carries: ${first.join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
       'detach those first, or all of them with --slot',
     );
   }

@@ -52,6 +52,8 @@ export function attachedText(mount: Mount): string {
 
 function inTreeText({ tag, target, inGuest, state, mountCommand }: Mount): string {
   if (inGuest === 'mounted') return `${tag} is mounted at ${target} in the guest`;
+  if (target !== undefined)
+    return `${tag} will be mounted at ${target} once a VM runs whose guest has the helper (chassis guest-setup)`;
   const where = state === 'parked' ? 'will be seen once a VM runs' : 'is seen';
   return `${tag} ${where} in the tree, which the guest mounts once (chassis guest-setup)\n  elsewhere: ${mountCommand}`;
 }

@@ -23,7 +23,8 @@ export function planText(plan: Plan, command: string): string {
         `one at a time, each takes a slot: ${plan.oneByOne}`,
     );
   }
-  if (!plan.growsWhileRunning) lines.push('  note        slots are fixed once the VM runs');
+  if (via === 'function' && !plan.growsWhileRunning)
+    lines.push('  note        slots are fixed once the VM runs');
   return [...lines, `  make it     ${command}`].join('\n');
 }
 
