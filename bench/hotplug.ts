@@ -4,23 +4,26 @@
  */
 import { parseArgs } from 'node:util';
 import { table } from '../cli/support/mounts-text.js';
+import { daemon, throughDaemonInGuest } from './hotplug/daemon.js';
 import { inProcess } from './hotplug/in-process.js';
 import { spreadOf } from './support/results.js';
 
-/** An operation, timed while there are so many mounts: milliseconds, one a round, by size. */
+/** What was measured while there were so many mounts: one value a round, by size. Milliseconds, unless the operation's name says so. */
 export interface Growth {
   readonly operation: string;
-  readonly msBySize: ReadonlyMap<number, readonly number[]>;
+  readonly valuesBySize: ReadonlyMap<number, readonly number[]>;
 }
 
 /** Measures at each of the sizes, so many rounds at each. */
 export type HotplugPart = (sizes: readonly number[], rounds: number) => Promise<Growth[]>;
 
-const PARTS: Record<string, HotplugPart> = { 'in-process': inProcess };
+const PARTS: Record<string, HotplugPart> = { 'in-process': inProcess, daemon, guest: throughDaemonInGuest };
 
 const USAGE = `npm run bench -- hotplug [--part NAME] [--sizes N,N…] [--rounds N] [--json]
 
 Milliseconds that plugging takes while there are so many mounts: medians, and how the largest size compares with the smallest.
+in-process: the library's chassis and its guest. daemon: the tree through the daemon's API, without a guest, and the memory of the device
+process. guest: functions and the tree in a Linux guest (6.1), until the VMM, the device process or the guest's helper has answered.
 Parts: ${Object.keys(PARTS).join(', ')}; all of them by default.
 `;
 
@@ -46,17 +49,23 @@ export async function hotplug(options: readonly string[]): Promise<void> {
 
 function jsonLines(part: string, growths: readonly Growth[]): string {
   return growths
-    .map(({ operation, msBySize }) =>
-      JSON.stringify({ part, operation, unit: 'ms', sizes: Object.fromEntries(msBySize) }),
+    .map(({ operation, valuesBySize }) =>
+      JSON.stringify({ part, operation, sizes: Object.fromEntries(valuesBySize) }),
     )
     .join('\n');
 }
 
 function growthTable(part: string, sizes: readonly number[], growths: readonly Growth[]): string {
-  const rows = growths.map(({ operation, msBySize }) => {
-    const medians = sizes.map((size) => spreadOf(msBySize.get(size) ?? []).median);
-    const growth = medians[medians.length - 1] / medians[0];
-    return [operation, ...medians.map((ms) => ms.toFixed(3)), `× ${growth.toFixed(1)}`];
+  const rows = growths.map(({ operation, valuesBySize }) => {
+    const medians = sizes.map((size) => median(valuesBySize.get(size)));
+    const [first, last] = [medians[0], medians[medians.length - 1]];
+    const growth = first === undefined || last === undefined ? '-' : `× ${(last / first).toFixed(1)}`;
+    return [operation, ...medians.map((value) => value?.toFixed(3) ?? '-'), growth];
   });
   return table([`${part.toUpperCase()}, MS WITH`, ...sizes.map(String), 'GROWTH'], rows);
+}
+
+/** Undefined where that size was not measured. */
+function median(values: readonly number[] | undefined): number | undefined {
+  return values && spreadOf(values).median;
 }

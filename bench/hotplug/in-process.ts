@@ -3,6 +3,7 @@ import { PciTree } from '../../guest/pci/enumeration.js';
 import { Guest } from '../../guest/index.js';
 import { Chassis, Errno, FsNode, type AttachOptions, type FileSystem } from '../../manager/index.js';
 import type { Growth } from '../hotplug.js';
+import { Samples } from './samples.js';
 
 const ROOT_SLOTS = 4;
 const PORTS = 32;
@@ -12,21 +13,6 @@ const RAM_BYTES = 128 << 20;
 const TAG = 'measured';
 
 type Via = NonNullable<AttachOptions['via']>;
-
-/** Samples of several operations, by size. */
-class Samples {
-  readonly #byOperation = new Map<string, Map<number, number[]>>();
-
-  add(operation: string, size: number, ms: number): void {
-    const bySize = this.#byOperation.get(operation) ?? new Map<number, number[]>();
-    this.#byOperation.set(operation, bySize);
-    bySize.set(size, [...(bySize.get(size) ?? []), ms]);
-  }
-
-  growths(): Growth[] {
-    return [...this.#byOperation].map(([operation, msBySize]) => ({ operation, msBySize }));
-  }
-}
 
 export async function inProcess(sizes: readonly number[], rounds: number): Promise<Growth[]> {
   const samples = new Samples();
