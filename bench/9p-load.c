@@ -180,6 +180,8 @@ static void writeAt(int tag, uint32_t fid, uint64_t offset, uint32_t count)
 struct slot {
 	uint32_t step;
 	uint64_t turn;
+	/* Where the directory goes on, as its last entry says. */
+	uint64_t cookie;
 };
 
 struct operation {
@@ -216,7 +218,7 @@ static void nextWalk4(int tag, struct slot *slot)
 		clunk(tag, tag + 1);
 }
 
-enum { SMALL_FILE = 8 << 20, LARGE_FILE = 32 << 20 };
+enum { DIRECTORY_BYTES = 32 << 10, SMALL_FILE = 8 << 20, LARGE_FILE = 32 << 20 };
 
 static void nextIo(int type, int tag, struct slot *slot, uint32_t bytes, uint64_t fileBytes)
 {
@@ -250,8 +252,19 @@ static void nextWrite512(int tag, struct slot *slot)
 
 static void nextReaddir(int tag, struct slot *slot)
 {
-	(void)slot;
-	readAt(Treaddir, tag, tag + 1, 0, 8192);
+	readAt(Treaddir, tag, tag + 1, slot->cookie, maxData < DIRECTORY_BYTES ? maxData : DIRECTORY_BYTES);
+}
+
+/* qid[13] offset[8] type[1] name[s] for each entry; none at the end, after which the listing begins again. */
+static uint64_t lastCookie(const uint8_t *message)
+{
+	const uint8_t *at = message + 11, *end = at + u32At(message + 7);
+	uint64_t cookie = 0;
+	while (at < end) {
+		memcpy(&cookie, at + 13, 8);
+		at += 24 + (at[22] | at[23] << 8);
+	}
+	return cookie;
 }
 
 static void nextCreate(int tag, struct slot *slot)
@@ -365,6 +378,8 @@ int main(int argc, char **argv)
 				die("an empty read or write");
 			bytes += count;
 		}
+		if (message[4] == Treaddir + 1)
+			slots[tag].cookie = lastCookie(message);
 		operation->next(tag, &slots[tag]);
 		if (++done % 16 != 0)
 			continue;

@@ -5,7 +5,7 @@ import type { DirectorySink } from '../file-system.js';
 import { DirectoryCookies } from './directory-cookies.js';
 import type { ExportContext } from './export-context.js';
 import { HostOpenFile, type OpenedNode } from './host-open-file.js';
-import { DIRECTORY_BUFFER_BYTES, scratch } from './scratch.js';
+import { DIRECTORY_BUFFER_BYTES, scratch, type DirectoryBuffer } from './scratch.js';
 
 const NUL = 0;
 const TWO_32 = 0x1_0000_0000;
@@ -14,7 +14,7 @@ export class HostOpenDirectory extends HostOpenFile {
   readonly #isRoot: boolean;
   readonly #cookies = new DirectoryCookies();
   /** Entries of the host from `#at` to `#filled`; null before the first and after the last. */
-  #buffer: Buffer | null = null;
+  #buffer: DirectoryBuffer | null = null;
   #at = 0;
   #filled = 0;
   /** The cookie that the entry at `#at`, or the next fill, stands behind. */
@@ -47,7 +47,7 @@ export class HostOpenDirectory extends HostOpenFile {
   /** Bytes of entries that follow, 0 at the end, or a negative errno. */
   #fill(): number {
     this.#buffer ??= scratch.takeDirectoryBuffer();
-    const filled = getdents64(this.fd, this.#buffer, DIRECTORY_BUFFER_BYTES);
+    const filled = getdents64(this.fd, this.#buffer.bytes, DIRECTORY_BUFFER_BYTES);
     this.#at = 0;
     this.#filled = Math.max(filled, 0);
     if (filled <= 0) this.#empty();
@@ -59,20 +59,22 @@ export class HostOpenDirectory extends HostOpenFile {
   #give(sink: DirectorySink): boolean {
     const buffer = this.#buffer;
     if (buffer === null) return false;
+    const { bytes, view } = buffer;
     const at = this.#at;
     const cookie = this.#cookies.next(
-      buffer.readUInt32LE(at + DIRENT64.off),
-      buffer.readUInt32LE(at + DIRENT64.off + 4),
+      view.getUint32(at + DIRENT64.off, true),
+      view.getUint32(at + DIRENT64.off + 4, true),
     );
+    const next = at + view.getUint16(at + DIRENT64.reclen, true);
     const start = at + DIRENT64.name;
-    const name = buffer.toString('latin1', start, buffer.indexOf(NUL, start));
+    const name = bytes.toString('latin1', start, nameEnd(bytes, start, next));
     const outside = this.#isRoot && name === '..';
-    const inodeLow = outside ? this.node.inodeLow : buffer.readUInt32LE(at + DIRENT64.ino);
-    const inodeHigh = outside ? this.node.inodeHigh : buffer.readUInt32LE(at + DIRENT64.ino + 4);
-    if (!sink.entry(name, inodeLow, inodeHigh, buffer[at + DIRENT64.type], cookie)) return false;
+    const inodeLow = outside ? this.node.inodeLow : view.getUint32(at + DIRENT64.ino, true);
+    const inodeHigh = outside ? this.node.inodeHigh : view.getUint32(at + DIRENT64.ino + 4, true);
+    if (!sink.entry(name, inodeLow, inodeHigh, bytes[at + DIRENT64.type], cookie)) return false;
     this.#cookies.advance();
     this.#cookie = cookie;
-    this.#at = at + buffer.readUInt16LE(at + DIRENT64.reclen);
+    this.#at = next;
     return true;
   }
 
@@ -104,7 +106,7 @@ export class HostOpenDirectory extends HostOpenFile {
         if (filled < 0) return filled;
         if (filled === 0) break;
       }
-      this.#at += this.#buffer?.readUInt16LE(this.#at + DIRENT64.reclen) ?? 0;
+      this.#at += this.#buffer?.view.getUint16(this.#at + DIRENT64.reclen, true) ?? 0;
     }
     this.#cookies.passed(number);
     return 0;
@@ -116,4 +118,11 @@ export class HostOpenDirectory extends HostOpenFile {
     this.#at = 0;
     this.#filled = 0;
   }
+}
+
+/** Names are short, so that a loop is quicker than a search by the runtime. What follows the NUL is whatever was there. */
+function nameEnd(bytes: Uint8Array, start: number, next: number): number {
+  let end = start;
+  while (end < next && bytes[end] !== NUL) end++;
+  return end;
 }

@@ -15,6 +15,12 @@ export const XATTR_MAX_BYTES = 64 * 1024;
 /** Buffers kept for the next user; what is beyond this is left to the garbage collector. */
 const POOLED_BUFFERS = 16;
 
+/** What getdents64 fills, with the view that its integers are read by: Buffer's own methods take several times as long. */
+export class DirectoryBuffer {
+  readonly bytes = Buffer.allocUnsafeSlow(DIRECTORY_BUFFER_BYTES);
+  readonly view = new DataView(this.bytes.buffer);
+}
+
 export class Scratch {
   readonly name = new NameBuffer();
   /** A second name (rename) or a target (symlink). */
@@ -29,7 +35,7 @@ export class Scratch {
   /** For synchronous calls; asynchronous ones take some from the pool. */
   readonly iovecs = new IovecBuffer(IOV_MAX);
   readonly #iovecPool: IovecBuffer[] = [];
-  readonly #directoryBuffers: Buffer[] = [];
+  readonly #directoryBuffers: DirectoryBuffer[] = [];
   #attributeValue: Buffer | null = null;
 
   constructor() {
@@ -44,11 +50,11 @@ export class Scratch {
     if (this.#iovecPool.length < POOLED_BUFFERS) this.#iovecPool.push(iovecs);
   }
 
-  takeDirectoryBuffer(): Buffer {
-    return this.#directoryBuffers.pop() ?? Buffer.allocUnsafeSlow(DIRECTORY_BUFFER_BYTES);
+  takeDirectoryBuffer(): DirectoryBuffer {
+    return this.#directoryBuffers.pop() ?? new DirectoryBuffer();
   }
 
-  giveDirectoryBuffer(buffer: Buffer): void {
+  giveDirectoryBuffer(buffer: DirectoryBuffer): void {
     if (this.#directoryBuffers.length < POOLED_BUFFERS) this.#directoryBuffers.push(buffer);
   }
 
