@@ -12,7 +12,7 @@ import { Server } from '../devices/9p/server/server.js';
 import { IoVector } from '../devices/io-vector.js';
 import { addressOf } from '../host/index.js';
 
-const USAGE = `npm run bench -- 9p-inproc [--dir DIR] [--files N] [--rounds N] [--as UID] [--json]
+const USAGE = `npm run bench -- 9p --in-process [--dir DIR] [--files N] [--rounds N] [--as UID] [--json]
 
 Nanoseconds and bytes of garbage per 9p request, in this process, over a temporary directory below DIR: by the clock, and of
 processor time, which a busy machine distorts less. Figures are the median of the rounds; --as is the user that attaches (0: the one who needs no change of owner where this runs as root).

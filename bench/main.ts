@@ -1,5 +1,5 @@
 /** `npm run bench -- NAME [options]`: measurements, each against a peer in the same run. */
-import { inproc9p } from './9p-inproc.js';
+import { ninePServers } from './9p.js';
 import { attach } from './attach.js';
 import { hotplug } from './hotplug.js';
 import { kicks } from './kicks.js';
@@ -13,7 +13,7 @@ interface Benchmark {
 
 const BENCHMARKS: Record<string, Benchmark> = {
   'vm-9p': { summary: "9p in a Linux guest, beside QEMU's own virtio-9p", run: vm9p },
-  '9p-inproc': { summary: 'the 9p server by itself, in one process, message by message', run: inproc9p },
+  '9p': { summary: 'the 9p server on a socket, beside diod; --in-process: by itself', run: ninePServers },
   ring: {
     summary: 'the device side of a virtqueue alone',
     run: (options) => ring(options.includes('--json')),
