@@ -26,4 +26,5 @@ export { Client9p, type AttachOptions } from './9p/client.js';
 export type * from './9p/messages.js';
 export type { Bytes } from './9p/cursor.js';
 export type { Exchange, MessageBuffer, Transport9p } from './9p/transport.js';
+export { SocketTransport9p, type ByteStream } from './9p/socket-transport.js';
 export { LockFlags, LockStatus, LockType, OpenFlags, QidType } from './9p/constants.js';
