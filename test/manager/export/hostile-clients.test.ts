@@ -69,7 +69,7 @@ describe('a client of an export', () => {
     const silent = await server.client();
     const slow = await server.attached();
     const dripping = setInterval(() => slow.socket.write(Uint8Array.of(1)), 20);
-    slow.send(Uint8Array.of(200, 0, 0, 0));
+    slow.send(Uint8Array.from(u32(60_000)));
     await Promise.all([silent.closed, slow.closed]);
     clearInterval(dripping);
     expect((await idle.call(T.getattr(1, 0))).type).toBe(25);
@@ -110,6 +110,18 @@ describe('a client of an export', () => {
     await expect.poll(() => server.sessions[0].statistics.requests, PATIENTLY).toBeGreaterThan(200);
     client.socket.destroy();
     await expect.poll(() => server.server.connections, PATIENTLY).toBe(0);
+    await server.expectCleanEnd();
+  });
+
+  it('that goes away with as many requests under way as it may have is forgotten at once', async () => {
+    const server = new ExportUnderTest(folder());
+    const client = await server.attached();
+    const gate = server.memory.gate('getattr');
+    client.send(...Array.from({ length: 600 }, (_, i) => T.getattr(10 + i, 0)));
+    await gate.arrived;
+    client.socket.destroy();
+    await expect.poll(() => server.server.connections, PATIENTLY).toBe(0);
+    gate.open();
     await server.expectCleanEnd();
   });
 

@@ -28,7 +28,10 @@ describe('an address to listen on', () => {
     'udp:host:1',
   ])('%j is refused, and the refusal says how to write one', (text) => {
     expect(() => parseListenAddress(text)).toThrow(
-      expect.objectContaining({ code: 'BAD_REQUEST', suggestion: expect.stringContaining('tcp:HOST:PORT') as string }),
+      expect.objectContaining({
+        code: 'BAD_REQUEST',
+        suggestion: expect.stringContaining('tcp:HOST:PORT') as string,
+      }),
     );
   });
 

@@ -108,7 +108,7 @@ describe('an export', () => {
     const gate = server.memory.gate('write');
     const blocks = Array.from({ length: 40 }, (_, i) => new Uint8Array(20_000).fill(i + 1));
     blocks.forEach((block, i) => client.send(T.write(10 + i, 1, i * block.length, block)));
-    await gate.arrived;
+    await expect.poll(() => server.sessions[0].statistics.requests, PATIENTLY).toBe(4 + blocks.length);
     gate.open();
     for (let i = 0; i < blocks.length; i++) expect((await client.next()).type).toBe(119);
     const { data } = server.memory.root.entries.get('file')!;
