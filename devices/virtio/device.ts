@@ -46,6 +46,11 @@ export interface Virtqueue {
    */
   push(chain: Chain, writtenBytes: number): void;
   /**
+   * Gives back the chain that was popped last as if it had never been popped: it is the next one again. Several go back in the
+   * reverse order of their coming. Only before anything else was done with the queue.
+   */
+  unpop(chain: Chain): void;
+  /**
    * Publishes what was pushed and interrupts the driver if it asked for that. `QueueService` calls it after each batch of
    * `handleChain`; a device that pushes at another time calls it itself, once for all it pushed.
    */
@@ -84,6 +89,21 @@ export interface DeviceContext {
   fault(reason: string): void;
 }
 
+/**
+ * Queues of buffers that a device fills once it has something to say, as a network card's receive queues are. Their chains stay in the
+ * ring until the device pops them for what it has: a pause or a reset finds none under way, and who is slow to add buffers
+ * costs nobody memory. Notifications of these queues are the device's to turn on and off.
+ */
+export interface FilledQueues {
+  /** Whether the queue is one. Asked at each look, since what a queue is for can depend on the features agreed on. */
+  includes(queueIndex: number): boolean;
+  /**
+   * The driver may have added buffers; called in place of `handleChain` when the queue is looked at, flushed afterwards. Answers
+   * how many chains were pushed. It must not throw.
+   */
+  buffersAdded(queue: Virtqueue): number;
+}
+
 export interface VirtioDevice {
   readonly deviceId: number;
   /** PCI class code (24 bits: class, subclass, interface) that suits the device. */
@@ -105,6 +125,8 @@ export interface VirtioDevice {
   activate(context: DeviceContext): void;
   /** Serves one chain. The device pushes it now or later, exactly once. It must not throw. */
   handleChain(queue: Virtqueue, chain: Chain): void;
+  /** Queues whose chains are not handed to `handleChain`. */
+  readonly filledQueues?: FilledQueues | undefined;
   /**
    * Back to the state before `activate`. Chains that the device holds are void: it forgets them, and pushes are dropped. Where
    * work under way may still touch guest memory, answers a promise that settles when it no longer does: the driver sees

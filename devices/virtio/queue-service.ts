@@ -20,6 +20,10 @@ export class QueueService {
    * the reason: without one it is a look.
    */
   service(budget: number, kicked = true): boolean {
+    if (this.#filledByDevice) {
+      this.wake(budget, kicked);
+      return false;
+    }
     const ring = this.#ring;
     let left = budget;
     let served = 0;
@@ -47,9 +51,9 @@ export class QueueService {
     this.#countLook(kicked, taken);
   }
 
-  /** Turns notifications off. */
+  /** Turns notifications off, unless they are the device's own business. */
   mute(): void {
-    this.#ring.disableNotifications();
+    if (!this.#filledByDevice) this.#ring.disableNotifications();
   }
 
   /** Looks without having been woken, and leaves notifications as they are. Answers how many chains it took. */
@@ -63,7 +67,12 @@ export class QueueService {
 
   /** Ends polling: turns notifications on. True where chains came before that, so that the queue has to be polled on. */
   rest(): boolean {
-    return this.#ring.enableNotifications();
+    return !this.#filledByDevice && this.#ring.enableNotifications();
+  }
+
+  get #filledByDevice(): boolean {
+    const { filledQueues } = this.#device;
+    return filledQueues !== undefined && filledQueues.includes(this.#ring.index);
   }
 
   #countLook(kicked: boolean, taken: number): void {
@@ -77,6 +86,9 @@ export class QueueService {
 
   #take(budget: number): number {
     const ring = this.#ring;
+    const { filledQueues } = this.#device;
+    if (filledQueues !== undefined && filledQueues.includes(ring.index))
+      return filledQueues.buffersAdded(ring);
     let taken = 0;
     while (taken < budget) {
       const chain = ring.pop();

@@ -22,6 +22,16 @@ export class CompletionOrder {
     return chains;
   }
 
+  /** The chain that was taken last was not taken after all. */
+  untaken(): void {
+    const newest = this.#newest;
+    let before = this.#oldest === newest ? undefined : this.#oldest;
+    while (before !== undefined && before.next !== newest) before = before.next;
+    if (before === undefined) this.#oldest = undefined;
+    else before.next = undefined;
+    this.#newest = before;
+  }
+
   /** Takes out the oldest chain, once it is completed. */
   shift(): DescriptorChain | undefined {
     const chain = this.#oldest;

@@ -25,6 +25,13 @@ export function packedAdvance(position: number, count: number, size: number): nu
   return next < size ? next | wrap : (next - size) | (wrap ^ WRAP_COUNTER);
 }
 
+/** The position `count` descriptors back, 0 to `size`. */
+export function packedRetreat(position: number, count: number, size: number): number {
+  const before = (position & INDEX_BITS) - count;
+  const wrap = position & WRAP_COUNTER;
+  return before >= 0 ? before | wrap : (before + size) | (wrap ^ WRAP_COUNTER);
+}
+
 /** How many descriptors on from `from` the position `to` is, 0 to `2 * size - 1`: wrap counters tell two laps apart, not more. */
 export function packedSteps(from: number, to: number, size: number): number {
   const steps = placeInTwoLaps(to, size) - placeInTwoLaps(from, size);

@@ -12,7 +12,7 @@ import { DescWord, PackedDescFlag, RingEventFlags, VIRTQ_DESC_WORDS, VirtqDescFl
 import { packedNeedsInterrupt } from './notification.js';
 import { resolvePackedAreas, type PackedAreas } from './packed-areas.js';
 import { PackedChainWalker } from './packed-chain.js';
-import { packedAdvance, packedIndex, packedWrap } from './packed-position.js';
+import { packedAdvance, packedIndex, packedRetreat, packedWrap } from './packed-position.js';
 import { RingBase, usedLength, type RingSetup } from './ring-base.js';
 
 const { RING_EVENT_FLAGS_DESC, RING_EVENT_FLAGS_DISABLE, RING_EVENT_FLAGS_ENABLE } = RingEventFlags;
@@ -84,6 +84,10 @@ export class PackedRing extends RingBase<PackedAreas> {
 
   protected override advance(position: number, entries: number): number {
     return packedAdvance(position, entries, this.size);
+  }
+
+  protected override retreat(position: number, entries: number): number {
+    return packedRetreat(position, entries, this.size);
   }
 
   protected override writeUsed(position: number, id: number, length: number, isFirst: boolean): void {

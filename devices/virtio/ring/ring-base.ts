@@ -120,6 +120,8 @@ export abstract class RingBase<Areas> implements RunningRing {
 
   /** The position `entries` ring entries on. */
   protected abstract advance(position: number, entries: number): number;
+  /** The position `entries` ring entries back. */
+  protected abstract retreat(position: number, entries: number): number;
   /** Writes a used element, over what was written at the same position before. The driver sees none before `publishUsed`. */
   protected abstract writeUsed(position: number, id: number, length: number, isFirst: boolean): void;
   /** Shows the driver the used elements from `oldUsed` to `newUsed`. */
@@ -156,6 +158,21 @@ export abstract class RingBase<Areas> implements RunningRing {
   memorySettled(): void {
     this.#settled = this.#memory.generation;
     this.#heldAt = NOT_HELD;
+  }
+
+  unpop(chain: Chain): void {
+    const last = chain as DescriptorChain;
+    if (last.owner !== this || !last.inFlight || this.#kept.has(last) || this.again?.includes(last)) return;
+    if (last.restored) {
+      (this.again ??= []).push(last);
+      return;
+    }
+    last.inFlight = false;
+    this.#lastNumber = (this.#lastNumber - 1) & NUMBER_MASK;
+    this.outstanding -= last.ringEntries;
+    this.nextAvail = this.retreat(this.nextAvail, last.ringEntries);
+    if (this.order !== undefined) this.order.untaken();
+    this.putBack(last);
   }
 
   flush(): void {
@@ -208,6 +225,7 @@ export abstract class RingBase<Areas> implements RunningRing {
     if (chain === undefined) return this.#grow();
     this.#free = chain.next;
     chain.next = undefined;
+    chain.restored = false;
     chain.readable.clear();
     chain.writable.clear();
     return chain;
@@ -283,6 +301,7 @@ export abstract class RingBase<Areas> implements RunningRing {
     for (const state of saved) {
       const chain = this.#grow();
       loadChain(chain, state, this.#memory);
+      chain.restored = true;
       this.handOut(chain, this.nextAvail);
       if (state.completed) this.#kept.set(chain, state.usedLength);
       else again.push(chain);

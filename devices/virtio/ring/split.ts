@@ -83,6 +83,10 @@ export class SplitRing extends RingBase<SplitAreas> {
     return (position + entries) & INDEX_MASK;
   }
 
+  protected override retreat(position: number, entries: number): number {
+    return (position - entries) & INDEX_MASK;
+  }
+
   protected override writeUsed(position: number, id: number, length: number): void {
     const { usedElements } = this.areas;
     const element = 1 + (position & this.#slotMask) * 2;

@@ -134,9 +134,13 @@ export class GatedRing implements RunningRing {
     if (this.log !== undefined) this.log.chainWritten(chain, writtenBytes);
     if (this.#held) this.#keep(chain, writtenBytes);
     else this.#pushNow(chain, writtenBytes);
-    if (--this.#inFlight > 0) return;
-    this.#onIdle();
-    this.#settleIdle(true);
+    this.#cameBack();
+  }
+
+  unpop(chain: Chain): void {
+    this.#ring.unpop(chain);
+    this.#nextNumber = (this.#nextNumber - 1) & NUMBER_MASK;
+    this.#cameBack();
   }
 
   flush(): void {
@@ -177,6 +181,12 @@ export class GatedRing implements RunningRing {
   #unused(): [Chain, number][] {
     // What a ring gives are its own; to others they are no more than chains.
     return [...this.#taken].filter(([chain]) => (chain as DescriptorChain).inFlight);
+  }
+
+  #cameBack(): void {
+    if (--this.#inFlight > 0) return;
+    this.#onIdle();
+    this.#settleIdle(true);
   }
 
   #keep(chain: Chain, writtenBytes: number): void {

@@ -123,3 +123,41 @@ describe("a queue's service", () => {
     expect(fixture.problems).toHaveLength(1);
   });
 });
+
+describe('a queue that its device fills', () => {
+  function filled(buffersAdded: (queue: Virtqueue) => number) {
+    const fixture = makeRing();
+    for (let i = 0; i < 3; i++) fixture.driver.add([{ address: fixture.page(i), length: 8, writable: true }]);
+    const handleChain = vi.fn();
+    const turnedOn = vi.fn();
+    const device = nullDevice({
+      handleChain,
+      filledQueues: { includes: (index) => index === 3, buffersAdded },
+    });
+    const service = new QueueService(interposed(fixture.ring, turnedOn), device, fixture.counters);
+    return { fixture, service, handleChain, turnedOn };
+  }
+
+  it('keeps its chains, however it is looked at, and its notifications as the device set them', () => {
+    const { fixture, service, handleChain, turnedOn } = filled(() => 0);
+    const muted = vi.spyOn(fixture.ring, 'disableNotifications');
+    expect(service.service(100)).toBe(false);
+    service.wake(100);
+    service.mute();
+    expect(service.poll(100)).toBe(0);
+    expect(service.rest()).toBe(false);
+    for (const spy of [handleChain, turnedOn, muted]) expect(spy).not.toHaveBeenCalled();
+    expect(fixture.ring.position).toEqual({ nextAvail: 0, nextUsed: 0 });
+    expect(fixture.counters).toMatchObject({ wakes: 2, polls: 1, requests: 0 });
+  });
+
+  it('is flushed where the device had something for it', () => {
+    const { fixture, service } = filled((queue) => {
+      queue.push(queue.pop()!, 5);
+      return 1;
+    });
+    expect(service.poll(100)).toBe(1);
+    expect(service.service(100)).toBe(false);
+    expect(fixture.driver.reap().map(({ length }) => length)).toEqual([5, 5]);
+  });
+});

@@ -39,6 +39,8 @@ export class TestQueue implements Virtqueue {
     this.events.push('push');
     this.pushed.push({ chain, writtenBytes });
   }
+  unpop(): void {}
+
   flush(): void {
     this.events.push('flush');
     this.#flushed();

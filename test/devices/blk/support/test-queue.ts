@@ -91,6 +91,8 @@ export class TestQueue implements Virtqueue {
     this.pushed.push({ chain, writtenBytes });
   }
 
+  unpop(): void {}
+
   flush(): void {
     this.events.push('flush');
     this.#wake?.();

@@ -19,6 +19,7 @@ export function interposed(ring: RunningRing, beforeEnable: () => void): Running
     save: () => ring.save(),
     pop: () => ring.pop(),
     push: (chain, writtenBytes) => ring.push(chain, writtenBytes),
+    unpop: (chain) => ring.unpop(chain),
     flush: () => ring.flush(),
     disableNotifications: () => ring.disableNotifications(),
     enableNotifications: () => {

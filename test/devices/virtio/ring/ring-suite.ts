@@ -129,6 +129,89 @@ export function ringSuite(mode: RingMode): void {
       expect(fixture.driver.reap()).toHaveLength(1);
     });
 
+    it('a chain that is given back unused is the next one again, with those behind it', () => {
+      // Near the end of a lap, so that going back crosses it.
+      const fixture = make(mode.size - 1);
+      const { driver, ring, page } = fixture;
+      const ids = [1, 2, 1].map((count, n) =>
+        add(
+          fixture,
+          Array.from({ length: count }, (_, i) => ({ address: page(n + i), length: 8, writable: true })),
+        ),
+      );
+      const first = popped(fixture);
+      const others = [popped(fixture), popped(fixture)];
+      const { position } = ring;
+      for (const chain of others.reverse()) ring.unpop(chain);
+      expect(ring.position).not.toEqual(position);
+      ring.push(first, 1);
+      ring.push(popped(fixture), 2);
+      ring.push(popped(fixture), 3);
+      ring.flush();
+      expect(driver.reap()).toEqual(ids.map((id, i) => ({ id, length: i + 1 })));
+      expect(ring.position).toEqual({ nextAvail: position.nextAvail, nextUsed: position.nextAvail });
+      expect(fixture.problems).toEqual([]);
+    });
+
+    it('gives every chain back unused, and has the room for a full ring again', () => {
+      const fixture = make();
+      const { ring, driver } = fixture;
+      for (let round = 0; round < 3; round++) {
+        const ids: number[] = [];
+        while (driver.free > 0) ids.push(addOne(fixture));
+        const chains = ids.map(() => popped(fixture));
+        for (const chain of chains.reverse()) ring.unpop(chain);
+        ids.forEach(() => ring.push(popped(fixture), 0));
+        ring.flush();
+        expect(driver.reap().map(({ id }) => id)).toEqual(ids);
+      }
+      expect(fixture.problems).toEqual([]);
+    });
+
+    it('a chain that was under way when the ring was saved is given again, and again if it comes back unused', () => {
+      const fixture = make(mode.size - 1);
+      const { config, driver, memory, features, counters } = fixture;
+      const ids = [0, 1].map(() => addOne(fixture));
+      popped(fixture);
+      const state = fixture.ring.save();
+      if (typeof state === 'string') throw new Error(state);
+      fixture.ring.drop();
+      config.start = state;
+      config.chains = state.chains;
+      const { ring } = config.activate(memory, features, silent, counters);
+      const [first, second] = [ring!.pop()!, ring!.pop()!];
+      for (const chain of [second, first, first]) ring!.unpop(chain);
+      expect(ring!.pop()).toBe(first);
+      expect(ring!.pop()).toBe(second);
+      expect(ring!.pop()).toBeUndefined();
+      [first, second].forEach((chain, i) => ring!.push(chain, i));
+      ring!.flush();
+      expect(driver.reap()).toEqual(ids.map((id, length) => ({ id, length })));
+    });
+
+    it('a chain is given back unused also while the ring’s memory is gone', () => {
+      const fixture = make();
+      const chain = popOne(fixture);
+      fixture.memory.clear();
+      fixture.ring.unpop(chain);
+      expect(fixture.ring.pop()).toBeUndefined();
+      fixture.memory.addRegion(fixture.region);
+      fixture.ring.push(popped(fixture), 3);
+      fixture.ring.flush();
+      expect(fixture.driver.reap().map(({ length }) => length)).toEqual([3]);
+      expect(fixture.problems).toEqual([]);
+    });
+
+    it('a chain that came back already cannot be given back unused', () => {
+      const fixture = make();
+      const chain = popOne(fixture);
+      fixture.ring.push(chain, 0);
+      fixture.ring.unpop(chain);
+      fixture.ring.flush();
+      expect(fixture.driver.reap()).toHaveLength(1);
+      expect(fixture.ring.pop()).toBeUndefined();
+    });
+
     it('keeps no more chain objects than the driver ever had under way at once', () => {
       const fixture = make();
       const seen = new Set<Chain>();
@@ -398,6 +481,7 @@ export function ringSuite(mode: RingMode): void {
       fixture.ring.drop();
       const before = fixture.ram.slice();
       fixture.ring.push(chain, 8);
+      fixture.ring.unpop(chain);
       fixture.ring.disableNotifications();
       fixture.ring.flush();
       expect(fixture.ring.enableNotifications()).toBe(false);

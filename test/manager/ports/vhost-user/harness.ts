@@ -3,7 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
-import type { Chain, DeviceContext, VirtioDevice, Virtqueue } from '../../../../devices/virtio/device.js';
+import type {
+  Chain,
+  DeviceContext,
+  FilledQueues,
+  VirtioDevice,
+  Virtqueue,
+} from '../../../../devices/virtio/device.js';
 import {
   closeFd,
   EpollEvents,
@@ -46,6 +52,7 @@ export class EchoDevice implements VirtioDevice {
   readonly calls: string[] = [];
   readonly kept: { queue: Virtqueue; chain: Chain }[] = [];
   keep = false;
+  filledQueues: FilledQueues | undefined;
   context: DeviceContext | undefined;
   onReset: () => void | Promise<void> = () => {};
   #changed: (() => void)[] = [];

@@ -167,6 +167,34 @@ describe('a pause of the virtual machine', () => {
     expect(device.calls).toEqual(['activate', 'reset', 'activate']);
   });
 
+  it('finds nothing under way in a queue that the device fills, and waits for nothing', async () => {
+    const { harness, device, frontEnd, queue } = await running();
+    let looks = 0;
+    device.filledQueues = { includes: (index) => index === 0, buffersAdded: () => (looks++, 0) };
+    const [, room] = queue.offer('room');
+    queue.kick();
+    while (looks === 0) await new Promise(setImmediate);
+    // The clock stands still: who waits, waits for ever.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const base = await frontEnd.getVringBase(0);
+    expect(base).toBe(1);
+    await queue.start(frontEnd, base);
+    const [ring] = device.context!.queues;
+    // What it looked at and gave back is none of what a pause waits for, either.
+    ring!.unpop(ring!.pop()!);
+    expect(await frontEnd.ack(Request.SET_VRING_ENABLE, state(0, 0))).toBe(0);
+    expect(ring!.pop()).toBeUndefined();
+    expect(await frontEnd.ack(Request.SET_VRING_ENABLE, state(0, 1))).toBe(0);
+    const chain = ring!.pop()!;
+    ring!.push(chain, chain.writable.scatter(0, Buffer.from('full'), 0, 4));
+    ring!.flush();
+    await queue.call.reaches(2);
+    expect(queue.textAt(room)).toBe('full');
+    expect(device.calls).toEqual(['activate']);
+    expect(harness.events).toEqual(['connect']);
+  });
+
   it('is over when the front-end leaves meanwhile', async () => {
     const { harness, device, frontEnd, queue, ram } = await running();
     device.keep = true;

@@ -96,6 +96,7 @@ function publishing(onFlush: () => void, chain: Chain): RunningRing {
     save: () => ({ nextAvail: 0, nextUsed: 0, chains: [] }),
     pop: () => chain,
     push: () => {},
+    unpop: () => {},
     flush: onFlush,
     disableNotifications: () => {},
     enableNotifications: () => false,
