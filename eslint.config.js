@@ -25,6 +25,16 @@ const layers = [
   },
   { target: ['devices/blk/backends'], from: 'devices/virtio', except: [] },
   {
+    target: ['devices/net'],
+    from: 'devices',
+    except: ['net', 'virtio/device.ts', 'io-vector.ts', 'errno.ts'],
+  },
+  {
+    target: ['devices/net/backends', 'devices/net/switch', 'devices/net/offload', 'devices/net/capture'],
+    from: 'devices/virtio',
+    except: [],
+  },
+  {
     target: ['devices/9p/protocol', 'devices/9p/server', 'devices/9p/fs'],
     from: 'devices/virtio',
     except: [],
@@ -36,6 +46,8 @@ const HOST_BACKENDS = [
   'devices/9p/fs/host-directory/**',
   'devices/blk/backends/file/**',
   'devices/blk/backends/nbd/**',
+  'devices/net/backends/stream/**',
+  'devices/net/backends/tap/**',
 ];
 
 export default tseslint.config(

@@ -97,6 +97,40 @@ export class IoVector {
     return done;
   }
 
+  /** Appends all from byte `from` on to `into`. No bytes are copied. */
+  appendTo(into: IoVector, from: number): void {
+    let skip = from;
+    for (let i = 0; i < this.count; i++) {
+      const length = this.lengths[i];
+      if (skip >= length) {
+        skip -= length;
+        continue;
+      }
+      const address = this.addresses[i];
+      into.push(this.bytes[i], this.offsets[i] + skip, length - skip, address === 0 ? 0 : address + skip);
+      skip = 0;
+    }
+  }
+
+  /** Copies up to `lengthBytes` bytes from `from` on to position `at` of `into`; answers how many there were and had room. */
+  copyTo(from: number, into: IoVector, at: number, lengthBytes: number): number {
+    let skip = from;
+    let done = 0;
+    for (let i = 0; i < this.count && done < lengthBytes; i++) {
+      const length = this.lengths[i];
+      if (skip >= length) {
+        skip -= length;
+        continue;
+      }
+      const take = Math.min(length - skip, lengthBytes - done);
+      const copied = into.scatter(at + done, this.bytes[i], this.offsets[i] + skip, take);
+      done += copied;
+      if (copied < take) break;
+      skip = 0;
+    }
+    return done;
+  }
+
   /** Copies up to `lengthBytes` bytes of `source` to position `at`; answers how many had room. */
   scatter(at: number, source: Uint8Array, sourceOffset: number, lengthBytes: number): number {
     let skip = at;
