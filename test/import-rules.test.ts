@@ -22,6 +22,9 @@ describe('the import rules', () => {
     ['devices/9p/server', '../../virtio/device.js'],
     ['devices/9p', '../virtio/memory/guest-memory.js'],
     ['devices/pci', '../virtio/device.js'],
+    ['devices/net', '../virtio/memory/guest-memory.js'],
+    ['devices/net/switch', '../../virtio/device.js'],
+    ['devices/net/switch', '../../../host/index.js'],
     ['devices/virtio/memory', '../device.js'],
     ['devices/9p/fs', '../../../host/index.js'],
     ['devices/virtio', 'node:fs'],
@@ -38,6 +41,7 @@ describe('the import rules', () => {
   it.each([
     ['devices/9p/fs/host-directory', '../../../../host/index.js'],
     ['devices/9p', '../virtio/device.js'],
+    ['devices/net/backends/tap', '../../../../host/index.js'],
     ['manager/ports/in-process', '../../../guest/bus.js'],
     ['cli/commands', '../../manager/control/api.js'],
   ])('allow in %s an import of %s', async (folder, specifier) => {

@@ -1,5 +1,5 @@
 import type { Frame } from '../frame.js';
-import { NetBackend } from './net-backend.js';
+import { NetBackend, UNPLUGGED } from './net-backend.js';
 
 /** A cable from a card to itself: what is sent comes back. For tests, and to measure a card alone. */
 export class LoopbackBackend extends NetBackend {
@@ -10,5 +10,7 @@ export class LoopbackBackend extends NetBackend {
     return true;
   }
 
-  close(): void {}
+  close(): void {
+    this.port = UNPLUGGED;
+  }
 }
