@@ -19,7 +19,6 @@ import { TransmitQueue } from './transmit-queue.js';
 const PCI_CLASS = 0x020000;
 
 const DEFAULT_QUEUE_SIZE = 256;
-const CONTROL_QUEUE_SIZE = 64;
 const MAX_QUEUE_PAIRS = 32;
 const DEFAULT_SPEED_MBPS = 10_000;
 /** What IPv4 needs of every network, and the longest that the config space can say. */
@@ -97,7 +96,8 @@ export class VirtioNet implements VirtioDevice {
     this.#mac = parseMac(options.mac);
     this.#queuePairs = queuePairs;
     this.#mtu = mtu;
-    this.queueSizes = [...new Array<number>(queuePairs * 2).fill(queueSize), CONTROL_QUEUE_SIZE];
+    // And the control queue.
+    this.queueSizes = new Array<number>(queuePairs * 2 + 1).fill(queueSize);
     this.features = offeredFeatures({ queuePairs, mtu, speedMbps });
     this.#config = new NetConfigSpace({ queuePairs, mtu, speedMbps });
     this.#config.mac = this.#mac;
@@ -289,8 +289,7 @@ export class VirtioNet implements VirtioDevice {
 
   /** False where there are no buffers for the frame. */
   #receive(frame: Frame, mayRefuse: boolean): boolean {
-    const receiver = this.#config.linkUp ? this.#receiverOf(frame) : undefined;
-    if (receiver === undefined) {
+    if (this.#context === undefined || !this.#config.linkUp) {
       this.#statistics.rxDropped++;
       return true;
     }
@@ -298,24 +297,27 @@ export class VirtioNet implements VirtioDevice {
       this.#statistics.rxFiltered++;
       return true;
     }
+    const lost = this.#hand(frame, this.#context, mayRefuse);
+    if (lost === NO_ROOM) this.#starved ||= mayRefuse;
+    else this.#statistics.rxDropped += lost;
+    return lost !== NO_ROOM;
+  }
+
+  #hand(frame: Frame, context: DeviceContext, mayRefuse: boolean): number {
+    const receiver = this.#receiverOf(frame, context);
+    // The virtual machine pauses, or its driver is about to bring the queue back.
+    if (receiver === undefined) return NO_ROOM;
     this.#receiver = receiver;
     this.#mayRefuse = mayRefuse;
     const lost = this.#finisher.hand(frame, this.#accepts, this.#takeFrame);
     this.#flushSoon();
-    if (lost === NO_ROOM) {
-      this.#starved ||= mayRefuse;
-      return false;
-    }
-    this.#statistics.rxDropped += lost;
-    return true;
+    return lost;
   }
 
-  /** Undefined where the driver has no such queue. */
-  #receiverOf(frame: Frame): ReceiveQueue | undefined {
-    if (this.#context === undefined) return undefined;
+  /** Undefined where the driver has no such queue now. */
+  #receiverOf(frame: Frame, { queues }: DeviceContext): ReceiveQueue | undefined {
     const pair = this.#activePairs > 1 ? this.#steering.pairFor(frame) : 0;
     const wanted = pair < this.#activePairs ? pair * 2 : 0;
-    const { queues } = this.#context;
     const queue = queues[wanted] ?? queues[0];
     if (queue === undefined) return undefined;
     const known = this.#receiveQueues[queue.index];

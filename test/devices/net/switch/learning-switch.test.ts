@@ -4,7 +4,7 @@ import {
   type LearningSwitchOptions,
 } from '../../../../devices/net/switch/learning-switch.js';
 import type { SwitchPortOptions } from '../../../../devices/net/switch/port-options.js';
-import { frameOf, TestPort, type Work } from '../support/frames.js';
+import { frameOf, TestPort } from '../support/frames.js';
 import { BROADCAST, ethernet, offloaded, payloadOf } from '../support/packets.js';
 
 const MULTICAST = '01:00:5e:00:00:fb';

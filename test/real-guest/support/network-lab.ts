@@ -1,0 +1,116 @@
+import type { SwitchPortOptions } from '../../../devices/net/switch/port-options.js';
+import { LearningSwitch } from '../../../devices/net/switch/learning-switch.js';
+import { VirtioNet } from '../../../devices/net/virtio-net.js';
+import { LinuxGuest } from '../../../testbed/guest.js';
+import type { KernelVersion } from '../../../testbed/kernel.js';
+import { requireRealQemu } from '../lab.js';
+import { DeviceServer, machineArgs, type ServedDevice } from './device-server.js';
+
+/** A card of the guest's, in a network namespace of its own. */
+export interface LabCard {
+  readonly device: VirtioNet;
+  readonly address: string;
+  readonly served: ServedDevice;
+}
+
+/** How a card reaches the guest. */
+export interface CardPlan {
+  readonly queuePairs?: number;
+  readonly mtu?: number;
+  readonly port?: SwitchPortOptions;
+  readonly serve: (server: DeviceServer, device: VirtioNet, slot: number) => ServedDevice;
+}
+
+/** A running Linux with several cards on one switch, each in a network namespace of its own: as many machines, to the network. */
+export class NetworkLab {
+  readonly server: DeviceServer;
+  readonly cards: readonly LabCard[];
+  readonly guest: LinuxGuest;
+
+  private constructor(server: DeviceServer, cards: readonly LabCard[], guest: LinuxGuest) {
+    this.server = server;
+    this.cards = cards;
+    this.guest = guest;
+  }
+
+  static async boot(kernel: KernelVersion, plans: readonly CardPlan[]): Promise<NetworkLab> {
+    const server = await DeviceServer.start();
+    try {
+      const net = new LearningSwitch();
+      const cards = plans.map(({ port, serve, ...options }, i): LabCard => {
+        const device = new VirtioNet(net.addPort(port), { mac: `52:54:00:00:01:0${i}`, ...options });
+        return { device, address: `10.9.0.${i + 1}`, served: serve(server, device, slotOf(i)) };
+      });
+      const guest = await LinuxGuest.boot({
+        qemu: requireRealQemu(),
+        kernel,
+        machineArgs: [
+          ...machineArgs(512),
+          '-smp',
+          '2',
+          '-nic',
+          'none',
+          ...cards.flatMap(({ served }) => served.args),
+        ],
+      });
+      const lab = new NetworkLab(server, cards, guest);
+      for (const index of cards.keys()) await lab.#moveToNamespace(index);
+      return lab;
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+  }
+
+  /** Runs a script in a card's namespace, where its interface is `$card`. */
+  async in(index: number, script: string, timeoutMs = 60_000): Promise<string> {
+    const words = `card=$(cat /run/card${index}) nsenter -t $(cat /run/namespace${index}) -n -m sh`;
+    const { stdout } = await this.guest.ok(`set -e\n${words} <<'END'\nset -e\n${script}\nEND`, { timeoutMs });
+    return stdout.trimEnd();
+  }
+
+  /** Sends a file of random bytes by TCP; answers its digest, and that of what arrived. */
+  async transfer(from: number, to: number, mebibytes: number): Promise<{ sent: string; received: string }> {
+    const name = `${from}-${to}`;
+    await this.guest.ok(`dd if=/dev/urandom of=/tmp/sent-${name} bs=1M count=${mebibytes} 2>/dev/null`);
+    const listening = this.in(to, `timeout 60 nc -l -p 5000 >/tmp/received-${name}`);
+    await this.guest.waitFor(`nsenter -t $(cat /run/namespace${to}) -n netstat -ltn | grep -q :5000`);
+    await this.in(from, `timeout 60 nc ${this.cards[to].address} 5000 </tmp/sent-${name}`);
+    await listening;
+    const { stdout } = await this.guest.ok(
+      `sha256sum /tmp/sent-${name} /tmp/received-${name}; rm /tmp/*-${name}`,
+    );
+    const [sent, received] = stdout.split('\n').map((line) => line.slice(0, 64));
+    return { sent, received };
+  }
+
+  async stop(): Promise<void> {
+    await this.guest.shutdown();
+    await this.server.close();
+  }
+
+  async #moveToNamespace(index: number): Promise<void> {
+    const folder = `/sys/bus/pci/devices/0000:00:${slotOf(index).toString(16).padStart(2, '0')}.0`;
+    await this.guest.waitFor(`ls -d ${folder}/virtio*/net/*`);
+    await this.guest.ok(`set -e
+      card=$(basename ${folder}/virtio*/net/*)
+      echo $card >/run/card${index}
+      # Which cards sysfs shows depends on who has mounted it.
+      setsid unshare -n -m sh -c 'mount -t sysfs sys /sys; touch /run/ready${index}; exec sleep 100000' >/dev/null 2>&1 &
+      echo $! >/run/namespace${index}
+      until [ -e /run/ready${index} ]; do sleep 0.05; done
+      ip link set $card netns $!
+    `);
+    await this.in(
+      index,
+      `ip link set lo up
+       ip addr add ${this.cards[index].address}/24 dev $card
+       ip link set $card up`,
+    );
+  }
+}
+
+/** Slot 0 is the host bridge. */
+function slotOf(index: number): number {
+  return index + 3;
+}
