@@ -12,6 +12,8 @@ export interface PacketOptions {
   readonly macs?: readonly [destination: string, source: string];
   readonly tags?: readonly number[];
   readonly ipv6?: boolean;
+  /** Of the IP in use. */
+  readonly addresses?: { readonly source: Uint8Array; readonly destination: Uint8Array };
   /** IPv4 options, or IPv6 extension headers as [protocol, bytes] pairs flattened by the builder. */
   readonly ipOptions?: Uint8Array;
   readonly id?: number;
@@ -77,7 +79,7 @@ export function packet(options: PacketOptions): BuiltPacket {
   const { macs = [MAC_B, MAC_A], tags = [], ipv6 = false, payload } = options;
   const { ipOptions = new Uint8Array(0) } = options;
   const protocol = options.udp === true ? 17 : 6;
-  const { source, destination } = ipv6 ? V6 : V4;
+  const { source, destination } = options.addresses ?? (ipv6 ? V6 : V4);
   const length = transportHeader(options).length + payload.length;
   const pseudo = ipv6
     ? concat(source, destination, be(length, 4), be(protocol, 4))

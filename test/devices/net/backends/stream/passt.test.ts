@@ -1,0 +1,89 @@
+/** passt, which brings a guest's traffic to the host's sockets without root: its framing is not ours to define. */
+import { spawn, spawnSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { StreamBackend } from '../../../../../devices/net/backends/stream/stream-backend.js';
+import { Reactor } from '../../../../../host/index.js';
+import { frameOf, TestPort } from '../../support/frames.js';
+import { BROADCAST, concat, ethernet, mac, MAC_A, packet } from '../../support/packets.js';
+
+const hasPasst = spawnSync('passt', ['--version']).error === undefined;
+const GUEST = Uint8Array.of(10, 0, 2, 15);
+/** Stands for the host's loopback interface. */
+const GATEWAY = Uint8Array.of(10, 0, 2, 2);
+const ARP = { type: 0x0806, request: Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 1) } as const;
+
+/** A card's backend whose peer is passt. */
+async function onPasst() {
+  const folder = mkdtempSync(join(tmpdir(), 'chassis-passt-'));
+  // Started by root it becomes nobody, who needs the folder for the socket.
+  chmodSync(folder, 0o777);
+  const path = join(folder, 'socket');
+  const addresses = ['--address', GUEST.join('.'), '--netmask', '24', '--gateway', GATEWAY.join('.')];
+  const passt = spawn('passt', ['--foreground', '--one-off', '--socket', path, ...addresses], {
+    stdio: 'ignore',
+  });
+  const reactor = new Reactor({
+    onError: (error) => {
+      throw error;
+    },
+  });
+  reactor.start();
+  const backend = new StreamBackend({ path, reactor, log: () => {} });
+  const port = new TestPort();
+  backend.port = port;
+  onTestFinished(async () => {
+    backend.close();
+    passt.kill();
+    if (passt.exitCode === null && passt.signalCode === null) await once(passt, 'exit');
+    reactor.close();
+    rmSync(folder, { recursive: true });
+  });
+  const frame = async (matches: (bytes: Buffer) => boolean) => {
+    for (;;) {
+      const found = port.take().find((bytes) => matches(Buffer.from(bytes)));
+      if (found !== undefined) return Buffer.from(found);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  };
+  while (!backend.linkUp) await new Promise((resolve) => setTimeout(resolve, 2));
+  return { backend, frame };
+}
+
+describe.skipIf(!hasPasst)('passt at the other end', () => {
+  it('takes datagrams to the host’s loopback, and brings the answers', async () => {
+    const { backend, frame } = await onPasst();
+    const question = concat(ARP.request, mac(MAC_A), GUEST, new Uint8Array(6), GATEWAY);
+    backend.send(frameOf(ethernet([BROADCAST, MAC_A], ARP.type, question)));
+    const answer = await frame(
+      (bytes) => bytes.readUInt16BE(12) === ARP.type && bytes.readUInt16BE(20) === 2,
+    );
+    const gatewayMac = answer
+      .subarray(22, 28)
+      .toString('hex')
+      .replace(/..(?=.)/g, '$&:');
+
+    const echo = createSocket('udp4').bind(0, '127.0.0.1');
+    onTestFinished(() => void echo.close());
+    await once(echo, 'listening');
+    echo.on('message', (bytes, from) => echo.send(Buffer.from(bytes).reverse(), from.port, from.address));
+    // Finished on the way: passt takes no frames with work left to do.
+    const { bytes, transportOffset, csumOffset } = packet({
+      macs: [gatewayMac, MAC_A],
+      addresses: { source: GUEST, destination: GATEWAY },
+      udp: true,
+      tcp: { ports: [4000, echo.address().port] },
+      payload: new Uint8Array(Buffer.from('hello')),
+      partial: true,
+    });
+    backend.send(frameOf(bytes, { needsChecksum: true, csumStart: transportOffset, csumOffset }));
+    const reply = await frame(
+      (frame) => frame.readUInt16BE(12) === 0x0800 && frame[23] === 17 && frame.readUInt16BE(36) === 4000,
+    );
+    expect(reply.subarray(42, 47).toString()).toBe('olleh');
+  });
+});
