@@ -171,6 +171,8 @@ export class VirtioNet implements VirtioDevice {
   }
 
   handleChain(queue: Virtqueue, chain: Chain): void {
+    // The card was closed under its driver.
+    if (this.#context === undefined) return;
     if (queue.index === this.#controlIndex) this.#control(queue, chain);
     else this.#transmitQueue(queue).handle(chain);
   }

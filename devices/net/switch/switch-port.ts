@@ -42,6 +42,7 @@ export class SwitchPort extends NetBackend {
 
   /** There is always room: what a receiver has none for is lost there. */
   send(frame: Frame): boolean {
+    if (!this.#open) return true;
     this.counters.sent++;
     this.#owner.forward(this, frame);
     return true;

@@ -27,20 +27,21 @@ function anyOf<T>(random: Random, all: readonly T[]): T {
 function sentBytes(random: Random): Uint8Array {
   const built = anyOf(random, PACKETS);
   const word = (right: number) =>
-    random(3) > 0 ? right : random(2) === 0 ? anyOf(random, SIZES) : random(0x10000);
+    random(9) > 0 ? right : random(2) === 0 ? anyOf(random, SIZES) : random(0x10000);
   const isUdp = built.csumOffset === 6;
   const isIpv6 = (built.bytes[built.networkOffset] ?? 0) >>> 4 === 6;
   const gsoType = isUdp ? 5 : isIpv6 ? 4 : 1;
   const head = header({
-    flags: random(4) > 0 ? 1 : random(256),
-    gsoType: random(3) > 0 ? gsoType : random(256),
+    flags: random(9) > 0 ? 1 : random(256),
+    gsoType: random(9) > 0 ? gsoType : random(256),
     hdrLen: random(0x10000),
     gsoSize: word(1448),
     csumStart: word(built.transportOffset),
     csumOffset: word(built.csumOffset),
   });
   const bytes = new Uint8Array(Buffer.concat([head, built.bytes]));
-  for (let i = random(4); i > 0; i--) bytes[12 + random(Math.min(80, bytes.length - 12))] ^= 1 << random(8);
+  for (let i = Math.max(random(6) - 3, 0); i > 0; i--)
+    bytes[12 + random(Math.min(80, bytes.length - 12))] ^= 1 << random(8);
   return random(8) === 0 ? bytes.slice(0, random(bytes.length + 1)) : bytes;
 }
 

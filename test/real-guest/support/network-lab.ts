@@ -69,16 +69,13 @@ export class NetworkLab {
     return stdout.trimEnd();
   }
 
-  /** Sends a file of random bytes by TCP; answers its digest, and that of what arrived. */
+  /** Brings a file of random bytes from one card to another, by TCP; answers its digest, and that of what arrived. */
   async transfer(from: number, to: number, mebibytes: number): Promise<{ sent: string; received: string }> {
     const name = `${from}-${to}`;
-    await this.guest.ok(`dd if=/dev/urandom of=/tmp/sent-${name} bs=1M count=${mebibytes} 2>/dev/null`);
-    const listening = this.in(to, `timeout 60 nc -l -p 5000 >/tmp/received-${name}`);
-    await this.guest.waitFor(`nsenter -t $(cat /run/namespace${to}) -n netstat -ltn | grep -q :5000`);
-    await this.in(from, `timeout 60 nc ${this.cards[to].address} 5000 </tmp/sent-${name}`);
-    await listening;
+    await this.guest.ok(`dd if=/dev/urandom of=/srv/${name} bs=1M count=${mebibytes} 2>/dev/null`);
+    await this.in(to, `wget -q -O /tmp/${name} http://${this.cards[from].address}/${name}`);
     const { stdout } = await this.guest.ok(
-      `sha256sum /tmp/sent-${name} /tmp/received-${name}; rm /tmp/*-${name}`,
+      `sha256sum /srv/${name} /tmp/${name}; rm /srv/${name} /tmp/${name}`,
     );
     const [sent, received] = stdout.split('\n').map((line) => line.slice(0, 64));
     return { sent, received };
@@ -93,6 +90,7 @@ export class NetworkLab {
     const folder = `/sys/bus/pci/devices/0000:00:${slotOf(index).toString(16).padStart(2, '0')}.0`;
     await this.guest.waitFor(`ls -d ${folder}/virtio*/net/*`);
     await this.guest.ok(`set -e
+      mkdir -p /srv
       card=$(basename ${folder}/virtio*/net/*)
       echo $card >/run/card${index}
       # Which cards sysfs shows depends on who has mounted it.
@@ -105,7 +103,8 @@ export class NetworkLab {
       index,
       `ip link set lo up
        ip addr add ${this.cards[index].address}/24 dev $card
-       ip link set $card up`,
+       ip link set $card up
+       httpd -h /srv`,
     );
   }
 }

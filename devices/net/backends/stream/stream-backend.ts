@@ -7,14 +7,16 @@ import {
   connectUnix,
   EpollEvents,
   HostError,
+  MAX_SOCKET_PATH_BYTES,
   ReceivedFds,
   recvMessage,
   sendMessage,
   type Reactor,
 } from '../../../../host/index.js';
 import { Errno } from '../../../errno.js';
-import { Frame, HEAD_BYTES, MAX_FRAME_BYTES } from '../../frame.js';
+import { Frame, HEAD_BYTES } from '../../frame.js';
 import { FrameFinisher } from '../../offload/finisher.js';
+import { VirtioNetHdrGso } from '../../protocol.js';
 import { NetBackend } from '../net-backend.js';
 import { InBuffer, Next } from './in-buffer.js';
 import { OutBuffer, PREFIX_BYTES } from './out-buffer.js';
@@ -23,7 +25,7 @@ export interface StreamBackendOptions {
   /** Where the peer listens. */
   readonly path: string;
   readonly reactor: Reactor;
-  /** Takes a line on each loss of the connection. */
+  /** Takes a line on each loss of the connection, and on each new reason for which there is none. */
   readonly log: (message: string) => void;
 }
 
@@ -33,6 +35,7 @@ const OUT_BYTES = 512 * 1024;
 const READS_PER_TURN = 16;
 const RETRY_MS = { first: 100, longest: 5000 } as const;
 const CLOSED = -1;
+const PEER_GONE = 'the peer closed it';
 
 export class StreamBackend extends NetBackend {
   readonly #options: StreamBackendOptions;
@@ -53,10 +56,19 @@ export class StreamBackend extends NetBackend {
   #retryMs: number = RETRY_MS.first;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #ended = false;
+  /** Why the last attempt to connect failed. */
+  #lastFailure = '';
 
-  /** Connects at once if the peer is there, and again and again while it is not. */
+  /**
+   * Connects at once if the peer is there, and again and again while it is not.
+   *
+   * @throws RangeError for a path that is too long for any socket
+   */
   constructor(options: StreamBackendOptions) {
     super();
+    if (Buffer.byteLength(options.path) > MAX_SOCKET_PATH_BYTES) {
+      throw new RangeError(`a socket's path has up to ${MAX_SOCKET_PATH_BYTES} bytes: ${options.path}`);
+    }
     this.#options = options;
     this.#connect();
   }
@@ -101,6 +113,8 @@ export class StreamBackend extends NetBackend {
       this.#fd = connectUnix(this.#options.path);
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
+      if (error.code !== this.#lastFailure) this.#options.log(`${error.message}; it is tried again`);
+      this.#lastFailure = error.code;
       this.#retryLater();
       return;
     }
@@ -110,6 +124,7 @@ export class StreamBackend extends NetBackend {
       this.#lost(`it cannot be watched (errno ${-failed})`);
       return;
     }
+    this.#lastFailure = '';
     this.port.linkChanged();
   }
 
@@ -120,7 +135,10 @@ export class StreamBackend extends NetBackend {
 
   #ready(events: number): void {
     if ((events & EpollEvents.EPOLLOUT) !== 0) this.#sendNow();
-    if (this.#fd !== CLOSED && (events & ~EpollEvents.EPOLLOUT) !== 0) this.#read();
+    if (this.#fd === CLOSED || (events & ~EpollEvents.EPOLLOUT) === 0) return;
+    // Nothing is asked for then, but an end is told of again and again.
+    if (this.#resting) this.#lost(PEER_GONE);
+    else this.#read();
   }
 
   #read(): void {
@@ -130,7 +148,7 @@ export class StreamBackend extends NetBackend {
       const received = recvMessage(this.#fd, bytes, end, bytes.length - end, this.#noFds);
       if (received === -Errno.EAGAIN) return;
       if (received <= 0) {
-        this.#lost(received === 0 ? 'the peer closed it' : `errno ${-received}`);
+        this.#lost(received === 0 ? PEER_GONE : `errno ${-received}`);
         return;
       }
       this.#in.end = end + received;
@@ -210,7 +228,7 @@ export class StreamBackend extends NetBackend {
 
 /** What a frame comes to at most once it is finished: each segment has headers, and a prefix. */
 function mostBytes(frame: Frame): number {
-  const { byteLength, gsoSize } = frame;
-  const segments = frame.gsoType === 0 ? 1 : Math.ceil(byteLength / gsoSize);
-  return Math.min(byteLength, MAX_FRAME_BYTES) + segments * (HEAD_BYTES + PREFIX_BYTES);
+  const { byteLength, gsoType, gsoSize } = frame;
+  const segments = gsoType === VirtioNetHdrGso.VIRTIO_NET_HDR_GSO_NONE ? 1 : Math.ceil(byteLength / gsoSize);
+  return byteLength + segments * (HEAD_BYTES + PREFIX_BYTES);
 }

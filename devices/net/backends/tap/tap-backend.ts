@@ -41,7 +41,6 @@ const TAP_USO = TapOffload.TUN_F_USO4 | TapOffload.TUN_F_USO6;
 const USO = Offload.USO4 | Offload.USO6;
 
 export class TapBackend extends NetBackend {
-  readonly linkUp = true;
   readonly #reactor: Reactor;
   readonly #fd: number;
   readonly #in = new Uint8Array(TAP_HEADER_BYTES + MAX_FRAME_BYTES);
@@ -60,7 +59,12 @@ export class TapBackend extends NetBackend {
     super();
     this.#reactor = options.reactor;
     this.#fd = openTap(options.name);
-    this.#reactor.add(this.#fd, EpollEvents.EPOLLIN, () => this.#read());
+    this.#reactor.add(this.#fd, EpollEvents.EPOLLIN, (events) => this.#ready(events));
+  }
+
+  /** Down once the interface has been removed: it does not come back under this descriptor. */
+  get linkUp(): boolean {
+    return this.#open;
   }
 
   /** Frames that the interface did not take: it is down, as a rule. */
@@ -69,6 +73,7 @@ export class TapBackend extends NetBackend {
   }
 
   send(frame: Frame): boolean {
+    if (!this.#open) return true;
     const isParsed = frame.gsoType !== VirtioNetHdrGso.VIRTIO_NET_HDR_GSO_NONE && this.#layout.parse(frame);
     writeHeader(this.#outView, frame, isParsed ? this.#layout.payloadOffset : 0, 0);
     const length = frame.data.gather(0, this.#out, TAP_HEADER_BYTES, MAX_FRAME_BYTES);
@@ -84,6 +89,7 @@ export class TapBackend extends NetBackend {
 
   /** What the kernel does not leave undone it does itself; where it knows no USO, it is not asked for that. */
   override acceptsChanged(offloads: number): void {
+    if (!this.#open) return;
     const bits = TAP_OFFLOADS.reduce((all, [offload, tap]) => (offloads & offload ? all | tap : all), 0);
     const withUso = (offloads & USO) === USO ? bits | TAP_USO : bits;
     if (tapSetOffloads(this.#fd, withUso) !== 0) tapSetOffloads(this.#fd, bits);
@@ -94,6 +100,16 @@ export class TapBackend extends NetBackend {
     this.#open = false;
     this.#reactor.remove(this.#fd);
     closeFd(this.#fd);
+  }
+
+  /** An error is the interface's removal, of which the descriptor would tell again and again. */
+  #ready(events: number): void {
+    if ((events & EpollEvents.EPOLLERR) === 0) {
+      this.#read();
+      return;
+    }
+    this.close();
+    this.port.linkChanged();
   }
 
   #read(): void {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { StreamBackend } from '../../../../../devices/net/backends/stream/stream-backend.js';
 import { MAX_FRAME_BYTES } from '../../../../../devices/net/frame.js';
 import { randomFrom } from '../../../blk/support/vectors.js';
 import { frameOf, TestPort } from '../../support/frames.js';
@@ -125,19 +126,45 @@ describe('a peer that does not read', () => {
   });
 });
 
+describe('a peer that goes while the card has no room', () => {
+  it('is missed at once, and what it sent is gone', async () => {
+    const { peer, backend, port } = await connected();
+    port.room = 0;
+    // More than is read at once, so that the buffer is full to its end.
+    for (let i = 0; i < 40; i++) peer.send(framed(packet({ payload: payloadOf(20_000) }).bytes));
+    await pause(50);
+    peer.sockets[0].destroy();
+    await until(() => peer.logs.length > 0);
+    expect(peer.logs[0]).toBe('PATH: the connection was lost: the peer closed it');
+    port.room = Infinity;
+    backend.roomForMore();
+    await peer.connected(2);
+    peer.send(framed(FRAME));
+    await until(() => port.frames.length > 0);
+    expect(port.take()).toEqual([FRAME]);
+  });
+});
+
 describe('a peer that is not there', () => {
+  it('cannot be at a path that no socket can have', () => {
+    const options = { path: `/${'x'.repeat(107)}`, reactor: new StreamPeer().reactor, log: () => {} };
+    expect(() => new StreamBackend(options)).toThrow(RangeError);
+  });
+
   it('is looked for until it comes, and again when it has gone', async () => {
     const peer = new StreamPeer();
     const backend = peer.connect();
     const port = new TestPort();
     backend.port = port;
     expect([backend.linkUp, backend.send(frameOf(FRAME))]).toEqual([false, true]);
+    await pause(250);
+    expect(peer.logs.splice(0)).toEqual(['connect PATH: no such file or directory; it is tried again']);
     await peer.listen();
     await peer.connected(1);
     expect(port.calls).toEqual(['linkChanged']);
     await peer.stop();
     await until(() => !backend.linkUp);
-    expect(peer.logs).toEqual(['PATH: the connection was lost: the peer closed it']);
+    expect(peer.logs.splice(0)).toEqual(['PATH: the connection was lost: the peer closed it']);
     await peer.listen();
     await peer.connected(2);
     expect(port.calls).toEqual(['linkChanged', 'linkChanged', 'linkChanged']);

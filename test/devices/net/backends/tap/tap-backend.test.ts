@@ -103,6 +103,28 @@ describe.skipIf(problem !== undefined)(
       expect(near.failedWrites).toBe(1);
     });
 
+    it.each(['is idle', 'rests'])(
+      'go down where their interface is removed while it %s, and stay quiet',
+      async (how) => {
+        const { near, far, port, names } = await pair(reactor);
+        if (how === 'rests') {
+          port.room = 0;
+          near.send(frameOf(packet({ payload: payloadOf(5) }).bytes));
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        ip('link', 'del', names[1]);
+        // Nobody is told of it who does not listen.
+        port.room = Infinity;
+        far.roomForMore();
+        while (far.linkUp) await new Promise((resolve) => setTimeout(resolve, 1));
+        expect(port.calls).toEqual(['linkChanged']);
+        far.acceptsChanged(0);
+        far.roomForMore();
+        expect(far.send(stream())).toBe(true);
+        far.close();
+      },
+    );
+
     it('are one’s alone, and gone once they are closed', () => {
       const first = new TapBackend({ name: 'mine', reactor });
       expect(() => new TapBackend({ name: 'mine', reactor })).toThrow(HostError);
