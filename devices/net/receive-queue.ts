@@ -20,8 +20,9 @@ export class ReceiveQueue {
   readonly queue: Virtqueue;
   readonly #headerBytes: number;
   readonly #mergeable: boolean;
-  /** Chains taken for a frame; empty between frames. */
+  /** Chains taken for a frame, and how many: an array that is emptied is one that has to grow again. */
   readonly #chains: Chain[] = [];
+  #count = 0;
   readonly #header = new Uint8Array(HeaderField.BYTES);
   readonly #headerView = new DataView(this.#header.buffer);
   readonly #layout = new FrameLayout();
@@ -39,8 +40,8 @@ export class ReceiveQueue {
   receive(frame: Frame, askForMore: boolean): Received {
     const outcome = this.#take(this.#headerBytes + frame.byteLength, askForMore);
     if (outcome === Received.DELIVERED) this.#fill(frame);
-    else for (let i = this.#chains.length - 1; i >= 0; i--) this.queue.unpop(this.#chains[i]);
-    this.#chains.length = 0;
+    else for (let i = this.#count - 1; i >= 0; i--) this.queue.unpop(this.#chains[i]);
+    this.#count = 0;
     return outcome;
   }
 
@@ -53,7 +54,7 @@ export class ReceiveQueue {
       // Asked for behind all buffers that there are: the driver says nothing of those it added before.
       if (chain === undefined && askForMore && queue.enableNotifications()) chain = queue.pop();
       if (chain === undefined) return Received.NO_ROOM;
-      this.#chains.push(chain);
+      this.#chains[this.#count++] = chain;
       const { byteLength } = chain.writable;
       if (byteLength < this.#headerBytes) return Received.BAD_BUFFER;
       room += byteLength;
@@ -66,7 +67,7 @@ export class ReceiveQueue {
     this.#writeHeader(frame);
     const { data } = frame;
     let from = 0;
-    for (let i = 0; i < this.#chains.length; i++) {
+    for (let i = 0; i < this.#count; i++) {
       const chain = this.#chains[i];
       const at = i === 0 ? this.#headerBytes : 0;
       const length = Math.min(chain.writable.byteLength - at, data.byteLength - from);
@@ -79,7 +80,7 @@ export class ReceiveQueue {
   #writeHeader(frame: Frame): void {
     const segmented = frame.gsoType !== VirtioNetHdrGso.VIRTIO_NET_HDR_GSO_NONE;
     const frameHeaderBytes = segmented && this.#layout.parse(frame) ? this.#layout.payloadOffset : 0;
-    writeHeader(this.#headerView, frame, frameHeaderBytes, this.#chains.length);
+    writeHeader(this.#headerView, frame, frameHeaderBytes, this.#count);
     this.#chains[0].writable.scatter(0, this.#header, 0, this.#headerBytes);
   }
 }
