@@ -100,7 +100,8 @@ export class QemuDriver implements VmmDriver {
     } catch (error) {
       // The last one tried may still come true if its answer is late.
       await this.takeBack(slot, error instanceof QmpTimeoutError ? tried : tried.slice(0, -1));
-      await Promise.all(functions.map(({ function: fn }) => this.removeChardev(deviceId(slot, fn))));
+      const chardevs = functions.filter(({ port }) => port === 'vhost-user');
+      await Promise.all(chardevs.map(({ function: fn }) => this.removeChardev(deviceId(slot, fn))));
       throw asChassisError(error, `plug slot ${slot}`);
     }
   }
@@ -181,6 +182,26 @@ export class QemuDriver implements VmmDriver {
     const left = await watch.within(ROLLBACK_TIMEOUT_MS);
     const reason = `slot ${slot} of the VM still holds functions of an attach that failed`;
     this.obstacles.push(...left.map((id) => ({ path: `/machine/peripheral/${id}`, slot, reason })));
+    if (left.length > 0) void this.clearWhatNeverCame(left);
+  }
+
+  /**
+   * A QEMU that stood still does late what it was asked, in order: once it answers, a device that it does not have was never added, and no
+   * event will say that it went. One that it has goes with the request that is there already.
+   */
+  private async clearWhatNeverCame(ids: readonly string[]): Promise<void> {
+    let gone = false;
+    void this.qmp.closed.then(() => (gone = true));
+    while (!gone) {
+      try {
+        const present = await peripherals(this.qmp);
+        const absent = ids.filter((id) => !present.has(id)).map((id) => `/machine/peripheral/${id}`);
+        this.obstacles = this.obstacles.filter(({ path = '' }) => !absent.includes(path));
+        return;
+      } catch (error) {
+        if (!(error instanceof QmpTimeoutError)) return;
+      }
+    }
   }
 
   /** Slots whose port is missing, or in whose port somebody else's device sits. */

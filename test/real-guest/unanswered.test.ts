@@ -20,12 +20,22 @@ describePerPort('when nobody answers', (port) => {
     return (await lab.show()).mounts.map(({ tag, state }) => `${tag} ${state}`);
   }
 
+  async function standingStill<T>(work: () => Promise<T>): Promise<T> {
+    const { pid } = lab.guest;
+    process.kill(pid, 'SIGSTOP');
+    try {
+      return await work();
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+  }
+
   it('an attach to a QEMU that stands still is undone, and works once it goes on', async () => {
-    process.kill(lab.guest.pid, 'SIGSTOP');
-    const failure = await lab.daemon.failure('attach', root, '--port', port, '--timeout', '1');
+    const failure = await standingStill(() =>
+      lab.daemon.failure('attach', root, '--port', port, '--timeout', '1'),
+    );
     expect(failure).toMatchObject({ code: 'GUEST_TIMEOUT', exitCode: 7 });
     expect(await states()).toEqual([]);
-    process.kill(lab.guest.pid, 'SIGCONT');
     // What QEMU was asked before it stood still comes true late, and is taken out again.
     await expect.poll(async () => (await lab.show()).slotsFree, { timeout: 30_000 }).toBe(4);
     const [a, b] = [await lab.directory('a'), await lab.directory('b')];
@@ -35,11 +45,12 @@ describePerPort('when nobody answers', (port) => {
   });
 
   it('a detach from a QEMU that stands still times out, and comes true once it goes on', async () => {
-    process.kill(lab.guest.pid, 'SIGSTOP');
-    const failure = await lab.daemon.failure('detach', 'work', '--slot', '--timeout', '1');
+    const failure = await standingStill(async () => {
+      const refused = await lab.daemon.failure('detach', 'work', '--slot', '--timeout', '1');
+      expect(await states()).toEqual(['a unplugging', 'b unplugging', 'work unplugging']);
+      return refused;
+    });
     expect(failure).toMatchObject({ code: 'GUEST_TIMEOUT', exitCode: 7 });
-    expect(await states()).toEqual(['a unplugging', 'b unplugging', 'work unplugging']);
-    process.kill(lab.guest.pid, 'SIGCONT');
     await expect.poll(states, { timeout: 30_000 }).toEqual([]);
   });
 

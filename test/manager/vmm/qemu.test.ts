@@ -359,6 +359,34 @@ describe('QemuDriver', () => {
   });
 });
 
+describe('QemuDriver, where QEMU stands still', () => {
+  it('gives a slot back once QEMU goes on and turns out never to have added the device', async () => {
+    const qemu = new FakeQemu(SLOTS);
+    await qemu.listen();
+    const client = await QmpClient.connect(qemu.path);
+    try {
+      const driver = await QemuDriver.open(client, { slotCount: SLOTS, onDeleted: () => undefined });
+      const perform = qemu.answer;
+      qemu.answer = () => undefined;
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      const plugging = driver.plug(1, functions(0), 50).catch((error: unknown) => error);
+      const [failure] = await Promise.all([plugging, vi.advanceTimersByTimeAsync(30_000)]);
+      expect(failure).toMatchObject({ code: 'GUEST_TIMEOUT' });
+      expect([...driver.unusable.keys()]).toEqual([1]);
+      // It does late what it was asked: the device's socket is gone by then, so that there is nothing to add or to delete.
+      qemu.answer = perform;
+      await vi.advanceTimersByTimeAsync(30_000);
+      vi.useRealTimers();
+      await expect.poll(() => driver.unusable.size).toBe(0);
+      await driver.plug(1, functions(0), 1000);
+    } finally {
+      vi.useRealTimers();
+      client.close();
+      await qemu.close();
+    }
+  });
+});
+
 describe('hasQuirk', () => {
   it.each([
     [10, 1, 9, false],
