@@ -26,10 +26,14 @@ export default class Show extends BaseCommand {
     if (chassis.vmmProblem !== undefined) this.log(`problem   ${chassis.vmmProblem}`);
     if (chassis.mounts.length === 0) return chassis;
     this.log(`\n${mountsTable(chassis.mounts)}\n`);
-    for (const { tag, port, portReason, reason, driver } of chassis.mounts) {
+    for (const { tag, via, port, portReason, reason, driver } of chassis.mounts) {
       if (portReason !== undefined) this.log(`${tag} over ${port}: ${portReason}`);
       if (driver !== undefined) this.log(`${tag} is driven by ${driverText(driver)}`);
-      if (reason !== undefined) this.log(`${tag} is not plugged in: ${reason}`);
+      if (reason !== undefined) {
+        this.log(
+          via === 'tree' ? `of ${tag} the guest said: ${reason}` : `${tag} is not plugged in: ${reason}`,
+        );
+      }
     }
     return chassis;
   }

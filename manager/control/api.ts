@@ -176,7 +176,7 @@ export const Mount = Type.Object({
   portReason: Type.Optional(Type.String()),
   /** How interrupts reach the guest; undefined until the VMM is known. */
   interrupts: Type.Optional(Type.Union([Type.Literal('msix'), Type.Literal('intx')])),
-  /** Why it is not plugged although it could be: what the VMM said, or what died. */
+  /** Why it is not plugged although it could be: what the VMM said, or what died. Of a mount of the tree: what the guest said last. */
   reason: Type.Optional(Type.String()),
   /** The command that mounts it in a Linux guest. */
   mountCommand: Type.String(),
