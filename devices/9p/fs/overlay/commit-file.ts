@@ -15,6 +15,7 @@ import { lookAt } from './layer.js';
 import { Layer, type OverlayContext } from './overlay-context.js';
 import type { OverlayFile } from './overlay-file.js';
 import type { OverlayNode } from './overlay-node.js';
+import type { Pace } from './pace.js';
 import type { Selection } from './selection.js';
 import type { Stage } from './stage.js';
 
@@ -26,6 +27,7 @@ export interface Commit {
   readonly context: OverlayContext;
   readonly stage: Stage;
   readonly selection: Selection;
+  readonly pace: Pace;
   /** Upper files with several names, by inode number: where they were brought to. */
   readonly linked: Map<string, { readonly directory: FsNode; readonly name: ByteString }>;
 }

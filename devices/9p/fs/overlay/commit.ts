@@ -15,6 +15,7 @@ import { isBelow } from './entries.js';
 import { lookAt } from './layer.js';
 import type { OverlayContext } from './overlay-context.js';
 import type { OverlayNode } from './overlay-node.js';
+import { ENTRIES_A_TURN, Pace } from './pace.js';
 import { STAGE_DIRECTORY } from './reserved-names.js';
 import type { Selection } from './selection.js';
 import { Stage } from './stage.js';
@@ -25,7 +26,7 @@ export async function commit(root: OverlayNode, selection: Selection): Promise<n
   const { context } = root;
   const stage = await Stage.open(context);
   if (isFailure(stage)) return stage;
-  const job: Commit = { context, stage, selection, linked: new Map() };
+  const job: Commit = { context, stage, selection, pace: new Pace(ENTRIES_A_TURN), linked: new Map() };
   let error = await stageMoves(job, root);
   if (error === 0) error = await commitRoot(job, root);
   if (error === 0) error = await commitEntries(job, root, '');
@@ -139,6 +140,7 @@ async function commitEntries(job: Commit, directory: OverlayNode, path: ByteStri
   for (let name = names.pop(); name !== undefined; name = names.pop()) {
     const at = `${path}/${name}`;
     if (!job.selection.reaches(at)) continue;
+    await job.pace.spend(1);
     const entry = name;
     const node = await lock.exclusive(() => commitEntry(job, directory, entry, at));
     if (isFailure(node)) return node;

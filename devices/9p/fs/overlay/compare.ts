@@ -4,6 +4,7 @@ import { Attributes, FileMode, OpenFlag, type FsNode, type OpenFile } from '../f
 import { namesIn } from '../xattr-names.js';
 import { vectorOf } from './copy-node.js';
 import { typeOf } from './layer.js';
+import { BYTES_A_TURN, Pace } from './pace.js';
 
 const CHUNK_BYTES = 64 * 1024;
 /** The coarsest unit that a layer keeps times in. */
@@ -67,6 +68,7 @@ async function hasSameData(upper: FsNode, lower: FsNode): Promise<boolean | Fail
 async function compareData(above: OpenFile, below: OpenFile): Promise<boolean | Failure> {
   const chunk = new Uint8Array(CHUNK_BYTES);
   const other = new Uint8Array(CHUNK_BYTES);
+  const pace = new Pace(BYTES_A_TURN);
   for (let at = 0; ;) {
     const length = await above.read(at, vectorOf(chunk, CHUNK_BYTES));
     const otherLength = await below.read(at, vectorOf(other, CHUNK_BYTES));
@@ -75,6 +77,7 @@ async function compareData(above: OpenFile, below: OpenFile): Promise<boolean | 
     if (length === 0) return true;
     for (let i = 0; i < length; i++) if (chunk[i] !== other[i]) return false;
     at += length;
+    await pace.spend(2 * length);
   }
 }
 

@@ -13,10 +13,9 @@ import {
 } from '../file-system.js';
 import { namesIn } from '../xattr-names.js';
 import { LAYERS_OWN, typeOf } from './layer.js';
+import { BYTES_A_TURN, Pace } from './pace.js';
 
 const CHUNK_BYTES = 256 * 1024;
-/** Copied before others get their turn: reads from the page cache answer at once, and would never let go. */
-const TURN_BYTES = 4 * 1024 * 1024;
 const SET_TIMES =
   SetAttr.P9_ATTR_ATIME | SetAttr.P9_ATTR_ATIME_SET | SetAttr.P9_ATTR_MTIME | SetAttr.P9_ATTR_MTIME_SET;
 
@@ -109,6 +108,7 @@ async function copyFrom(source: FsNode, to: OpenFile, sizeBytes: number): Promis
 /** Copies the first `sizeBytes`, or all there is; runs of zeros become holes. */
 async function copyData(from: OpenFile, to: OpenFile, sizeBytes: number): Promise<number> {
   const chunk = new Uint8Array(CHUNK_BYTES);
+  const pace = new Pace(BYTES_A_TURN);
   let at = 0;
   while (at < sizeBytes) {
     const length = await from.read(at, vectorOf(chunk, Math.min(CHUNK_BYTES, sizeBytes - at)));
@@ -117,7 +117,7 @@ async function copyData(from: OpenFile, to: OpenFile, sizeBytes: number): Promis
     const error = isZero(chunk, length) ? 0 : await writeAll(to, at, chunk, length);
     if (error < 0) return error;
     at += length;
-    if (at % TURN_BYTES === 0) await new Promise((resolve) => setTimeout(resolve));
+    await pace.spend(length);
   }
   return to.setattr(sizeChange(at));
 }

@@ -9,6 +9,7 @@ import {
   type FsNode,
   type Owner,
 } from '../file-system.js';
+import { ENTRIES_A_TURN, Pace } from './pace.js';
 
 /** uid_t and gid_t that leave a file to the layer's own user. */
 export const LAYERS_OWN: Owner = { uid: 0xffff_ffff, gid: 0xffff_ffff };
@@ -111,7 +112,9 @@ export async function removeTree(parent: FsNode, name: ByteString): Promise<numb
 export async function emptyDirectory(directory: FsNode): Promise<number> {
   const entries = await listEntries(directory);
   if (isFailure(entries)) return entries;
+  const pace = new Pace(ENTRIES_A_TURN);
   for (const { name, type } of entries) {
+    await pace.spend(1);
     const error = type === DT_DIR ? await removeTree(directory, name) : await directory.unlink(name, false);
     if (error < 0) return error;
   }

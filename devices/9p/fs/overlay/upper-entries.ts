@@ -3,6 +3,7 @@ import { isFailure, type Failure } from '../../../errno.js';
 import { FileMode, type ByteString } from '../file-system.js';
 import { listEntries } from './layer.js';
 import type { OverlayNode } from './overlay-node.js';
+import { ENTRIES_A_TURN, Pace } from './pace.js';
 import { isReserved } from './reserved-names.js';
 
 /** One name of a directory that both layers, or the upper one, have. */
@@ -41,6 +42,7 @@ export async function* upperEntries(
   descend: (path: ByteString) => boolean = () => true,
 ): AsyncGenerator<UpperEntry> {
   const stack: Level[] = [];
+  const pace = new Pace(ENTRIES_A_TURN);
   const { lock } = root.context;
   try {
     let failed = await enter(stack, root, '');
@@ -52,6 +54,7 @@ export async function* upperEntries(
         directory.release();
         continue;
       }
+      await pace.spend(1);
       const path = `${above}/${name}`;
       const found = await lock.shared(() => directory.find(name));
       const node = isFailure(found) || found.upper === undefined ? undefined : found;

@@ -232,6 +232,39 @@ describe('an overlay of memory over memory', () => {
   });
 });
 
+describe('an overlay whose process is killed while guests change it', () => {
+  it('can be opened again, listed and discarded, and has not touched the lower layer', async () => {
+    await fc.assert(
+      fc.asyncProperty(scenario, fc.nat(600), async ({ start, steps }, left) => {
+        const bench = inMemory();
+        await play(bench, start, []);
+        const before = await describeOf(await bench.lower());
+        const budget = { left: Number.MAX_SAFE_INTEGER };
+        const { lower, upper } = bench.volumes;
+        const doomed = new OverlayFs(
+          overVolume(dying(memoryVolume(lower), budget)),
+          overVolume(dying(memoryVolume(upper), budget)),
+        );
+        await using(doomed, async (root) => {
+          budget.left = left;
+          for (const operation of steps) await perform(root, operation).catch(() => 'dead');
+          budget.left = Number.MAX_SAFE_INTEGER;
+        });
+        const again = await overlayOf(bench);
+        await using(again, async () => {
+          await describeTree(again);
+          await changesIn(again);
+        });
+        expect(await describeOf(await bench.lower())).toEqual(before);
+        const last = await overlayOf(bench);
+        await using(last, () => last.discard());
+        expect(await describeOf(await overlayOf(bench))).toEqual(before);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
 /** Names of one file become files of their own where a commit is killed between them. */
 function withoutLinks(lines: readonly string[]): string[] {
   return lines.map((line) => line.replace(/ = .*$/, '').replace(/^(\S+ \d+) \d+/, '$1'));
