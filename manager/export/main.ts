@@ -19,6 +19,9 @@ const OPTIONS = {
   'allow-remote': { type: 'boolean', default: false },
 } as const;
 
+/** How long requests may take to end. Where a file system never answers, its export ends all the same. */
+const STOP_TIMEOUT_MS = 5000;
+
 function log(message: string): void {
   process.stderr.write(`chassis export: ${message}\n`);
 }
@@ -69,6 +72,10 @@ function listening(address: ListenAddress, msizeBytes: number, readOnly: boolean
 /** Sockets are removed on every way out but SIGKILL. */
 function endWith(server: ExportServer): void {
   const stop = (): void => {
+    setTimeout(() => {
+      log('requests under way do not end; they are left');
+      process.exit(1);
+    }, STOP_TIMEOUT_MS).unref();
     server.close().then(
       () => process.exit(0),
       (error: unknown) => fail(error),
