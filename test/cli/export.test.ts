@@ -14,6 +14,9 @@ interface Ready {
   readonly listening: readonly { readonly address: string; readonly mountCommand: string }[];
 }
 
+/** Each command starts two processes, on machines that may be busy. */
+const TIMEOUT_MS = 90_000;
+
 const folder = temporaryFolders();
 const running: ResultPromise[] = [];
 afterEach(() => {
@@ -51,7 +54,7 @@ async function mount(address: string): Promise<Mount> {
   });
 }
 
-describe('chassis export', () => {
+describe('chassis export', { timeout: TIMEOUT_MS }, () => {
   it('serves a directory on several sockets until it is interrupted, and removes them', async () => {
     const [root, run] = [folder(), folder()];
     writeFileSync(join(root, 'file'), 'hello');
