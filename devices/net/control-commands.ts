@@ -31,15 +31,14 @@ export interface ControlTarget {
 }
 
 export class ControlCommands {
-  readonly #filter: ReceiveFilter;
+  filter!: ReceiveFilter;
   readonly #target: ControlTarget;
   /** The features that were agreed on: others' commands are unknown. */
   features = 0n;
   readonly #bytes = new Uint8Array(8);
   readonly #view = new DataView(this.#bytes.buffer);
 
-  constructor(filter: ReceiveFilter, target: ControlTarget) {
-    this.#filter = filter;
+  constructor(target: ControlTarget) {
     this.#target = target;
   }
 
@@ -54,7 +53,7 @@ export class ControlCommands {
     if (feature === undefined || !hasFeature(this.features, feature)) return false;
     switch (commandClass) {
       case VirtioNetCtrl.VIRTIO_NET_CTRL_RX:
-        return this.#read(data, COMMAND_BYTES, 1) && this.#filter.setMode(command, this.#bytes[0] !== 0);
+        return this.#read(data, COMMAND_BYTES, 1) && this.filter.setMode(command, this.#bytes[0] !== 0);
       case VirtioNetCtrl.VIRTIO_NET_CTRL_MAC:
         return this.#mac(command, data);
       case VirtioNetCtrl.VIRTIO_NET_CTRL_VLAN:
@@ -89,15 +88,15 @@ export class ControlCommands {
     if (!this.#read(data, multicastAt - ENTRIES_BYTES, ENTRIES_BYTES)) return false;
     const multicast = this.#view.getUint32(0, true);
     if (multicastAt + multicast * MAC_BYTES > data.byteLength) return false;
-    this.#filter.unicast.set(data, unicastAt, unicast);
-    this.#filter.multicast.set(data, multicastAt, multicast);
+    this.filter.unicast.set(data, unicastAt, unicast);
+    this.filter.multicast.set(data, multicastAt, multicast);
     return true;
   }
 
   #vlan(command: number, data: IoVector): boolean {
     const isAdd = command === VirtioNetCtrlVlan.VIRTIO_NET_CTRL_VLAN_ADD;
     if (!isAdd && command !== VirtioNetCtrlVlan.VIRTIO_NET_CTRL_VLAN_DEL) return false;
-    return this.#read(data, COMMAND_BYTES, 2) && this.#filter.setVlan(this.#view.getUint16(0, true), isAdd);
+    return this.#read(data, COMMAND_BYTES, 2) && this.filter.setVlan(this.#view.getUint16(0, true), isAdd);
   }
 
   /** Copies bytes of the command to where they can be looked at; false where it does not have them. */

@@ -17,11 +17,17 @@ import { VirtioNetCtrlRx } from './protocol.js';
 
 const MODES = Object.keys(VirtioNetCtrlRx).length;
 const VLAN_BYTES = (VLAN_ID_MASK + 1) / 8;
+/** Offsets in a saved filter. */
+const VLANS_AT = MAC_BYTES + MODES + 1;
+const LISTS_AT = VLANS_AT + VLAN_BYTES;
 const { VIRTIO_NET_CTRL_RX_PROMISC, VIRTIO_NET_CTRL_RX_ALLMULTI, VIRTIO_NET_CTRL_RX_ALLUNI } =
   VirtioNetCtrlRx;
 const { VIRTIO_NET_CTRL_RX_NOMULTI, VIRTIO_NET_CTRL_RX_NOUNI, VIRTIO_NET_CTRL_RX_NOBCAST } = VirtioNetCtrlRx;
 
 export class ReceiveFilter {
+  /** mac[6] modes[6] filtersVlans[1] vlans[512] unicast[386] multicast[386]. */
+  static readonly STATE_BYTES = MAC_BYTES + MODES + 1 + VLAN_BYTES + 2 * MacList.STATE_BYTES;
+
   readonly mac = new Uint8Array(MAC_BYTES);
   readonly unicast = new MacList();
   readonly multicast = new MacList();
@@ -43,6 +49,27 @@ export class ReceiveFilter {
     this.#modes[VIRTIO_NET_CTRL_RX_PROMISC] = canSayModes ? 0 : 1;
     this.#vlans.fill(0);
     this.#filtersVlans = canSayVlans;
+  }
+
+  saveInto(bytes: Uint8Array, at: number): void {
+    bytes.set(this.mac, at);
+    bytes.set(this.#modes, at + MAC_BYTES);
+    bytes[at + VLANS_AT - 1] = this.#filtersVlans ? 1 : 0;
+    bytes.set(this.#vlans, at + VLANS_AT);
+    this.unicast.saveInto(bytes, at + LISTS_AT);
+    this.multicast.saveInto(bytes, at + LISTS_AT + MacList.STATE_BYTES);
+  }
+
+  /** False where there is no filter at `at`; this one is of no use then. */
+  restoreFrom(bytes: Uint8Array, at: number): boolean {
+    this.mac.set(bytes.subarray(at, at + MAC_BYTES));
+    this.#modes.set(bytes.subarray(at + MAC_BYTES, at + VLANS_AT - 1));
+    this.#filtersVlans = bytes[at + VLANS_AT - 1] === 1;
+    this.#vlans.set(bytes.subarray(at + VLANS_AT, at + LISTS_AT));
+    const isUnicast = this.unicast.restoreFrom(bytes, at + LISTS_AT);
+    const isMulticast = this.multicast.restoreFrom(bytes, at + LISTS_AT + MacList.STATE_BYTES);
+    const flags = bytes.subarray(at + MAC_BYTES, at + VLANS_AT);
+    return isUnicast && isMulticast && !isGroupAddress(this.mac, 0) && flags.every((flag) => flag <= 1);
   }
 
   /** False for a mode that does not exist. */

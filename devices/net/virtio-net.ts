@@ -2,6 +2,7 @@
 import type { Chain, DeviceContext, FilledQueues, VirtioDevice, Virtqueue } from '../virtio/device.js';
 import { VirtioDeviceId, VirtioFeature } from '../virtio/device.js';
 import type { NetBackend, NetPort } from './backends/net-backend.js';
+import { decodeCardState, encodeCardState, type CardState } from './card-state.js';
 import { hasFeature, NetConfigSpace, offeredFeatures } from './config-space.js';
 import { ControlCommands } from './control-commands.js';
 import { ETHERNET_HEADER_BYTES, isGroupAddress, parseMac, VLAN_TAG_BYTES } from './ethernet.js';
@@ -10,6 +11,7 @@ import type { Frame } from './frame.js';
 import { guestOffloadsAmong, offloadsOf } from './guest-offloads.js';
 import { FrameFinisher, NO_ROOM } from './offload/finisher.js';
 import { ConfigField, HeaderField, VirtioNetFeature, VirtioNetHdrGso, VirtioNetStatus } from './protocol.js';
+import { checkedOptions, type VirtioNetOptions } from './options.js';
 import { ReceiveFilter } from './receive-filter.js';
 import { Received, ReceiveQueue } from './receive-queue.js';
 import { newNetStatistics, type NetStatistics } from './statistics.js';
@@ -18,26 +20,7 @@ import { TransmitQueue } from './transmit-queue.js';
 /** Ethernet controller. */
 const PCI_CLASS = 0x020000;
 
-const DEFAULT_QUEUE_SIZE = 256;
-const MAX_QUEUE_PAIRS = 32;
-const DEFAULT_SPEED_MBPS = 10_000;
-/** What IPv4 needs of every network, and the longest that the config space can say. */
-const MTU_RANGE = { min: 68, max: 65535 } as const;
-
 const { VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_ANNOUNCE } = VirtioNetStatus;
-
-export interface VirtioNetOptions {
-  /** The card's address: `52:54:00:12:34:56`. */
-  readonly mac: string;
-  /** Queues for each direction, 1 to 32: as a rule as many as the guest has processors. Default: 1. */
-  readonly queuePairs?: number;
-  /** Descriptors of each queue: a power of two, 4 at least. Default: 256. */
-  readonly queueSize?: number;
-  /** The longest packet in bytes, without Ethernet's header: 68 to 65535. Default: the driver decides. */
-  readonly mtu?: number;
-  /** What the driver shows as the link's speed. Default: 10,000. */
-  readonly speedMbps?: number;
-}
 
 /**
  * A network card. It owns its backend, and closes it when it is closed itself.
@@ -60,7 +43,7 @@ export class VirtioNet implements VirtioDevice {
   readonly #queuePairs: number;
   readonly #mtu: number | undefined;
   readonly #config: NetConfigSpace;
-  readonly #filter = new ReceiveFilter();
+  #filter = new ReceiveFilter();
   readonly #steering = new FlowSteering();
   readonly #finisher = new FrameFinisher();
   readonly #commands: ControlCommands;
@@ -80,6 +63,9 @@ export class VirtioNet implements VirtioDevice {
   #activePairs = 1;
   /** What the driver takes unfinished: bits of `Offload`. */
   #accepts = 0;
+  #guestOffloads = 0n;
+  /** What the next activation goes on from. */
+  #restored: CardState | undefined;
   #linkWanted = true;
   /** The backend was refused a frame, and waits for `roomForMore`. */
   #starved = false;
@@ -90,8 +76,7 @@ export class VirtioNet implements VirtioDevice {
 
   /** @throws RangeError for an address, a number of queues, a size or an MTU that cannot be */
   constructor(backend: NetBackend, options: VirtioNetOptions) {
-    const { queuePairs = 1, queueSize = DEFAULT_QUEUE_SIZE, mtu, speedMbps = DEFAULT_SPEED_MBPS } = options;
-    checkOptions(queuePairs, queueSize, mtu);
+    const { queuePairs, queueSize, mtu, speedMbps } = checkedOptions(options);
     this.#backend = backend;
     this.#mac = parseMac(options.mac);
     this.#queuePairs = queuePairs;
@@ -101,7 +86,7 @@ export class VirtioNet implements VirtioDevice {
     this.features = offeredFeatures({ queuePairs, mtu, speedMbps });
     this.#config = new NetConfigSpace({ queuePairs, mtu, speedMbps });
     this.#config.mac = this.#mac;
-    this.#commands = new ControlCommands(this.#filter, {
+    this.#commands = new ControlCommands({
       setMac: (mac) => this.#setMac(mac),
       acknowledgeAnnouncement: () => this.#config.setStatus(VIRTIO_NET_S_ANNOUNCE, false),
       setQueuePairs: (pairs) => this.#setQueuePairs(pairs),
@@ -168,6 +153,8 @@ export class VirtioNet implements VirtioDevice {
     );
     this.#steering.reset();
     this.#accept(guestOffloadsAmong(context.features));
+    if (this.#restored !== undefined) this.#takeOver(this.#restored, context);
+    this.#commands.filter = this.#filter;
   }
 
   handleChain(queue: Virtqueue, chain: Chain): void {
@@ -179,6 +166,7 @@ export class VirtioNet implements VirtioDevice {
 
   reset(): void {
     this.#context = undefined;
+    this.#restored = undefined;
     this.#controlIndex = -1;
     for (const queue of this.#transmitQueues) queue?.forget();
     this.#transmitQueues.length = 0;
@@ -193,6 +181,25 @@ export class VirtioNet implements VirtioDevice {
     this.#transmitQueues[index] = undefined;
     this.#receiveQueues[index] = undefined;
     if (this.#isReceiveQueue(index)) this.#letGoOn();
+  }
+
+  /** Without a driver there is nothing to tell. */
+  saveState(): Uint8Array {
+    if (this.#context === undefined) return new Uint8Array(0);
+    return encodeCardState({
+      announce: (this.#config.status & VIRTIO_NET_S_ANNOUNCE) !== 0,
+      queuePairs: this.#activePairs,
+      guestOffloads: this.#guestOffloads,
+      filter: this.#filter,
+    });
+  }
+
+  restoreState(bytes: Uint8Array): string | undefined {
+    if (bytes.length === 0) return undefined;
+    const state = decodeCardState(bytes, this.#queuePairs);
+    if (typeof state === 'string') return state;
+    this.#restored = state;
+    return undefined;
   }
 
   async close(): Promise<void> {
@@ -226,7 +233,17 @@ export class VirtioNet implements VirtioDevice {
     if (this.#config.setStatus(VIRTIO_NET_S_LINK_UP, up)) this.#context?.configChanged();
   }
 
+  #takeOver(state: CardState, { features }: DeviceContext): void {
+    this.#restored = undefined;
+    this.#filter = state.filter;
+    this.#config.mac = state.filter.mac;
+    this.#activePairs = state.queuePairs;
+    this.#config.setStatus(VIRTIO_NET_S_ANNOUNCE, state.announce);
+    this.#accept(state.guestOffloads & guestOffloadsAmong(features));
+  }
+
   #accept(guestOffloads: bigint): void {
+    this.#guestOffloads = guestOffloads;
     this.#accepts = offloadsOf(guestOffloads);
     this.#backend.acceptsChanged(this.#accepts);
   }
@@ -352,20 +369,5 @@ export class VirtioNet implements VirtioDevice {
   #flush(): void {
     this.#flushDue = false;
     for (const receiver of this.#receiveQueues) receiver?.queue.flush();
-  }
-}
-
-function checkOptions(queuePairs: number, queueSize: number, mtu: number | undefined): void {
-  if (!Number.isInteger(queuePairs) || queuePairs < 1 || queuePairs > MAX_QUEUE_PAIRS) {
-    throw new RangeError(`a network card has 1 to ${MAX_QUEUE_PAIRS} pairs of queues, not ${queuePairs}`);
-  }
-  if (queueSize < 4 || queueSize > 32768 || !Number.isInteger(Math.log2(queueSize))) {
-    throw new RangeError(
-      `a network card's queue has a power of two of descriptors from 4 on, not ${queueSize}`,
-    );
-  }
-  if (mtu === undefined) return;
-  if (!Number.isInteger(mtu) || mtu < MTU_RANGE.min || mtu > MTU_RANGE.max) {
-    throw new RangeError(`an MTU is ${MTU_RANGE.min} to ${MTU_RANGE.max} bytes, not ${mtu}`);
   }
 }

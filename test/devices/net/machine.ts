@@ -1,7 +1,8 @@
 /** A guest of nothing but a bus and the network driver, with a card plugged into it. */
 import { onTestFinished } from 'vitest';
 import type { NetBackend } from '../../../devices/net/backends/net-backend.js';
-import { VirtioNet, type VirtioNetOptions } from '../../../devices/net/virtio-net.js';
+import type { VirtioNetOptions } from '../../../devices/net/options.js';
+import { VirtioNet } from '../../../devices/net/virtio-net.js';
 import { VirtioPciFunction, type VirtioPciOptions } from '../../../devices/virtio/transport/virtio-pci.js';
 import type { NetworkCard } from '../../../guest/net/network-card.js';
 import type { ReceivedFrame } from '../../../guest/net/receive-ring.js';

@@ -1,5 +1,6 @@
 import type { NetBackend } from '../../../../devices/net/backends/net-backend.js';
-import { VirtioNet, type VirtioNetOptions } from '../../../../devices/net/virtio-net.js';
+import type { VirtioNetOptions } from '../../../../devices/net/options.js';
+import { VirtioNet } from '../../../../devices/net/virtio-net.js';
 import { IoVector } from '../../../../devices/io-vector.js';
 import type { Chain, DeviceContext, Virtqueue } from '../../../../devices/virtio/device.js';
 import { MAC_A } from './packets.js';
