@@ -1,3 +1,4 @@
+import type { NetBackend } from '../../../devices/net/backends/net-backend.js';
 import type { SwitchPortOptions } from '../../../devices/net/switch/port-options.js';
 import { LearningSwitch } from '../../../devices/net/switch/learning-switch.js';
 import { VirtioNet } from '../../../devices/net/virtio-net.js';
@@ -17,7 +18,9 @@ export interface LabCard {
 export interface CardPlan {
   readonly queuePairs?: number;
   readonly mtu?: number;
+  /** What it is plugged into: a port of the switch, unless it brings its own network, and its address there. */
   readonly port?: SwitchPortOptions;
+  readonly own?: { readonly backend: NetBackend; readonly address: string };
   readonly serve: (server: DeviceServer, device: VirtioNet, slot: number) => ServedDevice;
 }
 
@@ -37,9 +40,16 @@ export class NetworkLab {
     const server = await DeviceServer.start();
     try {
       const net = new LearningSwitch();
-      const cards = plans.map(({ port, serve, ...options }, i): LabCard => {
-        const device = new VirtioNet(net.addPort(port), { mac: `52:54:00:00:01:0${i}`, ...options });
-        return { device, address: `10.9.0.${i + 1}`, served: serve(server, device, slotOf(i)) };
+      const cards = plans.map(({ port, own, serve, ...options }, i): LabCard => {
+        const device = new VirtioNet(own?.backend ?? net.addPort(port), {
+          mac: `52:54:00:00:01:0${i}`,
+          ...options,
+        });
+        return {
+          device,
+          address: own?.address ?? `10.9.0.${i + 1}`,
+          served: serve(server, device, slotOf(i)),
+        };
       });
       const guest = await LinuxGuest.boot({
         qemu: requireRealQemu(),

@@ -1,32 +1,24 @@
 /** passt, which brings a guest's traffic to the host's sockets without root: its framing is not ours to define. */
-import { spawn, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { StreamBackend } from '../../../../../devices/net/backends/stream/stream-backend.js';
 import { Reactor } from '../../../../../host/index.js';
 import { frameOf, TestPort } from '../../support/frames.js';
+import { hasPasst, PASST_GATEWAY, PASST_GUEST, startPasst } from '../../support/passt.js';
 import { BROADCAST, concat, ethernet, mac, MAC_A, packet } from '../../support/packets.js';
 
-const hasPasst = spawnSync('passt', ['--version']).error === undefined;
-const GUEST = Uint8Array.of(10, 0, 2, 15);
-/** Stands for the host's loopback interface. */
-const GATEWAY = Uint8Array.of(10, 0, 2, 2);
+const GUEST = bytesOf(PASST_GUEST);
+const GATEWAY = bytesOf(PASST_GATEWAY);
 const ARP = { type: 0x0806, request: Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 1) } as const;
+
+function bytesOf(address: string): Uint8Array {
+  return Uint8Array.from(address.split('.'), Number);
+}
 
 /** A card's backend whose peer is passt. */
 async function onPasst() {
-  const folder = mkdtempSync(join(tmpdir(), 'chassis-passt-'));
-  // Started by root it becomes nobody, who needs the folder for the socket.
-  chmodSync(folder, 0o777);
-  const path = join(folder, 'socket');
-  const addresses = ['--address', GUEST.join('.'), '--netmask', '24', '--gateway', GATEWAY.join('.')];
-  const passt = spawn('passt', ['--foreground', '--one-off', '--socket', path, ...addresses], {
-    stdio: 'ignore',
-  });
+  const { path, stop } = startPasst();
   const reactor = new Reactor({
     onError: (error) => {
       throw error;
@@ -38,10 +30,8 @@ async function onPasst() {
   backend.port = port;
   onTestFinished(async () => {
     backend.close();
-    passt.kill();
-    if (passt.exitCode === null && passt.signalCode === null) await once(passt, 'exit');
+    await stop();
     reactor.close();
-    rmSync(folder, { recursive: true });
   });
   const frame = async (matches: (bytes: Buffer) => boolean) => {
     for (;;) {
