@@ -41,7 +41,7 @@ async function stageMoves(job: Commit, root: OverlayNode): Promise<number> {
   const sorted = [...moves.directories].sort((a, b) => (a.source < b.source ? 1 : -1));
   const referred = new Set<ByteString>();
   for (const { path, source, origin } of sorted) {
-    if (isStaged(origin)) referred.add(origin.slice(origin.lastIndexOf('/') + 1));
+    if (isStaged(origin) && !isStaged(source)) referred.add(origin.slice(origin.lastIndexOf('/') + 1));
     const isNeeded = job.selection.reaches(path);
     // What is staged was committed in part: the lower layer's users miss it.
     if (!isNeeded && !isStaged(source) && !job.selection.has(seenPath(source, moves))) continue;

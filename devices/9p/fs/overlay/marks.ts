@@ -12,8 +12,8 @@ import { directoryAt, LAYERS_OWN, listEntries } from './layer.js';
 import { isReserved, MARKS_DIRECTORY, NEW_MARK, OWN_ORIGIN } from './reserved-names.js';
 
 const HIDES = '!';
-/** The longest target that links have. */
-const TARGET_MAX_BYTES = 4095;
+/** The longest target that links have, less the name that may stand before it while it is changed. */
+const TARGET_MAX_BYTES = 4095 - 256;
 
 /** What a mark says besides hiding: '' for nothing, or `INODE/PATH` of the lower layer's file. */
 export type Mark = ByteString;
@@ -65,7 +65,7 @@ export class Marks {
     return [...this.#marks.keys()];
   }
 
-  /** Sets the mark of `name`, in one step, or removes it. 0 or a negative errno. */
+  /** Sets the mark of `name`, as if in one step, or removes it. 0 or a negative errno. */
   async set(name: ByteString, mark: Mark | undefined): Promise<number> {
     if (this.#marks.get(name) === mark) return 0;
     const error = await this.#store(name, mark === '' ? HIDES : mark);
@@ -84,6 +84,8 @@ export class Marks {
   }
 
   async #read(stored: FsNode): Promise<number> {
+    const finished = await finishLast(stored);
+    if (finished < 0) return finished;
     const entries = await listEntries(stored);
     if (isFailure(entries)) return entries;
     for (const { name } of entries) {
@@ -100,6 +102,11 @@ export class Marks {
     if (this.#directory === undefined) throw new Error('a mark was set where there is no upper directory');
     const stored = await directoryAt(this.#directory, MARKS_DIRECTORY);
     if (isFailure(stored)) return stored;
+    const finished = await finishLast(stored);
+    if (finished < 0) {
+      stored.release();
+      return finished;
+    }
     const isThere = name === OWN_ORIGIN ? this.#origin !== undefined : this.#marks.has(name);
     let error: number;
     if (target === undefined) error = await stored.unlink(name, false);
@@ -107,6 +114,14 @@ export class Marks {
     stored.release();
     return error;
   }
+}
+
+/** Somebody who was killed may have said what was about to be. */
+async function finishLast(stored: FsNode): Promise<number> {
+  const target = await readLink(stored, NEW_MARK);
+  if (isFailure(target)) return target === -Errno.ENOENT ? 0 : target;
+  const end = target.indexOf('/');
+  return finishReplacing(stored, target.slice(0, end), target.slice(end + 1));
 }
 
 async function readLink(directory: FsNode, name: ByteString): Promise<ByteString | Failure> {
@@ -124,10 +139,18 @@ async function makeLink(directory: FsNode, name: ByteString, target: ByteString)
   return 0;
 }
 
-/** Through a link of another name, so that there is a mark at any time. */
+/**
+ * Says in a link of another name what is about to be, and then does it: renaming a link over another is not one step on all file
+ * systems.
+ */
 async function replaceLink(directory: FsNode, name: ByteString, target: ByteString): Promise<number> {
-  const left = await directory.unlink(NEW_MARK, false);
-  if (left < 0 && left !== -Errno.ENOENT) return left;
-  const error = await makeLink(directory, NEW_MARK, target);
-  return error < 0 ? error : directory.rename(NEW_MARK, directory, name);
+  const error = await makeLink(directory, NEW_MARK, `${name}/${target}`);
+  return error < 0 ? error : finishReplacing(directory, name, target);
+}
+
+async function finishReplacing(directory: FsNode, name: ByteString, target: ByteString): Promise<number> {
+  const removed = await directory.unlink(name, false);
+  if (removed < 0 && removed !== -Errno.ENOENT) return removed;
+  const error = await makeLink(directory, name, target);
+  return error < 0 ? error : directory.unlink(NEW_MARK, false);
 }

@@ -10,7 +10,7 @@ const RESERVED_PREFIX = '.chassis-overlay';
 export const MARKS_DIRECTORY: ByteString = RESERVED_PREFIX;
 /** In a directory's marks: where its lower layer is, if that is not where its name leads. */
 export const OWN_ORIGIN: ByteString = `${RESERVED_PREFIX}.origin`;
-/** In a directory's marks: a mark about to take the place of another. */
+/** In a directory's marks: what is about to take the place of which mark. */
 export const NEW_MARK: ByteString = `${RESERVED_PREFIX}.new`;
 /** In the marks of the upper root: what is not in its place yet, or not wanted any more. Emptied at the start. */
 export const WORK_DIRECTORY: ByteString = `${RESERVED_PREFIX}.work`;

@@ -232,6 +232,56 @@ describe('an overlay of memory over memory', () => {
   });
 });
 
+describe('a commit that is killed', () => {
+  /** Two directories that change places, one that goes into another, a file in place of a directory, and the like. */
+  const start: Operation[] = [
+    { kind: 'mkdir', path: '/a' },
+    { kind: 'mkdir', path: '/b' },
+    { kind: 'mkdir', path: '/b/c' },
+    { kind: 'write', path: '/a/x', content: 'in a' },
+    { kind: 'write', path: '/b/c/y', content: 'in c' },
+    { kind: 'write', path: '/z', content: 'z' },
+  ];
+  const steps: Operation[] = [
+    { kind: 'rename', path: '/b/c', to: '/a/c' },
+    { kind: 'rename', path: '/a', to: '/t' },
+    { kind: 'rename', path: '/b', to: '/a' },
+    { kind: 'rename', path: '/t', to: '/b' },
+    { kind: 'append', path: '/b/c/y', content: 'changed' },
+    { kind: 'unlink', path: '/z' },
+    { kind: 'mkdir', path: '/z' },
+  ];
+
+  /** Every third call of the layers will do: most do not change anything. */
+  const STRIDE = 3;
+
+  it('anywhere leaves the overlay showing the same, and the next one ends it', async () => {
+    let isDone = false;
+    for (let left = 0; !isDone; left += STRIDE) {
+      const bench = inMemory();
+      await play(bench, start, steps);
+      const expected = await describeOf(await bench.plain());
+      const budget = { left: Number.MAX_SAFE_INTEGER };
+      const doomed = new OverlayFs(
+        overVolume(dying(memoryVolume(bench.volumes.lower), budget)),
+        overVolume(dying(memoryVolume(bench.volumes.upper), budget)),
+      );
+      await using(doomed, async () => {
+        budget.left = left;
+        isDone = await doomed.commit().then(
+          () => true,
+          () => false,
+        );
+        budget.left = Number.MAX_SAFE_INTEGER;
+      });
+      expect(await describeOf(await overlayOf(bench)), `killed at call ${left}`).toEqual(expected);
+      const last = await overlayOf(bench);
+      await using(last, () => last.commit());
+      expect(await describeOf(await bench.lower()), `killed at call ${left}, and again`).toEqual(expected);
+    }
+  });
+});
+
 describe('an overlay whose process is killed while guests change it', () => {
   it('can be opened again, listed and discarded, and has not touched the lower layer', async () => {
     await fc.assert(
