@@ -78,7 +78,9 @@ describe('sweepStateDirectory', () => {
 describe('stampOf', () => {
   it('knows a process again, and that it has ended', async () => {
     // A name with brackets and spaces, which /proc/PID/stat shows as it is.
-    const child = spawn('sh', ['-c', 'exec -a ") R 1 (" sleep 600']);
+    const program = join(folder(), ') R 1 (');
+    symlinkSync(process.execPath, program);
+    const child = spawn(program, ['-e', 'setInterval(() => undefined, 1e6)'], { stdio: 'ignore' });
     await once(child, 'spawn');
     const stamp = stampOf(child.pid ?? 0);
     expect(stamp && isRunning(stamp)).toBe(true);

@@ -1,12 +1,12 @@
 /** passt, which brings a guest's traffic to the host's sockets without root: its framing is not ours to define. */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { StreamBackend } from '../../../../../devices/net/backends/stream/stream-backend.js';
-import { Reactor } from '../../../../../host/index.js';
-import { frameOf, TestPort } from '../../support/frames.js';
-import { hasPasst, PASST_GATEWAY, PASST_GUEST, startPasst } from '../../support/passt.js';
-import { BROADCAST, concat, ethernet, mac, MAC_A, packet } from '../../support/packets.js';
+import { expect, it, onTestFinished } from 'vitest';
+import { StreamBackend } from '../../devices/net/backends/stream/stream-backend.js';
+import { Reactor } from '../../host/index.js';
+import { frameOf, TestPort } from '../devices/net/support/frames.js';
+import { BROADCAST, concat, ethernet, mac, MAC_A, packet } from '../devices/net/support/packets.js';
+import { describePasst, PASST_GATEWAY, PASST_GUEST, startPasst } from './support/passt.js';
 
 const GUEST = bytesOf(PASST_GUEST);
 const GATEWAY = bytesOf(PASST_GATEWAY);
@@ -44,7 +44,7 @@ async function onPasst() {
   return { backend, frame };
 }
 
-describe.skipIf(!hasPasst)('passt at the other end', () => {
+describePasst('passt at the other end', () => {
   it('takes datagrams to the host’s loopback, and brings the answers', async () => {
     const { backend, frame } = await onPasst();
     const question = concat(ARP.request, mac(MAC_A), GUEST, new Uint8Array(6), GATEWAY);
