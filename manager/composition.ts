@@ -1,5 +1,5 @@
 /**
- * The composition root: the only file that names concrete devices and file systems. The device process serves what it makes over
+ * The composition root: the only file that names concrete devices and file systems, but for disks, which served-disk.ts makes. The device process serves what it makes over
  * vfio-user; the library plugs it into a guest in the same process.
  */
 import { Volume } from 'memfs';
@@ -8,28 +8,20 @@ import { HostDirectory, HostDirectoryError } from '../devices/9p/fs/host-directo
 import { memoryVolume } from '../devices/9p/fs/node-fs/memory-volume.js';
 import { MountTree } from '../devices/9p/fs/mount-tree/mount-tree.js';
 import { NodeFs, type NodeFsLike } from '../devices/9p/fs/node-fs/node-fs.js';
-import type { ServerOptions, ServerStatistics } from '../devices/9p/server/options.js';
+import type { ServerOptions } from '../devices/9p/server/options.js';
 import { Server } from '../devices/9p/server/server.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
 import { Virtio9pMux } from '../devices/9p/virtio-9p-mux.js';
-import { VirtioFeature, type QueueCounters } from '../devices/virtio/device.js';
 import type { GuestMemory } from '../devices/virtio/memory/guest-memory.js';
-import { hasFeature } from '../devices/virtio/ring/features.js';
-import { newQueueCounters } from '../devices/virtio/ring/running-ring.js';
 import { VirtioPciFunction } from '../devices/virtio/transport/virtio-pci.js';
 import type { Reactor } from '../host/index.js';
-import {
-  ChassisError,
-  type FunctionCounters,
-  type FunctionDriver,
-  type Shown,
-  type Source,
-} from './control/api.js';
-import type { FunctionFactory, FunctionHooks, ServedFunction } from './device-process/device-process.js';
-import type { DeviceSpec, FunctionSpec } from './device-process/protocol.js';
+import { ChassisError, type FunctionCounters, type Shown, type Source } from './control/api.js';
+import { countersOf, type DeviceCounters } from './counters.js';
+import type { FunctionFactory } from './device-process/device-process.js';
+import type { NinePSpec } from './device-process/protocol.js';
+import { openDisk } from './device-process/served-disk.js';
+import { VfioUserFunction, VhostUserFunction, type ServedDevice } from './device-process/served-function.js';
 import { ServedTree } from './device-process/served-tree.js';
-import { VfioUserServer } from './ports/vfio-user/server.js';
-import { VhostUserServer } from './ports/vhost-user/server.js';
 import { ShownSource } from './shown-source.js';
 import { sourceError } from './source-check.js';
 
@@ -127,39 +119,39 @@ export function create9pSession(fs: FileSystem, options: SessionOptions): Server
 /** What a device process makes its functions with. */
 export function servedFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
   return async (spec, hooks) => {
-    const nineP = await servedNineP(spec.device, log);
+    const served =
+      spec.device.type === 'disk' ? await openDisk(spec.device, log) : await servedNineP(spec.device, log);
     try {
-      const Served = spec.port === 'vfio-user' ? VfioUserNineP : VhostUserNineP;
-      return new Served(nineP, spec, hooks, reactor, log);
+      const Served = spec.port === 'vfio-user' ? VfioUserFunction : VhostUserFunction;
+      return new Served(served, spec, hooks, reactor, log);
     } catch (error) {
-      await nineP.device.close();
+      await served.device.close();
       throw error;
     }
   };
 }
 
-/** A 9p device of a device process, and what is done to what it shows. */
-interface ServedNineP extends Pick<ServedFunction, 'setSource' | 'tree'> {
-  readonly device: Virtio9p;
-}
-
 async function servedNineP(
-  { tag, source, readOnly }: DeviceSpec,
+  { tag, source, readOnly }: NinePSpec,
   log: (message: string) => void,
-): Promise<ServedNineP> {
+): Promise<ServedDevice> {
   if (source?.type !== 'tree') {
     return new NinePOfSource(new ShownSource(source && (await openSource(source)), readOnly), tag, log);
   }
   const tree = new MountTree({ log: (text, error) => log(`${tag}: ${text}: ${describe(error)}`) });
+  const device = createNineP(tree, { tag, readOnly: false, log });
   return {
-    device: createNineP(tree, { tag, readOnly: false, log }),
+    device,
+    disk: undefined,
     tree: new ServedTree(tree, openSource),
+    counted: () => device.statistics,
     setSource: () => Promise.reject(new Error('a tree shows its children')),
   };
 }
 
-class NinePOfSource implements ServedNineP {
+class NinePOfSource implements ServedDevice {
   readonly tree = undefined;
+  readonly disk = undefined;
   readonly device: Virtio9p;
   private readonly tag: string;
   private readonly shown: ShownSource;
@@ -174,6 +166,10 @@ class NinePOfSource implements ServedNineP {
         return shown.readOnly;
       },
     });
+  }
+
+  counted(): DeviceCounters {
+    return this.device.statistics;
   }
 
   async setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
@@ -254,128 +250,6 @@ export class InProcessNinePMux {
   close(): Promise<void> {
     return this.device.close();
   }
-}
-
-class VfioUserNineP implements ServedFunction {
-  private readonly nineP: ServedNineP;
-  private readonly server: VfioUserServer;
-  private pci: VirtioPciFunction | undefined;
-
-  constructor(
-    nineP: ServedNineP,
-    spec: FunctionSpec,
-    hooks: FunctionHooks,
-    reactor: Reactor,
-    log: (message: string) => void,
-  ) {
-    this.nineP = nineP;
-    this.server = new VfioUserServer({
-      path: spec.socketPath,
-      reactor,
-      createFunction: (memory: GuestMemory) =>
-        (this.pci = new VirtioPciFunction(nineP.device, memory, {
-          msix: spec.msix,
-          log,
-          keepAwake: (session) => reactor.keepAwake(session),
-        })),
-      onConnect: () => hooks.onConnect(),
-      onDisconnect: () => hooks.onDisconnect(),
-      log,
-    });
-    this.server.listen();
-  }
-
-  get connected(): boolean {
-    return this.server.connected;
-  }
-
-  counters(): FunctionCounters {
-    return countersOf(this.nineP.device.statistics, [this.pci?.counters(0)]);
-  }
-
-  get driver(): FunctionDriver | undefined {
-    const registers = this.pci?.driverInterface;
-    return registers && { registers, doorbell: 'queue', polled: false };
-  }
-
-  get tree(): ServedTree | undefined {
-    return this.nineP.tree;
-  }
-
-  setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
-    return this.nineP.setSource(source, readOnly);
-  }
-
-  async close(): Promise<void> {
-    this.server.close();
-    await this.nineP.device.close();
-  }
-}
-
-class VhostUserNineP implements ServedFunction {
-  private readonly nineP: ServedNineP;
-  private readonly server: VhostUserServer;
-
-  constructor(
-    nineP: ServedNineP,
-    spec: FunctionSpec,
-    hooks: FunctionHooks,
-    reactor: Reactor,
-    log: (message: string) => void,
-  ) {
-    this.nineP = nineP;
-    this.server = new VhostUserServer({
-      path: spec.socketPath,
-      reactor,
-      device: nineP.device,
-      onConnect: () => hooks.onConnect(),
-      onDisconnect: () => hooks.onDisconnect(),
-      log,
-    });
-    this.server.listen();
-  }
-
-  get connected(): boolean {
-    return this.server.connected;
-  }
-
-  counters(): FunctionCounters {
-    return countersOf(this.nineP.device.statistics, [this.server.counters(0)]);
-  }
-
-  get driver(): FunctionDriver | undefined {
-    const { features } = this.server;
-    if (features === undefined) return undefined;
-    const modern = hasFeature(features, VirtioFeature.VIRTIO_F_VERSION_1);
-    return { registers: modern ? 'modern' : 'legacy', doorbell: 'eventfd', polled: false };
-  }
-
-  get tree(): ServedTree | undefined {
-    return this.nineP.tree;
-  }
-
-  setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
-    return this.nineP.setSource(source, readOnly);
-  }
-
-  async close(): Promise<void> {
-    await this.server.close();
-    await this.nineP.device.close();
-  }
-}
-
-/** What crossed queues, all together and each: their own counters, and those of the 9p server behind. */
-function countersOf(
-  server: Readonly<ServerStatistics> | undefined,
-  counted: readonly (Readonly<QueueCounters> | undefined)[],
-): FunctionCounters {
-  const queues = counted.map((counters) => ({ ...(counters ?? newQueueCounters()) }));
-  const sums = newQueueCounters();
-  for (const queue of queues) {
-    for (const name of Object.keys(sums) as (keyof QueueCounters)[]) sums[name] += queue[name];
-  }
-  const { bytesRead = 0, bytesWritten = 0, fids = 0 } = server ?? {};
-  return { ...sums, queues, bytesRead, bytesWritten, fids };
 }
 
 function describe(error: unknown): string {

@@ -13,12 +13,13 @@ import {
   type Via,
 } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
-import { ChassisModel, type MountRecord } from './chassis/chassis.js';
+import { ChassisModel, isDisk, type DeviceRecord, type MountRecord } from './chassis/chassis.js';
 import { emptySlots, keptFunctions, plan } from './chassis/planner.js';
 import { chooseVia, planBeside } from './chassis/via.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
 import { Departures } from './departures.js';
 import { DeviceFunctions } from './device-functions.js';
+import { Disks } from './disks.js';
 import { SerialQueue } from './serial-queue.js';
 import { checkSource } from './source-check.js';
 import { TreeMounts } from './tree-mounts.js';
@@ -39,6 +40,8 @@ export interface ControllerOptions {
 
 export class ChassisController {
   readonly name: string;
+  /** What concerns disks. */
+  readonly disks: Disks;
   private readonly paths: ChassisPaths;
   private readonly log: (message: string) => void;
   private readonly model: ChassisModel;
@@ -73,6 +76,12 @@ export class ChassisController {
       exclusively: (job) => this.exclusively(job),
       plugIn: (mounts, timeoutMs) => this.plugIn(mounts, timeoutMs),
     });
+    this.disks = new Disks({
+      ...{ chassis: name, model, devices, slots: this.slots, departures: this.departures },
+      exclusively: (job) => this.exclusively(job),
+      ready: () => this.readyToAttach(),
+      plugIn: (disk, timeoutMs) => this.plugIn([disk], timeoutMs),
+    });
   }
 
   /** Starts the device process. @throws ChassisError DEVICE_PROCESS_LOST */
@@ -89,18 +98,20 @@ export class ChassisController {
   }
 
   get tags(): string[] {
-    return [...this.model.mounts().map((mount) => mount.tag), ...this.model.children.keys()];
+    return [...this.model.devices().map((device) => device.tag), ...this.model.children.keys()];
   }
 
-  /** Takes all mounts out, whether the guest has them mounted or not. @throws ChassisError as `detach` */
+  /** Takes all mounts and disks out, whether the guest has them mounted or not. @throws ChassisError as `detach` */
   async detachAll(timeoutMs: number): Promise<void> {
-    const lost = (mount: MountRecord) => this.model.slot(mount.slot).state === 'lost';
-    const mounts = this.model.mounts();
+    const lost = (device: DeviceRecord) => this.model.slot(device.slot).state === 'lost';
+    const devices = this.model.devices();
     // Cut-off ones go last, and without asking: nothing is left of them but what the VM still shows its guest.
-    for (const mount of [...mounts.filter((each) => !lost(each)), ...mounts.filter(lost)]) {
-      if (this.model.mount(mount.tag) !== mount) continue;
-      this.slots.abandon(mount.slot);
-      await this.detach(mount.tag, { force: true, slot: true, keepFunction: false, timeoutMs });
+    for (const device of [...devices.filter((each) => !lost(each)), ...devices.filter(lost)]) {
+      const { tag, slot } = device;
+      if (this.model.device(tag) !== device) continue;
+      this.slots.abandon(slot);
+      if (isDisk(device)) await this.disks.remove(tag, { force: true, timeoutMs });
+      else await this.detach(tag, { force: true, slot: true, keepFunction: false, timeoutMs });
     }
   }
 
@@ -116,6 +127,7 @@ export class ChassisController {
       ...(this.unsuitable && { vmmProblem: this.unsuitable.message }),
       qmpSocket: this.paths.qmpSocket,
       mounts,
+      disks: this.disks.known(),
     };
   }
 
@@ -140,15 +152,15 @@ export class ChassisController {
   }
 
   async tree(): Promise<TopologyNode> {
-    return topologyOf(this.model.slotCount, await this.mounts());
+    const mounts = await this.mounts();
+    return topologyOf(this.model.slotCount, mounts, this.disks.known());
   }
 
   /** Plugs mounts in, parks them for the next VM, or shows them in the tree: all of them or none. */
   async attach(request: AttachRequest): Promise<Mount[]> {
     const attached = await this.exclusively(async () => {
       for (const mount of request.mounts) checkSource(mount.source);
-      if (this.unsuitable) throw this.unsuitable;
-      await this.reviveDevices();
+      await this.readyToAttach();
       if (chooseVia(this.model, request, this.slots.unusable) === 'tree') {
         return { children: await this.trees.add(request) };
       }
@@ -187,7 +199,7 @@ export class ChassisController {
       await this.reviveDevices();
       const slots = this.model.slotNumbers.filter((slot) => (this.model.slot(slot).functions & 1) !== 0);
       const abilities = request.qemu && qemuAbilities(request.qemu);
-      for (const mount of slots.flatMap((slot) => this.model.mountsIn(slot))) {
+      for (const mount of slots.flatMap((slot) => this.model.devicesIn(slot))) {
         // What a VM has open stays as it is: these arguments are for the next one.
         if (this.model.isPresent(mount) || this.devices.isConnected(mount)) continue;
         await this.devices.provide(mount, this.slots.choose(mount, abilities));
@@ -240,10 +252,15 @@ export class ChassisController {
     this.slots.deviceProcessLost();
   }
 
+  private async readyToAttach(): Promise<void> {
+    if (this.unsuitable) throw this.unsuitable;
+    await this.reviveDevices();
+  }
+
   private async reviveDevices(): Promise<void> {
     if (this.devices.running) return;
     await this.devices.start();
-    for (const mount of this.model.mounts()) {
+    for (const mount of this.model.devices()) {
       try {
         await this.devices.provide(mount, this.slots.choose(mount));
       } catch (error) {
@@ -262,14 +279,14 @@ export class ChassisController {
     return mounts.map((mount) => this.view(mount));
   }
 
-  /** Plugs mounts of one slot in, or parks them for the next VM: all of them or none. */
-  private async plugIn(mounts: readonly MountRecord[], timeoutMs: number): Promise<void> {
+  /** Plugs devices of one slot in, or parks them for the next VM: all of them or none. */
+  private async plugIn(devices: readonly DeviceRecord[], timeoutMs: number): Promise<void> {
     try {
-      for (const mount of mounts) await this.devices.provide(mount, this.slots.choose(mount));
-      this.model.attach(mounts);
-      await this.slots.plug(mounts[0].slot, timeoutMs);
+      for (const device of devices) await this.devices.provide(device, this.slots.choose(device));
+      this.model.attach(devices);
+      await this.slots.plug(devices[0].slot, timeoutMs);
     } catch (error) {
-      await this.takeBack(mounts);
+      await this.takeBack(devices);
       throw error;
     }
   }
@@ -320,14 +337,14 @@ export class ChassisController {
   }
 
   /** Undoes an attach, as far as it went. */
-  private async takeBack(mounts: readonly MountRecord[]): Promise<void> {
-    if (this.model.mount(mounts[0].tag) === mounts[0]) await this.slots.takeOut(mounts[0].slot);
-    for (const mount of mounts) {
-      if (this.model.mount(mount.tag) === mount) {
-        if (this.model.isPresent(mount)) continue;
-        this.model.remove(mount.tag);
+  private async takeBack(devices: readonly DeviceRecord[]): Promise<void> {
+    if (this.model.device(devices[0].tag) === devices[0]) await this.slots.takeOut(devices[0].slot);
+    for (const device of devices) {
+      if (this.model.device(device.tag) === device) {
+        if (this.model.isPresent(device)) continue;
+        this.model.remove(device.tag);
       }
-      await this.devices.cut(mount);
+      await this.devices.cut(device);
     }
   }
 

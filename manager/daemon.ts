@@ -2,12 +2,14 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import {
   ChassisError,
+  type AddDiskRequest,
   type AttachRequest,
   type Chassis,
   type CreateChassisRequest,
   type DeleteChassisQuery,
   type Detached,
   type DetachQuery,
+  type Disk,
   type GuestSetup,
   type GuestSetupQuery,
   type Health,
@@ -16,6 +18,8 @@ import {
   type PlanRequest,
   type QemuArgs,
   type QemuArgsRequest,
+  type RemoveDiskQuery,
+  type ResizeDiskRequest,
   type TopologyNode,
 } from './control/api.js';
 import { ControlServer } from './control/server.js';
@@ -112,8 +116,8 @@ export class Daemon implements ChassisService {
       if (controller.tags.length > 0 && !query.force) {
         throw new ChassisError(
           'CHASSIS_IN_USE',
-          `chassis ${name} has mounts: ${controller.tags.join(', ')}`,
-          'detach them first, or use --force',
+          `chassis ${name} is not empty: ${controller.tags.join(', ')}`,
+          'detach mounts and remove disks first, or use --force',
         );
       }
       await controller.detachAll(query.timeoutMs);
@@ -133,6 +137,23 @@ export class Daemon implements ChassisService {
   async mounts(name?: string): Promise<Mount[]> {
     const chassis = name === undefined ? this.sorted() : [this.find(name)];
     return (await Promise.all(chassis.map(({ controller }) => controller.mounts()))).flat();
+  }
+
+  async addDisk(name: string, request: AddDiskRequest): Promise<Disk> {
+    return this.find(name).controller.disks.add(request);
+  }
+
+  async resizeDisk(name: string, disk: string, request: ResizeDiskRequest): Promise<Disk> {
+    return this.find(name).controller.disks.resize(disk, request);
+  }
+
+  async removeDisk(name: string, disk: string, query: RemoveDiskQuery): Promise<void> {
+    return this.find(name).controller.disks.remove(disk, query);
+  }
+
+  async disks(name?: string): Promise<Disk[]> {
+    const chassis = name === undefined ? this.sorted() : [this.find(name)];
+    return (await Promise.all(chassis.map(({ controller }) => controller.disks.list()))).flat();
   }
 
   guestSetup({ format }: GuestSetupQuery): GuestSetup {

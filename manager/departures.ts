@@ -1,7 +1,7 @@
-/** How mounts leave a chassis: what may go, what would go along, and what is kept. The caller runs one operation at a time. */
+/** How mounts and disks leave a chassis: what may go, what would go along, and what is kept. The caller runs one operation at a time. */
 import { ChassisError, type DetachQuery } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
-import type { ChassisModel, MountRecord } from './chassis/chassis.js';
+import { isDisk, type ChassisModel, type DeviceRecord, type MountRecord } from './chassis/chassis.js';
 import type { DeviceFunctions } from './device-functions.js';
 import { CUT_OFF, type VmSlots } from './vm-slots.js';
 
@@ -40,7 +40,15 @@ export class Departures {
     }
     if (mount.tree && this.model.children.size > 0 && !query.slot) throw this.carriesMounts(mount);
     if (query.keepFunction) return this.keep(mount, query);
-    return this.model.isPresent(mount) ? this.unplug(mount, query) : this.discard(mount, query);
+    return this.leave(mount, query);
+  }
+
+  /**
+   * Unplugs a function, or takes it away where no VM has it; answers the tags that went.
+   * @throws ChassisError as `detach`
+   */
+  leave(device: DeviceRecord, query: DetachQuery): Promise<string[]> {
+    return this.model.isPresent(device) ? this.unplug(device, query) : this.discard(device, query);
   }
 
   /** Takes away what a function shows and leaves the function, so that nothing else of its slot is touched. */
@@ -63,9 +71,9 @@ export class Departures {
     return [tag];
   }
 
-  private async unplug(mount: MountRecord, query: DetachQuery): Promise<string[]> {
-    const leaving = this.model.mountsIn(mount.slot).filter((other) => this.model.isPresent(other));
-    const others = leaving.filter((other) => other !== mount && !other.kept);
+  private async unplug(mount: DeviceRecord, query: DetachQuery): Promise<string[]> {
+    const leaving = this.model.devicesIn(mount.slot).filter((other) => this.model.isPresent(other));
+    const others = leaving.filter((other) => other !== mount && (isDisk(other) || !other.kept));
     if (others.length > 0 && !query.slot) throw slotShared(mount, others);
     if (this.slots.isStuck(mount.slot)) throw this.permanent(mount);
     if (!query.force) {
@@ -77,9 +85,9 @@ export class Departures {
   }
 
   /** Takes away what no VM that we know has. */
-  private async discard(mount: MountRecord, query: DetachQuery): Promise<string[]> {
+  private async discard(mount: DeviceRecord, query: DetachQuery): Promise<string[]> {
     const leaving = query.slot
-      ? this.model.mountsIn(mount.slot).filter((other) => !this.model.isPresent(other))
+      ? this.model.devicesIn(mount.slot).filter((other) => !this.model.isPresent(other))
       : [mount];
     for (const other of leaving) {
       if (!query.force && !(await this.devices.isFree(other))) throw this.heldElsewhere(other);
@@ -91,8 +99,8 @@ export class Departures {
     return leaving.map(({ tag }) => tag);
   }
 
-  /** A guest that has a tag mounted does not let it go, and its hot-plug hangs until it is unmounted. */
-  private async refuseIfBusy(leaving: readonly MountRecord[]): Promise<void> {
+  /** A guest that has a tag mounted does not let it go, and its hot-plug hangs until it is unmounted. Of a disk, nobody knows. */
+  private async refuseIfBusy(leaving: readonly DeviceRecord[]): Promise<void> {
     await this.devices.refresh();
     const busy = leaving.filter((mount) => (this.devices.counters(mount)?.fids ?? 0) > 0);
     if (busy.length === 0) return;
@@ -114,7 +122,7 @@ export class Departures {
     );
   }
 
-  private heldElsewhere(mount: MountRecord): ChassisError {
+  private heldElsewhere(mount: DeviceRecord): ChassisError {
     return new ChassisError(
       'MOUNT_BUSY',
       `a VMM that does not answer at ${this.paths.qmpSocket} has ${JSON.stringify(mount.tag)} open`,
@@ -122,7 +130,7 @@ export class Departures {
     );
   }
 
-  private permanent(mount: MountRecord): ChassisError {
+  private permanent(mount: DeviceRecord): ChassisError {
     const vmm = this.slots.driver?.vmm;
     return new ChassisError(
       'MOUNT_PERMANENT',
@@ -132,7 +140,7 @@ export class Departures {
   }
 }
 
-function cutOff(mount: MountRecord): ChassisError {
+function cutOff(mount: DeviceRecord): ChassisError {
   return new ChassisError(
     'DEVICE_PROCESS_LOST',
     `${JSON.stringify(mount.tag)} was ${CUT_OFF}`,
@@ -140,7 +148,7 @@ function cutOff(mount: MountRecord): ChassisError {
   );
 }
 
-function slotShared(mount: MountRecord, others: readonly MountRecord[]): ChassisError {
+function slotShared(mount: DeviceRecord, others: readonly DeviceRecord[]): ChassisError {
   const names = others.map(({ tag }) => JSON.stringify(tag)).join(', ');
   return new ChassisError(
     'SLOT_SHARED',

@@ -7,8 +7,14 @@ import {
   type Lost,
 } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
-import type { ChildRecord, MountRecord, Placement } from './chassis/chassis.js';
-import type { ChildStatus, FunctionStatus } from './device-process/protocol.js';
+import {
+  isDisk,
+  type ChildRecord,
+  type DeviceRecord,
+  type MountRecord,
+  type Placement,
+} from './chassis/chassis.js';
+import type { ChildStatus, DeviceSpec, FunctionStatus } from './device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
 import type { PortUse } from './vmm/port-choice.js';
 
@@ -58,9 +64,9 @@ export class DeviceFunctions {
     this.host = host;
   }
 
-  /** Sees to it that a mount's function is served in this way. */
-  async provide(mount: MountRecord, use: PortUse): Promise<void> {
-    const name = functionName(mount);
+  /** Sees to it that a function is served in this way. */
+  async provide(device: DeviceRecord, use: PortUse): Promise<void> {
+    const name = functionName(device);
     await this.removals.get(name);
     const now = this.uses.get(name);
     if (now?.port === use.port && now.msix === use.msix) {
@@ -68,16 +74,15 @@ export class DeviceFunctions {
       return;
     }
     if (now) await this.drop(name);
-    const { tag, source, readOnly, kept } = mount;
     await this.requireRunning().addFunction({
       function: name,
-      socketPath: this.options.paths.functionSocket(mount.slot, mount.function),
+      socketPath: this.options.paths.functionSocket(device.slot, device.function),
       port: use.port,
       msix: use.msix,
-      device: { type: '9p', tag, ...(!kept && { source }), readOnly },
+      device: deviceSpec(device),
     });
     this.uses.set(name, use);
-    if (mount.tree) await this.fillTree(mount);
+    if (!isDisk(device) && device.tree) await this.fillTree(device);
   }
 
   /** Puts a mount into the tree. @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
@@ -131,6 +136,11 @@ export class DeviceFunctions {
     await this.requireRunning().setSource(change);
   }
 
+  /** Resolves once the guest is told. @throws ChassisError SIZE_INVALID */
+  resizeDisk(disk: Placement, sizeBytes: number, shrink: boolean): Promise<void> {
+    return this.requireRunning().resizeDisk({ function: functionName(disk), sizeBytes, shrink });
+  }
+
   /** Ends a function once the VMM has left it, or a little later. Does not reject; `removed` awaits it. */
   remove(mount: Placement): void {
     const name = functionName(mount);
@@ -168,6 +178,11 @@ export class DeviceFunctions {
   /** What the function counted, as of the last `refresh`. */
   counters(mount: Placement): FunctionCounters | undefined {
     return this.latest.get(functionName(mount))?.counters;
+  }
+
+  /** A disk's size, as of the last `refresh`. */
+  diskBytes(disk: Placement): number | undefined {
+    return this.latest.get(functionName(disk))?.sizeBytes;
   }
 
   /** How the guest's driver drives the function, as of the last `refresh`. */
@@ -257,6 +272,12 @@ export class DeviceFunctions {
     this.latest = new Map();
     for (const name of [...this.leaving.keys()]) this.disconnected(name);
   }
+}
+
+function deviceSpec(device: DeviceRecord): DeviceSpec {
+  const { tag, readOnly } = device;
+  if (isDisk(device)) return { type: 'disk', readOnly, ...device.disk };
+  return { type: '9p', tag, ...(!device.kept && { source: device.source }), readOnly };
 }
 
 /** What the two processes call a function. */

@@ -1,9 +1,13 @@
-/** A chassis's hierarchy as a tree: QEMU's ports and switches, the functions in them, and the mounts that these carry. */
-import type { Mount, TopologyNode } from './control/api.js';
+/** A chassis's hierarchy as a tree: QEMU's ports and switches, the functions in them, and the mounts that these carry; and the disks. */
+import type { Disk, DiskSource, Mount, TopologyNode } from './control/api.js';
 import { qemuLayout, type PortPlace, type SlotPort } from './vmm/qemu-layout.js';
 
 /** `mounts` in the order in which they are to appear. */
-export function topologyOf(slotCount: number, mounts: readonly Mount[]): TopologyNode {
+export function topologyOf(
+  slotCount: number,
+  mounts: readonly Mount[],
+  disks: readonly Disk[] = [],
+): TopologyNode {
   const { rootPorts, extensions } = qemuLayout(slotCount);
   const bySlot = new Map<number, Mount[]>();
   const ofTree = mounts.filter(({ via }) => via === 'tree');
@@ -14,7 +18,10 @@ export function topologyOf(slotCount: number, mounts: readonly Mount[]): Topolog
     kind,
     address: lspciAddress(place),
     slot: place.slot,
-    children: (bySlot.get(place.slot) ?? []).map((mount) => functionNode(mount, ofTree)),
+    children: [
+      ...(bySlot.get(place.slot) ?? []).map((mount) => functionNode(mount, ofTree)),
+      ...disks.filter(({ slot }) => slot === place.slot).map(diskNode),
+    ],
   });
   return {
     kind: 'root-complex',
@@ -59,6 +66,18 @@ function carried({ tag, source, target }: Mount, state: string) {
     ...(source && source.type !== 'tree' && { source: source.type === 'directory' ? source.path : 'mem:' }),
     ...(target !== undefined && { target }),
   };
+}
+
+function diskNode({ name, source, state, function: fn }: Disk): TopologyNode {
+  return {
+    ...{ kind: 'disk', address: lspciAddress({ device: 0, function: fn }), tag: name, state },
+    ...{ source: diskSourceText(source), children: [] },
+  };
+}
+
+function diskSourceText(source: DiskSource): string {
+  if (source.type === 'memory') return `mem:${source.sizeBytes}`;
+  return source.type === 'file' ? source.path : source.uri;
 }
 
 /** As lspci -t writes it: two hexadecimal digits and a function. */

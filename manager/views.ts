@@ -1,11 +1,19 @@
 /** The model as the API shows it. */
-import type { FunctionCounters, FunctionDriver, Mount, MountState } from './control/api.js';
-import type { ChassisModel, ChildRecord, MountRecord } from './chassis/chassis.js';
+import type { Disk, FunctionCounters, FunctionDriver, Mount, MountState } from './control/api.js';
+import {
+  isDisk,
+  type ChassisModel,
+  type ChildRecord,
+  type DeviceRecord,
+  type DiskRecord,
+  type MountRecord,
+} from './chassis/chassis.js';
 import type { ChildStatus } from './device-process/protocol.js';
 import { bindCommand, mountCommand, TREE_MOUNT_COMMAND } from './mount-command.js';
 import type { PortUse } from './vmm/port-choice.js';
 
-export interface MountFacts {
+/** What the model does not know of a function. */
+export interface FunctionFacts {
   readonly chassis: string;
   /** A VMM has the function open. */
   readonly connected: boolean;
@@ -15,21 +23,52 @@ export interface MountFacts {
   readonly driver: FunctionDriver | undefined;
 }
 
-export function describeMount(model: ChassisModel, mount: MountRecord, facts: MountFacts): Mount {
-  const { tag, source, readOnly, permanent, slot, function: fn } = mount;
-  const state = mountState(model, mount, facts.connected);
-  const { reason, counters, use } = facts;
+export function describeMount(model: ChassisModel, mount: MountRecord, facts: FunctionFacts): Mount {
+  const { tag, source, readOnly, permanent } = mount;
+  const { counters } = facts;
   return {
-    chassis: facts.chassis,
     tag,
     ...(!mount.kept && { source }),
-    ...{ readOnly, permanent, via: 'function' as const, slot, function: fn, state },
+    ...{ readOnly, permanent, via: 'function' as const },
+    ...describeFunction(model, mount, facts),
+    mountCommand: mount.tree ? TREE_MOUNT_COMMAND : mountCommand(tag, readOnly),
+    ...(counters && { counters }),
+  };
+}
+
+export function describeDisk(
+  model: ChassisModel,
+  disk: DiskRecord,
+  facts: FunctionFacts & { readonly sizeBytes: number | undefined },
+): Disk {
+  const { tag: name, readOnly } = disk;
+  const { source, overlay, serial } = disk.disk;
+  const { sizeBytes, counters } = facts;
+  return {
+    ...{ name, source, readOnly, overlay, serial },
+    ...(sizeBytes !== undefined && { sizeBytes }),
+    ...describeFunction(model, disk, facts),
+    ...(counters && { counters: withoutFids(counters) }),
+  };
+}
+
+function withoutFids(counters: FunctionCounters): Disk['counters'] {
+  const { kicks, interrupts, wakes, spuriousWakes, polls, requests, queues } = counters;
+  const { bytesRead, bytesWritten } = counters;
+  return { kicks, interrupts, wakes, spuriousWakes, polls, requests, queues, bytesRead, bytesWritten };
+}
+
+/** Where it sits and how it is served. */
+function describeFunction(model: ChassisModel, device: DeviceRecord, facts: FunctionFacts) {
+  const { chassis, connected, use, reason, driver } = facts;
+  const { slot, function: fn } = device;
+  const state = functionState(model, device, connected);
+  return {
+    ...{ chassis, slot, function: fn, state },
     ...(use && { port: use.port, portReason: use.reason }),
     ...(use && state !== 'parked' && { interrupts: use.msix ? ('msix' as const) : ('intx' as const) }),
     ...(reason !== undefined && (state === 'parked' || state === 'lost') && { reason }),
-    mountCommand: mount.tree ? TREE_MOUNT_COMMAND : mountCommand(tag, readOnly),
-    ...(counters && { counters }),
-    ...(facts.driver && { driver: facts.driver }),
+    ...(driver && { driver }),
   };
 }
 
@@ -47,10 +86,10 @@ export function describeChild(tree: Mount, child: ChildRecord, status: ChildStat
   };
 }
 
-function mountState(model: ChassisModel, mount: MountRecord, connected: boolean): MountState {
-  const { state } = model.slot(mount.slot);
-  const inVm = state === 'plugging' || model.isPresent(mount);
+function functionState(model: ChassisModel, device: DeviceRecord, connected: boolean): MountState {
+  const { state } = model.slot(device.slot);
+  const inVm = state === 'plugging' || model.isPresent(device);
   // A VMM without QMP that was given the socket on its command line has it all the same.
   if (!inVm || state === 'empty') return connected ? 'plugged' : 'parked';
-  return mount.kept && state === 'plugged' ? 'kept' : state;
+  return !isDisk(device) && device.kept && state === 'plugged' ? 'kept' : state;
 }

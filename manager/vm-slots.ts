@@ -5,7 +5,7 @@
  */
 import { ChassisError } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
-import type { ChassisModel, MountRecord } from './chassis/chassis.js';
+import { isDisk, type ChassisModel, type DeviceRecord } from './chassis/chassis.js';
 import { functionBit, functionsIn, type FunctionMask } from './chassis/hotplug.js';
 import type { UnusableSlots } from './chassis/planner.js';
 import type { DeviceFunctions } from './device-functions.js';
@@ -33,7 +33,7 @@ export const CUT_OFF =
   'cut off from the VM when the device process died; it comes back when the VM is started anew';
 
 export class VmSlots {
-  /** Why a mount is not plugged although it could be, by tag. */
+  /** Why something is not plugged although it could be, by tag. */
   readonly reasons = new Map<string, string>();
   private readonly model: ChassisModel;
   private readonly devices: DeviceFunctions;
@@ -66,9 +66,9 @@ export class VmSlots {
     return new Map([...strangers, ...(this.current?.unusable ?? [])]);
   }
 
-  /** How a mount should be served in this VM, or in the one to come. @throws ChassisError VMM_UNSUITABLE */
-  choose(mount: MountRecord, abilities = this.current?.abilities): PortUse {
-    return choosePort(mount, abilities);
+  /** How a function should be served in this VM, or in the one to come. @throws ChassisError VMM_UNSUITABLE */
+  choose(device: DeviceRecord, abilities = this.current?.abilities): PortUse {
+    return choosePort(device, abilities);
   }
 
   /** True where unplugging the slot would crash the VM. */
@@ -77,11 +77,12 @@ export class VmSlots {
   }
 
   pluggable(slot: number): PluggableFunction[] {
-    return this.model.mountsIn(slot).map((mount) => ({
-      function: mount.function,
-      tag: mount.tag,
-      port: this.devices.use(mount)?.port ?? this.choose(mount).port,
-      socketPath: this.paths.functionSocket(slot, mount.function),
+    return this.model.devicesIn(slot).map((device) => ({
+      function: device.function,
+      tag: device.tag,
+      disk: isDisk(device),
+      port: this.devices.use(device)?.port ?? this.choose(device).port,
+      socketPath: this.paths.functionSocket(slot, device.function),
     }));
   }
 
@@ -107,7 +108,7 @@ export class VmSlots {
     this.stuck.clear();
     this.reasons.clear();
     for (const slot of this.model.slotNumbers) {
-      for (const mount of this.model.apply(slot, { type: 'vmLost' })) this.devices.remove(mount);
+      for (const device of this.model.apply(slot, { type: 'vmLost' })) this.devices.remove(device);
     }
   }
 
@@ -122,7 +123,7 @@ export class VmSlots {
     else this.strangers.set(slot, strangers);
     if (slot > this.model.slotCount) return false;
     const wasLost = this.model.slot(slot).state === 'lost';
-    for (const mount of this.model.apply(slot, { type: 'deleted', functions })) this.devices.remove(mount);
+    for (const device of this.model.apply(slot, { type: 'deleted', functions })) this.devices.remove(device);
     if (this.model.slot(slot).present === 0) this.stuck.delete(slot);
     return wasLost && this.model.slot(slot).state === 'parked';
   }
@@ -140,9 +141,9 @@ export class VmSlots {
     const driver = this.current;
     const { state, functions } = this.model.slot(slot);
     if (!driver || state !== 'parked' || (functions & 1) === 0) return;
-    for (const mount of this.model.mountsIn(slot)) {
-      await this.refuseIfHeld(mount);
-      await this.devices.provide(mount, this.choose(mount));
+    for (const device of this.model.devicesIn(slot)) {
+      await this.refuseIfHeld(device);
+      await this.devices.provide(device, this.choose(device));
     }
     this.model.apply(slot, { type: 'plug' });
     try {
@@ -211,25 +212,25 @@ export class VmSlots {
   note(slot: number, error: unknown): void {
     const text = error instanceof Error ? error.message : String(error);
     this.log(`slot ${slot}: ${text}`);
-    for (const { tag } of this.model.mountsIn(slot)) this.reasons.set(tag, text);
+    for (const { tag } of this.model.devicesIn(slot)) this.reasons.set(tag, text);
   }
 
   private recognise(slot: number, functions: FunctionMask): void {
-    const mounts = this.model
-      .mountsIn(slot)
-      .filter((mount) => (functions & functionBit(mount.function)) !== 0);
-    const alive = mounts.every((mount) => this.devices.isConnected(mount));
+    const devices = this.model
+      .devicesIn(slot)
+      .filter((device) => (functions & functionBit(device.function)) !== 0);
+    const alive = devices.every((device) => this.devices.isConnected(device));
     this.model.apply(slot, { type: alive ? 'found' : 'foundDead', functions });
     this.noticeStuck(slot);
   }
 
   /** A function has one owner: a second VMM that opens it would wait for the first to leave, and its guest with it. */
-  private async refuseIfHeld(mount: MountRecord): Promise<void> {
-    if (await this.devices.isFree(mount)) return;
+  private async refuseIfHeld(device: DeviceRecord): Promise<void> {
+    if (await this.devices.isFree(device)) return;
     throw new ChassisError(
       'VMM_REFUSED',
-      `${JSON.stringify(mount.tag)} is in use by a VMM other than the one at ${this.paths.qmpSocket}`,
-      'stop that one, or detach the mount with --force',
+      `${JSON.stringify(device.tag)} is in use by a VMM other than the one at ${this.paths.qmpSocket}`,
+      'stop that one, or take it out with --force',
     );
   }
 
@@ -239,11 +240,11 @@ export class VmSlots {
     this.model.apply(slot, { type: 'plugged' });
     this.noticeStuck(slot);
     this.noticeDeadDevices(slot);
-    for (const { tag } of this.model.mountsIn(slot)) this.reasons.delete(tag);
+    for (const { tag } of this.model.devicesIn(slot)) this.reasons.delete(tag);
     await this.devices.refresh();
     const cutOff = this.model
-      .mountsIn(slot)
-      .find((mount) => this.model.isPresent(mount) && !this.devices.isConnected(mount));
+      .devicesIn(slot)
+      .find((device) => this.model.isPresent(device) && !this.devices.isConnected(device));
     if (!cutOff) return;
     this.devices.requireRunning();
     throw new ChassisError(
@@ -254,7 +255,7 @@ export class VmSlots {
 
   private noticeStuck(slot: number): void {
     if (!this.current?.abilities.msixPreventsUnplug) return;
-    const uses = this.model.mountsIn(slot).map((mount) => this.devices.use(mount) ?? this.choose(mount));
+    const uses = this.model.devicesIn(slot).map((device) => this.devices.use(device) ?? this.choose(device));
     if (uses.some(({ port, msix }) => port === 'vfio-user' && msix)) this.stuck.add(slot);
   }
 

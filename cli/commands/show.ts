@@ -1,6 +1,7 @@
 import { Args } from '@oclif/core';
-import type { Chassis, FunctionDriver } from '../../manager/control/api.js';
+import type { Chassis, Disk, FunctionDriver, Mount } from '../../manager/control/api.js';
 import { BaseCommand } from '../support/base-command.js';
+import { disksTable } from '../support/disks-text.js';
 import { mountsTable } from '../support/mounts-text.js';
 
 export default class Show extends BaseCommand {
@@ -24,19 +25,25 @@ export default class Show extends BaseCommand {
     this.log(`devices   ${devices}`);
     this.log(`qmp       ${chassis.qmpSocket}`);
     if (chassis.vmmProblem !== undefined) this.log(`problem   ${chassis.vmmProblem}`);
-    if (chassis.mounts.length === 0) return chassis;
-    this.log(`\n${mountsTable(chassis.mounts)}\n`);
-    for (const { tag, via, port, portReason, reason, driver } of chassis.mounts) {
-      if (portReason !== undefined) this.log(`${tag} over ${port}: ${portReason}`);
-      if (driver !== undefined) this.log(`${tag} is driven by ${driverText(driver)}`);
-      if (reason !== undefined) {
-        this.log(
-          via === 'tree' ? `of ${tag} the guest said: ${reason}` : `${tag} is not plugged in: ${reason}`,
-        );
-      }
-    }
+    if (chassis.mounts.length > 0) this.log(`\n${mountsTable(chassis.mounts)}`);
+    if (chassis.disks.length > 0) this.log(`\n${disksTable(chassis.disks)}`);
+    const lines = [
+      ...chassis.mounts.flatMap((mount) => remarks(mount.tag, mount)),
+      ...chassis.disks.flatMap((disk) => remarks(disk.name, disk)),
+    ];
+    if (lines.length > 0) this.log(`\n${lines.join('\n')}`);
     return chassis;
   }
+}
+
+function remarks(name: string, shown: Mount | Disk): string[] {
+  const { port, portReason, driver, reason } = shown;
+  const lines = [];
+  if (portReason !== undefined) lines.push(`${name} over ${port}: ${portReason}`);
+  if (driver !== undefined) lines.push(`${name} is driven by ${driverText(driver)}`);
+  if (reason === undefined) return lines;
+  const ofTree = 'via' in shown && shown.via === 'tree';
+  return [...lines, ofTree ? `of ${name} the guest said: ${reason}` : `${name} is not plugged in: ${reason}`];
 }
 
 /** The registers, the doorbell, and whether it is rung at all. */

@@ -5,8 +5,8 @@ type QemuFacts = NonNullable<QemuArgsRequest['qemu']>;
 
 /** The first QEMU with a vfio-user client. */
 const MINIMUM = [10, 1] as const;
-/** Those over which mounts are served. */
-const DEVICES = ['vfio-user-pci', 'vhost-user-test-device-pci'];
+/** Those over which mounts and disks are served. */
+const DEVICES = ['vfio-user-pci', 'vhost-user-test-device-pci', 'vhost-user-blk-pci'];
 const WAY_OUT =
   'install QEMU 10.1 or later (Debian 13: qemu-system-x86 from backports) or name one with --qemu or $CHASSIS_QEMU';
 

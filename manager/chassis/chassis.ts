@@ -1,12 +1,12 @@
 /**
- * One VM's hardware as a model: slots 1 to N of functions 0 to 7, and the mounts in them by tag. It does no I/O and knows no
- * VMM: the manager asks the planner, changes the model, and makes the world follow.
+ * One VM's hardware as a model: slots 1 to N of functions 0 to 7, and the mounts and disks in them by name. It does no I/O and
+ * knows no VMM: the manager asks the planner, changes the model, and makes the world follow.
  */
-import type { PortChoice, Shown, Source } from '../control/api.js';
+import type { DiskSource, PortChoice, Shown, Source } from '../control/api.js';
 import { EMPTY_SLOT, functionBit, step, type SlotEvent, type SlotStatus } from './hotplug.js';
 import { maxSlots, QEMU_RULES, type PlacementRules } from './placement-rules.js';
 
-/** Where a mount's function sits. */
+/** Where a function sits. */
 export interface Placement {
   /** 1-based. */
   readonly slot: number;
@@ -14,18 +14,39 @@ export interface Placement {
   readonly function: number;
 }
 
-export interface MountRecord<S = Shown> extends Placement {
+/** What every function has, whatever device it holds. */
+interface FunctionRecord extends Placement {
+  /** What the chassis knows it by: a mount's tag, or a disk's name. */
   readonly tag: string;
-  readonly source: S;
   readonly readOnly: boolean;
   /** The operator promised that it stays until the VM stops. */
   readonly permanent: boolean;
   readonly port: PortChoice;
+}
+
+/** A function that holds a 9p device. */
+export interface MountRecord<S = Shown> extends FunctionRecord {
+  readonly disk?: undefined;
+  readonly source: S;
   /** The mount is gone, but its function stays where it is, under its tag, for another mount. */
   readonly kept?: boolean;
   /** It shows the model's children: a chassis has one such mount at most. */
   readonly tree?: boolean;
 }
+
+/** A function that holds a disk. It is function 0, and alone in its slot. */
+export interface DiskRecord extends FunctionRecord {
+  readonly disk: {
+    readonly source: DiskSource;
+    /** Writes go to memory, and the source stays as it is. */
+    readonly overlay: boolean;
+    readonly serial: string;
+    /** The overlay's, once it is not the source's. */
+    readonly overlayBytes?: number;
+  };
+}
+
+export type DeviceRecord<S = Shown> = MountRecord<S> | DiskRecord;
 
 /** A mount that has no function of its own: a directory of the tree. */
 export interface ChildRecord {
@@ -43,7 +64,7 @@ export class ChassisModel<S = Shown> {
   /** What the tree carries, by tag. They go with it. */
   readonly children = new Map<string, ChildRecord>();
   private readonly slots: SlotStatus[];
-  private readonly byTag = new Map<string, MountRecord<S>>();
+  private readonly byTag = new Map<string, DeviceRecord<S>>();
   private treeTag: string | undefined;
 
   constructor(slotCount: number, rules = QEMU_RULES) {
@@ -65,56 +86,82 @@ export class ChassisModel<S = Shown> {
     return this.slots[number - 1];
   }
 
-  mount(tag: string): MountRecord<S> | undefined {
+  /** Whatever has that name. */
+  device(tag: string): DeviceRecord<S> | undefined {
     return this.byTag.get(tag);
+  }
+
+  mount(tag: string): MountRecord<S> | undefined {
+    const device = this.byTag.get(tag);
+    return device && isDisk(device) ? undefined : device;
+  }
+
+  disk(name: string): DiskRecord | undefined {
+    const device = this.byTag.get(name);
+    return device && isDisk(device) ? device : undefined;
   }
 
   /** The mount that carries the children, if there is one. */
   get tree(): MountRecord<S> | undefined {
-    return this.treeTag === undefined ? undefined : this.byTag.get(this.treeTag);
+    return this.treeTag === undefined ? undefined : this.mount(this.treeTag);
+  }
+
+  /** All that is attached, by slot and function. */
+  devices(): DeviceRecord<S>[] {
+    return [...this.byTag.values()].sort((a, b) => a.slot - b.slot || a.function - b.function);
   }
 
   /** All mounts, by slot and function. */
   mounts(): MountRecord<S>[] {
-    return [...this.byTag.values()].sort((a, b) => a.slot - b.slot || a.function - b.function);
+    return this.devices().filter((device) => !isDisk(device));
   }
 
-  mountsIn(slot: number): MountRecord<S>[] {
-    return this.mounts().filter((mount) => mount.slot === slot);
+  /** All disks, by slot. */
+  disks(): DiskRecord[] {
+    return this.devices().filter(isDisk);
   }
 
-  mountAt(slot: number, fn: number): MountRecord<S> | undefined {
-    return this.mountsIn(slot).find((mount) => mount.function === fn);
+  devicesIn(slot: number): DeviceRecord<S>[] {
+    return this.devices().filter((device) => device.slot === slot);
+  }
+
+  deviceAt(slot: number, fn: number): DeviceRecord<S> | undefined {
+    return this.devicesIn(slot).find((device) => device.function === fn);
+  }
+
+  /** True where a slot is a disk's, and takes nothing beside it. */
+  holdsDisk(slot: number): boolean {
+    return this.devicesIn(slot).some(isDisk);
   }
 
   get slotsFree(): number {
     return this.slots.filter((slot) => slot.state === 'empty').length;
   }
 
-  /** True where the VM has the mount's function. */
+  /** True where the VM has the function. */
   isPresent(mount: Placement): boolean {
     return (this.slot(mount.slot).present & functionBit(mount.function)) !== 0;
   }
 
-  /** Adds mounts that the planner placed; they share one slot. */
-  attach(mounts: readonly MountRecord<S>[]): void {
-    const functions = mounts.reduce((mask, mount) => mask | functionBit(mount.function), 0);
-    this.apply(mounts[0].slot, { type: 'attached', functions });
-    for (const mount of mounts) {
-      this.byTag.set(mount.tag, mount);
-      if (mount.tree) this.treeTag = mount.tag;
+  /** Adds what the planner placed; it shares one slot. */
+  attach(devices: readonly DeviceRecord<S>[]): void {
+    const functions = devices.reduce((mask, device) => mask | functionBit(device.function), 0);
+    this.apply(devices[0].slot, { type: 'attached', functions });
+    for (const device of devices) {
+      this.byTag.set(device.tag, device);
+      if (!isDisk(device) && device.tree) this.treeTag = device.tag;
     }
   }
 
   /** What a function carries changes; its tag, slot and function do not. */
-  change(mount: MountRecord<S>): void {
+  change(mount: DeviceRecord<S>): void {
     const before = this.byTag.get(mount.tag);
     if (before?.slot !== mount.slot || before.function !== mount.function)
       throw new Error(`${mount.tag} is not in slot ${mount.slot}, function ${mount.function}`);
     this.byTag.set(mount.tag, mount);
   }
 
-  /** Takes away a mount that no VM has. */
+  /** Takes away what no VM has. */
   remove(tag: string): void {
     const mount = this.byTag.get(tag);
     if (!mount) return;
@@ -122,25 +169,29 @@ export class ChassisModel<S = Shown> {
   }
 
   /**
-   * Feeds an event to a slot; answers the mounts that left the chassis with it. An event that is illegal in the slot's
+   * Feeds an event to a slot; answers what left the chassis with it. An event that is illegal in the slot's
    * state is a bug: it throws and changes nothing.
    */
-  apply(slot: number, event: SlotEvent): MountRecord<S>[] {
+  apply(slot: number, event: SlotEvent): DeviceRecord<S>[] {
     const before = this.slot(slot);
     const after = step(before, event);
     if (!after) throw new Error(`slot ${slot} is ${before.state}: ${event.type} is illegal`);
     this.slots[slot - 1] = after;
-    const left = this.mountsIn(slot).filter(
-      (mount) => (before.functions & ~after.functions & functionBit(mount.function)) !== 0,
+    const left = this.devicesIn(slot).filter(
+      (device) => (before.functions & ~after.functions & functionBit(device.function)) !== 0,
     );
-    for (const mount of left) this.forget(mount);
+    for (const device of left) this.forget(device);
     return left;
   }
 
-  private forget(mount: MountRecord<S>): void {
-    this.byTag.delete(mount.tag);
-    if (!mount.tree) return;
+  private forget(device: DeviceRecord<S>): void {
+    this.byTag.delete(device.tag);
+    if (isDisk(device) || !device.tree) return;
     this.treeTag = undefined;
     this.children.clear();
   }
+}
+
+export function isDisk(device: DeviceRecord<unknown>): device is DiskRecord {
+  return device.disk !== undefined;
 }

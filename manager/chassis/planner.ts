@@ -2,16 +2,18 @@
  * Decides where an attach goes, or says why it cannot and what would help. Pure: it reads the model and changes nothing.
  */
 import { ChassisError } from '../control/api.js';
-import type { ChassisModel, MountRecord, Placement } from './chassis.js';
+import { isDisk, type ChassisModel, type MountRecord, type Placement } from './chassis.js';
 import { functionsIn } from './hotplug.js';
 import { maxSlots, type PlacementRules } from './placement-rules.js';
 
 /** An attach, as far as placing it goes. */
 export interface PlacementRequest {
-  /** Tags of the mounts, 1 to 8. */
+  /** Tags of the mounts, 1 to 8; or the name of a disk. */
   readonly tags: readonly string[];
   readonly slot?: number;
   readonly function?: number;
+  /** Nothing else may be in the slot, now or later. */
+  readonly alone?: boolean;
 }
 
 /** What stands in the way, by slot number. */
@@ -101,12 +103,12 @@ export function checkTags<S>(model: ChassisModel<S>, tags: readonly string[]): v
         'choose another tag, or detach that mount first',
       );
     }
-    const other = model.mount(tag);
+    const other = model.device(tag);
     if (other) {
       throw new ChassisError(
         'TAG_IN_USE',
         `tag ${quoted(tag)} is in use: slot ${other.slot}, function ${other.function}`,
-        'choose another tag, or detach that mount first',
+        `choose another ${isDisk(other) ? 'name: a disk has that one' : 'tag, or detach that mount first'}`,
       );
     }
   }
@@ -168,7 +170,11 @@ function placeAnywhere<S>(
 
 function noSlotSuggestion<S>(model: ChassisModel<S>, request: PlacementRequest): string {
   const roomy = model.slotNumbers.find(
-    (slot) => model.slot(slot).state === 'parked' && freeRun(model, slot, request.tags.length) !== undefined,
+    (slot) =>
+      !request.alone &&
+      !model.holdsDisk(slot) &&
+      model.slot(slot).state === 'parked' &&
+      freeRun(model, slot, request.tags.length) !== undefined,
   );
   if (roomy !== undefined) return `share a slot that no VM has yet: slot ${roomy} has functions free`;
   return `detach a mount, ${waysOut(model.rules, model.slotCount).join(', or ')}`;
@@ -199,15 +205,15 @@ function placeInSlot<S>(
   }
   const obstacle = unusable.get(slot);
   if (obstacle !== undefined) throw taken(model, unusable, obstacle);
-  const here = request.function === undefined ? undefined : model.mountAt(slot, request.function);
-  if (here?.kept) throw keptFor(here);
-  checkJoinable(model, slot, unusable);
+  const here = request.function === undefined ? undefined : model.deviceAt(slot, request.function);
+  if (here && !isDisk(here) && here.kept) throw keptFor(here);
+  checkJoinable(model, slot, unusable, request.alone ?? false);
   const fn = request.function ?? freeRun(model, slot, request.tags.length);
   if (fn === undefined) {
     throw taken(model, unusable, `slot ${slot} has no ${request.tags.length} functions free side by side`);
   }
   for (let i = fn; i < fn + request.tags.length; i++) {
-    const other = model.mountAt(slot, i);
+    const other = model.deviceAt(slot, i);
     if (other) {
       throw taken(model, unusable, `function ${i} of slot ${slot} is taken by tag ${quoted(other.tag)}`);
     }
@@ -216,10 +222,19 @@ function placeInSlot<S>(
 }
 
 /** A guest looks at a slot once, when function 0 arrives: what comes later it would never see, and the VMM refuses it. */
-function checkJoinable<S>(model: ChassisModel<S>, slot: number, unusable: UnusableSlots): void {
+function checkJoinable<S>(
+  model: ChassisModel<S>,
+  slot: number,
+  unusable: UnusableSlots,
+  alone: boolean,
+): void {
   const { state } = model.slot(slot);
-  if (state === 'empty' || state === 'parked') return;
-  const tags = model.mountsIn(slot).map((mount) => quoted(mount.tag));
+  if (state === 'empty') return;
+  const tags = model.devicesIn(slot).map((device) => quoted(device.tag));
+  if (alone || model.holdsDisk(slot)) {
+    throw taken(model, unusable, `slot ${slot} has ${tags.join(', ')}, and a disk has a slot of its own`);
+  }
+  if (state === 'parked') return;
   throw taken(
     model,
     unusable,

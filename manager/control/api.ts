@@ -3,8 +3,12 @@
  * the reference: what is not here does not cross the socket.
  */
 import { Type, type Static } from '@sinclair/typebox';
+import { Disk } from './disks.js';
+import { FunctionCounters, FunctionDriver, MAX_SLOTS, MountState, Port } from './function.js';
 import { Via } from './topology.js';
 
+export * from './disks.js';
+export * from './function.js';
 export * from './topology.js';
 
 /** A misspelt option is refused, not ignored: `readonly` must not mean a writable mount. */
@@ -27,9 +31,6 @@ export const Source = Type.Union([
   Type.Object({ type: Type.Literal('memory') }, STRICT),
 ]);
 export type Source = Static<typeof Source>;
-
-/** What QEMU has room for (QEMU_RULES in manager/chassis/placement-rules.ts says why). */
-export const MAX_SLOTS = 224;
 
 /** What a function shows: a source, or the tree of the mounts that have no function of their own. */
 export const Shown = Type.Union([...Source.anyOf, Type.Object({ type: Type.Literal('tree') }, STRICT)]);
@@ -62,13 +63,6 @@ export const MountRequest = Type.Object(
 );
 export type MountRequest = Static<typeof MountRequest>;
 
-/** How a function reaches the VMM: a whole PCI function over a socket, or its virtqueues alone. */
-export const Port = Type.Union([Type.Literal('vfio-user'), Type.Literal('vhost-user')]);
-export type Port = Static<typeof Port>;
-/** 'auto': what works in the VMM and performs best. */
-export const PortChoice = Type.Union([Type.Literal('auto'), Port]);
-export type PortChoice = Static<typeof PortChoice>;
-
 /** Mounts that are plugged in together: several share one slot as a multi-function card. */
 export const AttachRequest = Type.Object(
   {
@@ -91,53 +85,6 @@ export const AttachRequest = Type.Object(
   STRICT,
 );
 export type AttachRequest = Static<typeof AttachRequest>;
-
-/** How the guest's driver drives a function. */
-export const FunctionDriver = Type.Object({
-  /** The registers that it uses: those of virtio 1.x, or of 0.9.5. Over vhost-user they are the VMM's. */
-  registers: Type.Union([Type.Literal('modern'), Type.Literal('legacy')]),
-  /** What it rings: a register of each queue, one of the device, or (vhost-user) an eventfd that the VMM writes to. */
-  doorbell: Type.Union([Type.Literal('queue'), Type.Literal('device'), Type.Literal('eventfd')]),
-  /** True where the device looks by itself all the time, and the driver is asked not to ring. */
-  polled: Type.Boolean(),
-});
-export type FunctionDriver = Static<typeof FunctionDriver>;
-
-export const MountState = Type.Union([
-  /** No VM is connected, or function 0 of the slot is missing: plugged as soon as that changes. */
-  Type.Literal('parked'),
-  Type.Literal('plugging'),
-  Type.Literal('plugged'),
-  Type.Literal('unplugging'),
-  /** The VM has it, but the device process behind it died: nothing answers the guest until the VM is started anew. */
-  Type.Literal('lost'),
-  /** The mount is gone, its function is kept: an attach of the tag puts another into it, without a PCI event. */
-  Type.Literal('kept'),
-]);
-export type MountState = Static<typeof MountState>;
-
-const QUEUE_COUNTERS = {
-  /** Doorbells that arrived. */
-  kicks: Type.Integer(),
-  interrupts: Type.Integer(),
-  /** Kicks that found the queue asleep, and of these the ones that found nothing to do. */
-  wakes: Type.Integer(),
-  spuriousWakes: Type.Integer(),
-  /** Looks at the queue without a kick. */
-  polls: Type.Integer(),
-  requests: Type.Integer(),
-};
-
-/** What crossed a function since it was last reset: the sums of its queues, those of each, and what only the whole counts. */
-export const FunctionCounters = Type.Object({
-  ...QUEUE_COUNTERS,
-  queues: Type.Array(Type.Object(QUEUE_COUNTERS)),
-  bytesRead: Type.Integer(),
-  bytesWritten: Type.Integer(),
-  /** Fids that the guest holds: 0 once it has unmounted. */
-  fids: Type.Integer(),
-});
-export type FunctionCounters = Static<typeof FunctionCounters>;
 
 /** A mount of the tree in the guest, as far as the guest's helper has said. */
 export const ChildState = Type.Union([
@@ -209,6 +156,7 @@ export const Chassis = Type.Object({
   vmmProblem: Type.Optional(Type.String()),
   qmpSocket: Type.String(),
   mounts: Type.Array(Mount),
+  disks: Type.Array(Disk),
 });
 export type Chassis = Static<typeof Chassis>;
 
@@ -281,6 +229,7 @@ export const ErrorCode = {
   NO_DAEMON: 503,
   NO_CHASSIS: 404,
   NO_MOUNT: 404,
+  NO_DISK: 404,
   CHASSIS_EXISTS: 409,
   CHASSIS_IN_USE: 409,
   TAG_IN_USE: 409,
@@ -292,7 +241,13 @@ export const ErrorCode = {
   MOUNT_PERMANENT: 409,
   SOURCE_MISSING: 404,
   SOURCE_NOT_DIRECTORY: 400,
+  /** It cannot be a disk: neither a regular file nor a block device. */
+  SOURCE_NOT_DISK: 400,
   SOURCE_UNREADABLE: 403,
+  /** Somebody else writes to it. */
+  SOURCE_IN_USE: 409,
+  /** A disk's size that cannot be, or that what it is kept in cannot get. */
+  SIZE_INVALID: 400,
   TAG_INVALID: 400,
   /** Only `chassis export` says this: somebody else listens there. */
   ADDRESS_IN_USE: 409,
@@ -334,6 +289,9 @@ export class ChassisError extends Error {
  * - GET `/chassis`, POST `/chassis` (CreateChassisRequest), GET and DELETE `/chassis/:name` (DeleteChassisQuery)
  * - POST `/chassis/:name/attach` (AttachRequest) answers the mounts; GET `/chassis/:name/mounts`; GET `/mounts`
  * - DELETE `/chassis/:name/mounts/:tag` (DetachQuery) answers Detached
+ * - POST `/chassis/:name/disks` (AddDiskRequest) answers the Disk; GET `/chassis/:name/disks`; GET `/disks`
+ * - POST `/chassis/:name/disks/:disk/resize` (ResizeDiskRequest) answers the Disk
+ * - DELETE `/chassis/:name/disks/:disk` (RemoveDiskQuery)
  * - GET `/chassis/:name/tree` answers the root TopologyNode; POST `/plan` (PlanRequest) answers Plan
  * - GET `/guest-setup` (GuestSetupQuery) answers GuestSetup
  * - POST `/chassis/:name/restart` starts a lost device process over, answers the chassis

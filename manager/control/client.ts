@@ -4,12 +4,14 @@ import {
   API_PREFIX,
   ChassisError,
   ErrorCode,
+  type AddDiskRequest,
   type AttachRequest,
   type Chassis,
   type CreateChassisRequest,
   type DeleteChassisQuery,
   type Detached,
   type DetachQuery,
+  type Disk,
   type GuestSetup,
   type GuestSetupQuery,
   type Health,
@@ -19,6 +21,8 @@ import {
   type PlanRequest,
   type QemuArgs,
   type QemuArgsRequest,
+  type RemoveDiskQuery,
+  type ResizeDiskRequest,
   type TopologyNode,
 } from './api.js';
 import { apiSocketPath, defaultStateDirectory } from './state-directory.js';
@@ -34,6 +38,9 @@ export class DaemonNotRunningError extends ChassisError {
 export type AttachOptions = Partial<Omit<AttachRequest, 'mounts'>> & {
   mounts: (Omit<MountRequest, 'readOnly'> & Partial<Pick<MountRequest, 'readOnly'>>)[];
 };
+
+/** What of a disk has a default may be left out. */
+export type AddDiskOptions = Partial<AddDiskRequest> & Pick<AddDiskRequest, 'name' | 'source'>;
 
 export interface ChassisClientOptions {
   /** The daemon's state directory; its default (`defaultStateDirectory`) when absent. */
@@ -82,6 +89,30 @@ export class ChassisClient {
   /** The mounts of one chassis, or of all. */
   mounts(name?: string): Promise<Mount[]> {
     return this.call('GET', name === undefined ? '/mounts' : `/chassis/${encodeURIComponent(name)}/mounts`);
+  }
+
+  /** Resolves once the VM has the disk, or at once, parked, where no VM is connected. */
+  addDisk(name: string, options: AddDiskOptions): Promise<Disk> {
+    return this.call('POST', `/chassis/${encodeURIComponent(name)}/disks`, options);
+  }
+
+  /** Resolves once the guest is told. */
+  resizeDisk(
+    name: string,
+    disk: string,
+    options: Partial<ResizeDiskRequest> & Pick<ResizeDiskRequest, 'sizeBytes'>,
+  ): Promise<Disk> {
+    return this.call('POST', `${diskPath(name, disk)}/resize`, options);
+  }
+
+  /** Resolves once the VM let go. */
+  async removeDisk(name: string, disk: string, options: Partial<RemoveDiskQuery> = {}): Promise<void> {
+    await this.call('DELETE', diskPath(name, disk) + query(options));
+  }
+
+  /** The disks of one chassis, or of all. */
+  disks(name?: string): Promise<Disk[]> {
+    return this.call('GET', name === undefined ? '/disks' : `/chassis/${encodeURIComponent(name)}/disks`);
   }
 
   /** What a guest is to be given, so that it mounts what is wanted by itself. */
@@ -160,6 +191,10 @@ export class ChassisClient {
     }
     return error;
   }
+}
+
+function diskPath(chassis: string, disk: string): string {
+  return `/chassis/${encodeURIComponent(chassis)}/disks/${encodeURIComponent(disk)}`;
 }
 
 function query(options: Partial<DetachQuery>): string {

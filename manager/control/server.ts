@@ -4,6 +4,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Static, TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import {
+  AddDiskRequest,
   API_PREFIX,
   AttachRequest,
   ChassisError,
@@ -14,6 +15,8 @@ import {
   GuestSetupQuery,
   PlanRequest,
   QemuArgsRequest,
+  RemoveDiskQuery,
+  ResizeDiskRequest,
   type ErrorBody,
 } from './api.js';
 import type { ChassisService } from './service.js';
@@ -51,6 +54,7 @@ export class ControlServer {
       );
     });
     this.addRoutes(options.service);
+    this.addDiskRoutes(options.service);
   }
 
   /** Listens. The caller holds the directory's lock, so a socket that is there already is a leftover. */
@@ -99,6 +103,25 @@ export class ControlServer {
     );
     app.post(at('/shutdown'), () => {
       service.shutdown();
+      return {};
+    });
+  }
+
+  private addDiskRoutes(service: ChassisService): void {
+    const { app } = this;
+    const disks = `${API_PREFIX}/chassis/:name/disks`;
+    app.get(`${API_PREFIX}/disks`, () => service.disks());
+    app.get<{ Params: NameParams }>(disks, ({ params }) => service.disks(params.name));
+    app.post<{ Params: NameParams }>(disks, (request) =>
+      service.addDisk(request.params.name, parseBody(AddDiskRequest, request)),
+    );
+    app.post<{ Params: NameParams & { disk: string } }>(`${disks}/:disk/resize`, (request) => {
+      const { name, disk } = request.params;
+      return service.resizeDisk(name, disk, parseBody(ResizeDiskRequest, request));
+    });
+    app.delete<{ Params: NameParams & { disk: string } }>(`${disks}/:disk`, async (request) => {
+      const { name, disk } = request.params;
+      await service.removeDisk(name, disk, parseQuery(RemoveDiskQuery, request));
       return {};
     });
   }

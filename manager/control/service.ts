@@ -1,11 +1,13 @@
 /** What the control server serves: the daemon, or a stand-in in tests. Every method may reject with ChassisError. */
 import type {
+  AddDiskRequest,
   AttachRequest,
   Chassis,
   CreateChassisRequest,
   DeleteChassisQuery,
   Detached,
   DetachQuery,
+  Disk,
   GuestSetup,
   GuestSetupQuery,
   Health,
@@ -14,6 +16,8 @@ import type {
   PlanRequest,
   QemuArgs,
   QemuArgsRequest,
+  RemoveDiskQuery,
+  ResizeDiskRequest,
   TopologyNode,
 } from './api.js';
 
@@ -26,6 +30,10 @@ export interface ChassisService {
   attach(name: string, request: AttachRequest): Promise<Mount[]>;
   detach(name: string, tag: string, query: DetachQuery): Promise<Detached>;
   mounts(name?: string): Promise<Mount[]>;
+  addDisk(name: string, request: AddDiskRequest): Promise<Disk>;
+  resizeDisk(name: string, disk: string, request: ResizeDiskRequest): Promise<Disk>;
+  removeDisk(name: string, disk: string, query: RemoveDiskQuery): Promise<void>;
+  disks(name?: string): Promise<Disk[]>;
   guestSetup(query: GuestSetupQuery): GuestSetup;
   /** What mounts would need, and what would be left; nothing is changed. */
   plan(request: PlanRequest): Promise<Plan>;

@@ -3,7 +3,14 @@ import { Value } from '@sinclair/typebox/value';
 import { ChassisError, type FunctionCounters, type FunctionDriver, type Shown } from '../control/api.js';
 import { SerialQueue } from '../serial-queue.js';
 import type { ServedTree } from './served-tree.js';
-import { Request, type FunctionSpec, type Report, type SourceChange, type Status } from './protocol.js';
+import {
+  Request,
+  type DiskResize,
+  type FunctionSpec,
+  type Report,
+  type SourceChange,
+  type Status,
+} from './protocol.js';
 
 /** One PCI function behind its socket. */
 export interface ServedFunction {
@@ -18,8 +25,19 @@ export interface ServedFunction {
   setSource(source: Shown | undefined, readOnly: boolean): Promise<void>;
   /** What it shows, where that is a tree. */
   readonly tree: ServedTree | undefined;
+  /** What is done to it where it is a disk. */
+  readonly disk: ResizableDisk | undefined;
   /** Ends the VMM's connection, removes the socket, and lets the device's files go. */
   close(): Promise<void>;
+}
+
+export interface ResizableDisk {
+  readonly sizeBytes: number;
+  /**
+   * Changes the size, and tells the guest. What lies beyond a smaller one is lost, so that takes `shrink`.
+   * @throws ChassisError SIZE_INVALID; the size is then as before, or what the disk really has
+   */
+  resize(sizeBytes: number, shrink: boolean): Promise<void>;
 }
 
 export interface FunctionHooks {
@@ -37,6 +55,9 @@ export interface DeviceProcessOptions {
   readonly log: (message: string) => void;
 }
 
+/** Requests that last as long as a guest, or what it has under way. */
+const GUEST_PACED: ReadonlySet<Request['method']> = new Set(['childMounted', 'releaseChild', 'resizeDisk']);
+
 export class DeviceProcess {
   private readonly options: DeviceProcessOptions;
   private readonly functions = new Map<string, ServedFunction>();
@@ -50,7 +71,7 @@ export class DeviceProcess {
   receive(message: unknown): void {
     if (!Value.Check(Request, message)) throw new TypeError('not a request of the device protocol');
     // One at a time, so that a function is not removed while it is being made; but a guest keeps nobody waiting but who asks for it.
-    if (message.method === 'childMounted' || message.method === 'releaseChild') void this.answer(message);
+    if (GUEST_PACED.has(message.method)) void this.answer(message);
     else void this.queue.run(() => this.answer(message));
   }
 
@@ -81,6 +102,8 @@ export class DeviceProcess {
         return this.removeFunction(request.params.function);
       case 'setSource':
         return this.setSource(request.params);
+      case 'resizeDisk':
+        return this.done(this.resizeDisk(request.params));
       case 'addChild':
         return this.done(this.tree(request.params.function).add(request.params));
       case 'childMounted':
@@ -129,6 +152,12 @@ export class DeviceProcess {
     return {};
   }
 
+  private async resizeDisk({ function: name, sizeBytes, shrink }: DiskResize): Promise<void> {
+    const disk = this.functions.get(name)?.disk;
+    if (!disk) throw new Error(`function ${name} is no disk`);
+    await disk.resize(sizeBytes, shrink);
+  }
+
   /** One that is not there is gone already. */
   private async removeFunction(name: string): Promise<Record<string, never>> {
     const served = this.functions.get(name);
@@ -143,6 +172,7 @@ export class DeviceProcess {
       connected: served.connected,
       counters: served.counters(),
       ...(served.driver && { driver: served.driver }),
+      ...(served.disk && { sizeBytes: served.disk.sizeBytes }),
     }));
     return { functions };
   }

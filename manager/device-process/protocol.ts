@@ -5,6 +5,8 @@
 import { Type, type Static } from '@sinclair/typebox';
 import {
   ChildState,
+  DiskSerial,
+  DiskSource,
   ErrorBody,
   FunctionCounters,
   FunctionDriver,
@@ -18,14 +20,36 @@ export const MAX_LINE_BYTES = 4 << 20;
 /** What the process writes to its standard output once it listens. */
 export const READY_LINE = 'ready';
 
-/** A device to make, and what it shows; without a source, no guest can mount it for now. */
-export const DeviceSpec = Type.Object({
+/** A 9p device to make, and what it shows; without a source, no guest can mount it for now. */
+export const NinePSpec = Type.Object({
   type: Type.Literal('9p'),
   tag: Type.String(),
   source: Type.Optional(Shown),
   readOnly: Type.Boolean(),
 });
+export type NinePSpec = Static<typeof NinePSpec>;
+
+/** A disk to make. */
+export const DiskSpec = Type.Object({
+  type: Type.Literal('disk'),
+  source: DiskSource,
+  readOnly: Type.Boolean(),
+  overlay: Type.Boolean(),
+  serial: DiskSerial,
+  /** Of an overlay that has another size than what it is over. */
+  overlayBytes: Type.Optional(Type.Integer()),
+});
+export type DiskSpec = Static<typeof DiskSpec>;
+
+export const DeviceSpec = Type.Union([NinePSpec, DiskSpec]);
 export type DeviceSpec = Static<typeof DeviceSpec>;
+
+export const DiskResize = Type.Object({
+  function: Type.String(),
+  sizeBytes: Type.Integer(),
+  shrink: Type.Boolean(),
+});
+export type DiskResize = Static<typeof DiskResize>;
 
 /** What a function is to show from now on; without a source, nothing. */
 export const SourceChange = Type.Object({
@@ -82,6 +106,8 @@ export const Request = Type.Union([
     params: Type.Object({ function: Type.String() }),
   }),
   Type.Object({ id: Id, method: Type.Literal('setSource'), params: SourceChange }),
+  /** Changes a disk's size; answered once the guest is told. */
+  Type.Object({ id: Id, method: Type.Literal('resizeDisk'), params: DiskResize }),
   Type.Object({ id: Id, method: Type.Literal('addChild'), params: ChildSpec }),
   /** Answered once the guest's helper has mounted it at its target. */
   Type.Object({ id: Id, method: Type.Literal('childMounted'), params: ChildWait }),
@@ -105,6 +131,8 @@ export const FunctionStatus = Type.Object({
   connected: Type.Boolean(),
   counters: FunctionCounters,
   driver: Type.Optional(FunctionDriver),
+  /** Of a disk. */
+  sizeBytes: Type.Optional(Type.Integer()),
 });
 export type FunctionStatus = Static<typeof FunctionStatus>;
 

@@ -19,6 +19,7 @@ import {
   Status,
   type ChildSpec,
   type ChildStatus,
+  type DiskResize,
   type FunctionSpec,
   type FunctionStatus,
   type SourceChange,
@@ -32,6 +33,8 @@ export interface DeviceHost {
   removeFunction(name: string): Promise<void>;
   /** @throws ChassisError MOUNT_BUSY while the guest has mounted what is there, or as the source cannot be opened */
   setSource(change: SourceChange): Promise<void>;
+  /** @throws ChassisError SIZE_INVALID */
+  resizeDisk(change: DiskResize): Promise<void>;
   /** @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
   addChild(child: ChildSpec): Promise<void>;
   /** Resolves once the guest's helper has mounted it. @throws ChassisError GUEST_REFUSED or GUEST_TIMEOUT with the reason */
@@ -63,6 +66,8 @@ export interface SpawnOptions extends DeviceHostHooks {
 const READY_TIMEOUT_MS = 20_000;
 /** Beyond what a guest may take where a request waits for one: then the process hangs. */
 const REQUEST_TIMEOUT_MS = 10_000;
+/** A smaller disk waits for what is under way on it, which waits for a server that is lost as long as the NBD client does. */
+const RESIZE_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 3000;
 const DEFAULT_ENTRY = fileURLToPath(new URL('./entry.js', import.meta.url));
 
@@ -139,6 +144,10 @@ class DeviceChild implements DeviceHost {
 
   async setSource(change: SourceChange): Promise<void> {
     await this.ask('setSource', change);
+  }
+
+  async resizeDisk(change: DiskResize): Promise<void> {
+    await this.ask('resizeDisk', change, RESIZE_TIMEOUT_MS);
   }
 
   async addChild(child: ChildSpec): Promise<void> {

@@ -6,8 +6,10 @@ import type { VmmAbilities } from './port-choice.js';
 export interface PluggableFunction {
   /** 0–7. */
   readonly function: number;
-  /** The mount's, of which the device's config space consists. */
+  /** The mount's, of which a 9p device's config space consists; or a disk's name. */
   readonly tag: string;
+  /** It is a disk, and no 9p device. */
+  readonly disk?: boolean;
   readonly port: Port;
   /** Where the device process serves it. */
   readonly socketPath: string;

@@ -1,5 +1,5 @@
 /**
- * Over which port a mount reaches the VM: the one that works there and costs least, or the one that was asked for.
+ * Over which port a device reaches the VM: the one that works there and costs least, or the one that was asked for.
  *
  * vhost-user comes first where the VMM has a generic device for it: kicks and interrupts are eventfds, and it comes out again. The
  * interrupts that the guest sees are the VMM's affair: QEMU's generic device has one MSI-X vector, where Linux wants two and takes INTx
@@ -8,16 +8,26 @@
  */
 import { ChassisError, type Port, type PortChoice } from '../control/api.js';
 
+/** What the choice depends on. */
+export interface PortWish {
+  readonly port: PortChoice;
+  readonly permanent: boolean;
+  /** There where it is a disk. */
+  readonly disk?: object;
+}
+
 /** What of it a VMM can do. */
 export interface VmmAbilities {
   readonly vfioUser: boolean;
   /** It has a vhost-user device that takes any virtio device id. */
   readonly vhostUser: boolean;
+  /** It has a vhost-user disk. */
+  readonly vhostUserDisk: boolean;
   /** True where unplugging a vfio-user function that has MSI-X crashes the VM: such functions must stay, or do with INTx. */
   readonly msixPreventsUnplug: boolean;
 }
 
-/** How one mount's function is served. */
+/** How one function is served. */
 export interface PortUse {
   readonly port: Port;
   /** Linux guests get MSI-X. */
@@ -27,13 +37,26 @@ export interface PortUse {
 }
 
 /**
- * Chooses for one mount. `abilities` is undefined while no VMM is known.
+ * Chooses for one device. `abilities` is undefined while no VMM is known.
  * @throws ChassisError VMM_UNSUITABLE where the VMM lacks the port that was asked for
  */
-export function choosePort(
-  mount: { readonly port: PortChoice; readonly permanent: boolean },
-  abilities: VmmAbilities | undefined,
-): PortUse {
+export function choosePort(device: PortWish, abilities: VmmAbilities | undefined): PortUse {
+  return device.disk ? chooseForDisk(device, abilities) : chooseForMount(device, abilities);
+}
+
+/** Every QEMU of ours has its own disk for vhost-user, unless it was built without: so it is taken for one that is not known yet. */
+function chooseForDisk({ port, permanent }: PortWish, abilities: VmmAbilities | undefined): PortUse {
+  if (port === 'vfio-user') return chooseVfioUser(permanent, port, abilities, '');
+  if (!abilities || abilities.vhostUserDisk) {
+    const reason =
+      port === 'auto' ? 'MSI-X, kicks and interrupts by eventfd, and it unplugs safely' : 'asked for';
+    return { port: 'vhost-user', msix: true, reason };
+  }
+  if (port === 'vhost-user') throw lacks(port, 'vhost-user-blk-pci', 'add the disk');
+  return chooseVfioUser(permanent, undefined, abilities, 'the VMM has no vhost-user disk');
+}
+
+function chooseForMount(mount: PortWish, abilities: VmmAbilities | undefined): PortUse {
   const asked = mount.port === 'auto' ? undefined : mount.port;
   if (asked === undefined && abilities?.vhostUser) {
     return {
@@ -43,29 +66,31 @@ export function choosePort(
     };
   }
   if (asked === 'vhost-user') {
-    if (abilities && !abilities.vhostUser) throw lacks('vhost-user', 'vhost-user-test-device-pci');
+    if (abilities && !abilities.vhostUser) throw lacks('vhost-user', 'vhost-user-test-device-pci', 'attach');
     return { port: 'vhost-user', msix: false, reason: 'asked for' };
   }
-  if (abilities && !abilities.vfioUser) throw lacks('vfio-user', 'vfio-user-pci');
-  return vfioUser(mount.permanent, asked !== undefined, abilities);
+  const otherwise = abilities ? 'the VMM has no generic vhost-user device' : 'no VMM is known yet';
+  return chooseVfioUser(mount.permanent, asked, abilities, otherwise);
 }
 
-function vfioUser(permanent: boolean, asked: boolean, abilities: VmmAbilities | undefined): PortUse {
-  const why = asked
-    ? 'asked for'
-    : abilities
-      ? 'the VMM has no generic vhost-user device'
-      : 'no VMM is known yet';
+function chooseVfioUser(
+  permanent: boolean,
+  asked: Port | undefined,
+  abilities: VmmAbilities | undefined,
+  otherwise: string,
+): PortUse {
+  if (abilities && !abilities.vfioUser) throw lacks('vfio-user', 'vfio-user-pci', 'attach');
+  const why = asked ? 'asked for' : otherwise;
   if (permanent) return { port: 'vfio-user', msix: true, reason: `${why}; MSI-X, for it is permanent` };
   if (abilities && !abilities.msixPreventsUnplug) return { port: 'vfio-user', msix: true, reason: why };
   const what = abilities ? 'this VMM aborts' : 'some VMMs abort';
   return { port: 'vfio-user', msix: false, reason: `${why}; INTx, for ${what} when MSI-X is unplugged` };
 }
 
-function lacks(port: Port, device: string): ChassisError {
+function lacks(port: Port, device: string, todo: string): ChassisError {
   return new ChassisError(
     'VMM_UNSUITABLE',
     `this VMM has no ${device}, which ${port} needs`,
-    'attach with --port auto',
+    `${todo} with --port auto`,
   );
 }

@@ -31,17 +31,22 @@ export function parseDeviceId(id: string): { slot: number; function: number } | 
 /** QEMU's generic vhost-user device: which virtio device it is, the command line says. */
 export const VHOST_USER_DEVICE = 'vhost-user-test-device-pci';
 export const VFIO_USER_DEVICE = 'vfio-user-pci';
+/** QEMU's disk for vhost-user: MSI-X, and unlike the generic device it knows its own config space. */
+export const VHOST_USER_DISK = 'vhost-user-blk-pci';
+/** Left alone it makes a queue for each processor, and queues that are smaller than the disk counts on. */
+const DISK = { 'num-queues': 1, 'queue-size': 256 } as const;
 /** Of the 9p device: what its transports would tell over vfio-user. */
 const NINE_P = { 'virtio-id': 9, num_vqs: 1, vq_size: 128 } as const;
 
 /** `-device` and `device_add` take the same JSON. Over vhost-user it names the chardev of the same id. */
 export function functionDevice(slot: number, multifunction: boolean, plugged: PluggableFunction) {
-  const { function: fn, port, socketPath, tag } = plugged;
+  const { function: fn, port, socketPath, tag, disk } = plugged;
   const id = deviceId(slot, fn);
   const place = { id, bus: portId(slot), addr: `0.${fn}`, multifunction };
   if (port === 'vfio-user') {
     return { driver: VFIO_USER_DEVICE, ...place, socket: { type: 'unix', path: socketPath } };
   }
+  if (disk) return { driver: VHOST_USER_DISK, ...place, ...DISK, chardev: id };
   // Linux's `struct virtio_9p_config`: the tag's length in 16 bits, and the tag.
   const configSizeBytes = 2 + Buffer.byteLength(tag);
   return { driver: VHOST_USER_DEVICE, ...place, ...NINE_P, config_size: configSizeBytes, chardev: id };

@@ -3,6 +3,7 @@ import type { FunctionMask } from '../../manager/chassis/hotplug.js';
 import type {
   ChildSpec,
   ChildStatus,
+  DiskResize,
   FunctionSpec,
   FunctionStatus,
   SourceChange,
@@ -40,6 +41,8 @@ export class FakeDevices implements DeviceHost {
   refuseChild: ((child: ChildSpec) => ChassisError | undefined) | undefined;
   /** Lets a helper that waits answer. */
   readonly waiting: (() => void)[] = [];
+  /** Sizes of disks, by function. */
+  readonly diskBytes = new Map<string, number>();
   stopped = false;
   private readonly hooks: DeviceHostHooks;
 
@@ -53,17 +56,29 @@ export class FakeDevices implements DeviceHost {
     if (refusal) throw refusal;
     if (this.functions.has(spec.function)) throw new Error(`${spec.function} is there already`);
     this.functions.set(spec.function, spec);
+    const { device } = spec;
+    if (device.type !== 'disk') return;
+    const { source, overlayBytes } = device;
+    this.diskBytes.set(spec.function, overlayBytes ?? ('sizeBytes' in source ? source.sizeBytes : 4096));
   }
 
   async removeFunction(name: string): Promise<void> {
     if (this.functions.get(name)?.device.source?.type === 'tree') this.inTree.clear();
     this.functions.delete(name);
     this.connected.delete(name);
+    this.diskBytes.delete(name);
+  }
+
+  async resizeDisk({ function: name, sizeBytes, shrink }: DiskResize): Promise<void> {
+    const now = this.diskBytes.get(name);
+    if (now === undefined) throw new Error(`${name} is no disk`);
+    if (sizeBytes < now && !shrink) throw new ChassisError('SIZE_INVALID', 'smaller');
+    this.diskBytes.set(name, sizeBytes);
   }
 
   async setSource({ function: name, source, readOnly }: SourceChange): Promise<void> {
     const spec = this.functions.get(name);
-    if (!spec) throw new Error(`there is no ${name}`);
+    if (spec?.device.type !== '9p') throw new Error(`there is no ${name}`);
     if ((this.fids.get(name) ?? 0) > 0) throw new ChassisError('MOUNT_BUSY', 'it is mounted');
     const changed = { ...spec, device: { type: '9p' as const, tag: spec.device.tag, source, readOnly } };
     const refusal = this.refuse?.(changed);
@@ -107,6 +122,7 @@ export class FakeDevices implements DeviceHost {
       function: name,
       connected: this.connected.has(name),
       counters: { ...NO_COUNTERS, fids: this.fids.get(name) ?? 0 },
+      ...(this.diskBytes.has(name) && { sizeBytes: this.diskBytes.get(name) }),
     }));
   }
 
@@ -141,7 +157,7 @@ export class FakeVmm implements VmmDriver {
   readonly unusable = new Map<number, string>();
   readonly has = new Map<number, FunctionMask>();
   readonly calls: string[] = [];
-  readonly abilities = { vfioUser: true, vhostUser: false, msixPreventsUnplug: true };
+  readonly abilities = { vfioUser: true, vhostUser: false, vhostUserDisk: true, msixPreventsUnplug: true };
   guest: 'agrees' | 'ignores' | 'refuses' = 'agrees';
   /** Makes a plug fail. */
   refusePlug: ((slot: number) => ChassisError | undefined) | undefined;

@@ -89,7 +89,9 @@ describe('a function that is kept when its mount goes', () => {
     await lab.controller.attach(request(['a', 'b', 'c']));
     for (const tag of ['b', 'c']) await lab.controller.detach(tag, KEEP);
     lab.devices.refuse = ({ device }) =>
-      device.tag === 'c' && device.source ? new ChassisError('SOURCE_UNREADABLE', 'no') : undefined;
+      device.type === '9p' && device.tag === 'c' && device.source
+        ? new ChassisError('SOURCE_UNREADABLE', 'no')
+        : undefined;
     await expect(lab.controller.attach(request(['b', 'c']))).rejects.toMatchObject(
       refusal('SOURCE_UNREADABLE'),
     );

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   ChassisError,
   type Chassis,
+  type Disk,
   type Mount,
   type Plan,
   type TopologyNode,
@@ -29,6 +30,10 @@ const MOUNT: Mount = {
   state: 'parked',
   mountCommand: 'mount',
 };
+const DISK: Disk = {
+  ...{ chassis: 'dev', name: 'root', source: { type: 'memory', sizeBytes: 512 }, readOnly: false },
+  ...{ overlay: false, serial: 'root', slot: 2, function: 0, state: 'parked' },
+};
 const CHASSIS: Chassis = {
   name: 'dev',
   slots: 8,
@@ -36,6 +41,7 @@ const CHASSIS: Chassis = {
   deviceProcess: { state: 'running', pid: 7 },
   qmpSocket: '/q',
   mounts: [MOUNT],
+  disks: [],
 };
 
 const PLAN: Plan = {
@@ -72,6 +78,10 @@ class NotingService implements ChassisService {
     this.calls.push(['guestSetup', ...args]);
     return { text: 'mount' };
   }
+  addDisk = (...args: unknown[]) => this.answer(DISK, 'addDisk', ...args);
+  resizeDisk = (...args: unknown[]) => this.answer(DISK, 'resizeDisk', ...args);
+  removeDisk = (...args: unknown[]) => this.answer(undefined, 'removeDisk', ...args);
+  disks = (...args: unknown[]) => this.answer([DISK], 'disks', ...args);
   plan = (...args: unknown[]) => this.answer(PLAN, 'plan', ...args);
   tree = (...args: unknown[]) => this.answer(TREE, 'tree', ...args);
   restart = (...args: unknown[]) => this.answer(CHASSIS, 'restart', ...args);

@@ -33,6 +33,7 @@ function noting(closed: string[]): FunctionFactory {
       connected: true,
       counters: () => NO_COUNTERS,
       tree: undefined,
+      disk: undefined,
       driver: undefined,
       setSource: async () => undefined,
       close: async () => {
@@ -55,7 +56,7 @@ describe('DeviceProcess', () => {
     {
       id: 1,
       method: 'addFunction',
-      params: { function: 'f', socketPath: '/s', device: { ...device, type: 'disk' } },
+      params: { function: 'f', socketPath: '/s', device: { ...device, type: 'tape' } },
     },
     { id: '1', method: 'status', params: {} },
   ])('refuses %j as a request', (message) => {

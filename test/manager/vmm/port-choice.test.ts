@@ -5,6 +5,7 @@ import { refusal } from '../refusal.js';
 const abilities = (given: Partial<VmmAbilities> = {}): VmmAbilities => ({
   vfioUser: true,
   vhostUser: true,
+  vhostUserDisk: true,
   msixPreventsUnplug: true,
   ...given,
 });

@@ -1,0 +1,22 @@
+import { ChassisError } from '../../manager/control/api.js';
+
+const UNITS = ['', 'K', 'M', 'G', 'T'];
+
+/** Bytes of a size as people write it: `512M` or `512MiB` is 512 × 2²⁰, a number alone is bytes. @throws ChassisError SIZE_INVALID */
+export function parseSize(text: string): number {
+  const match = /^(\d+)(?:([KMGT])(?:iB)?)?$/i.exec(text);
+  const bytes = match ? Number(match[1]) * 2 ** (10 * UNITS.indexOf((match[2] ?? '').toUpperCase())) : NaN;
+  if (Number.isSafeInteger(bytes) && bytes > 0 && bytes % 512 === 0) return bytes;
+  throw new ChassisError(
+    'SIZE_INVALID',
+    `${JSON.stringify(text)} is no size of a disk`,
+    'give whole sectors of 512 bytes, as bytes or with K, M, G or T: 10G',
+  );
+}
+
+/** A size for people, in the largest unit that it fills. */
+export function sizeText(bytes: number): string {
+  const unit = bytes > 0 ? Math.min(UNITS.length - 1, Math.floor(Math.log2(bytes) / 10)) : 0;
+  const count = bytes / 2 ** (10 * unit);
+  return `${Number.isInteger(count) ? count : count.toFixed(1)}${UNITS[unit]}`;
+}

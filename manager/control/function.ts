@@ -1,0 +1,59 @@
+/** What of a PCI function crosses the API, whatever device it is. */
+import { Type, type Static } from '@sinclair/typebox';
+
+/** What QEMU has room for (QEMU_RULES in manager/chassis/placement-rules.ts says why). */
+export const MAX_SLOTS = 224;
+
+/** How a function reaches the VMM: a whole PCI function over a socket, or its virtqueues alone. */
+export const Port = Type.Union([Type.Literal('vfio-user'), Type.Literal('vhost-user')]);
+export type Port = Static<typeof Port>;
+/** 'auto': what works in the VMM and performs best. */
+export const PortChoice = Type.Union([Type.Literal('auto'), Port]);
+export type PortChoice = Static<typeof PortChoice>;
+
+/** How the guest's driver drives a function. */
+export const FunctionDriver = Type.Object({
+  /** The registers that it uses: those of virtio 1.x, or of 0.9.5. Over vhost-user they are the VMM's. */
+  registers: Type.Union([Type.Literal('modern'), Type.Literal('legacy')]),
+  /** What it rings: a register of each queue, one of the device, or (vhost-user) an eventfd that the VMM writes to. */
+  doorbell: Type.Union([Type.Literal('queue'), Type.Literal('device'), Type.Literal('eventfd')]),
+  /** True where the device looks by itself all the time, and the driver is asked not to ring. */
+  polled: Type.Boolean(),
+});
+export type FunctionDriver = Static<typeof FunctionDriver>;
+
+export const MountState = Type.Union([
+  /** No VM is connected, or function 0 of the slot is missing: plugged as soon as that changes. */
+  Type.Literal('parked'),
+  Type.Literal('plugging'),
+  Type.Literal('plugged'),
+  Type.Literal('unplugging'),
+  /** The VM has it, but the device process behind it died: nothing answers the guest until the VM is started anew. */
+  Type.Literal('lost'),
+  /** The mount is gone, its function is kept: an attach of the tag puts another into it, without a PCI event. */
+  Type.Literal('kept'),
+]);
+export type MountState = Static<typeof MountState>;
+
+const QUEUE_COUNTERS = {
+  /** Doorbells that arrived. */
+  kicks: Type.Integer(),
+  interrupts: Type.Integer(),
+  /** Kicks that found the queue asleep, and of these the ones that found nothing to do. */
+  wakes: Type.Integer(),
+  spuriousWakes: Type.Integer(),
+  /** Looks at the queue without a kick. */
+  polls: Type.Integer(),
+  requests: Type.Integer(),
+};
+
+/** What crossed a function since it was last reset: the sums of its queues, those of each, and what only the whole counts. */
+export const FunctionCounters = Type.Object({
+  ...QUEUE_COUNTERS,
+  queues: Type.Array(Type.Object(QUEUE_COUNTERS)),
+  bytesRead: Type.Integer(),
+  bytesWritten: Type.Integer(),
+  /** Fids that the guest holds: 0 once it has unmounted. */
+  fids: Type.Integer(),
+});
+export type FunctionCounters = Static<typeof FunctionCounters>;

@@ -1,0 +1,135 @@
+/** A device of a device process behind its socket, over either port. */
+import { VirtioFeature, type VirtioDevice } from '../../devices/virtio/device.js';
+import type { GuestMemory } from '../../devices/virtio/memory/guest-memory.js';
+import { hasFeature } from '../../devices/virtio/ring/features.js';
+import { VirtioPciFunction } from '../../devices/virtio/transport/virtio-pci.js';
+import type { Reactor } from '../../host/index.js';
+import type { FunctionCounters, FunctionDriver, Shown } from '../control/api.js';
+import { countersOf, type DeviceCounters } from '../counters.js';
+import { VfioUserServer } from '../ports/vfio-user/server.js';
+import { VhostUserServer } from '../ports/vhost-user/server.js';
+import type { FunctionHooks, ResizableDisk, ServedFunction } from './device-process.js';
+import type { FunctionSpec } from './protocol.js';
+import type { ServedTree } from './served-tree.js';
+
+/** A device, whatever it is, and what the daemon may do to it. */
+export interface ServedDevice extends Pick<ServedFunction, 'setSource' | 'tree' | 'disk'> {
+  readonly device: VirtioDevice;
+  counted(): DeviceCounters;
+}
+
+export class VfioUserFunction implements ServedFunction {
+  private readonly served: ServedDevice;
+  private readonly server: VfioUserServer;
+  private pci: VirtioPciFunction | undefined;
+
+  constructor(
+    served: ServedDevice,
+    spec: FunctionSpec,
+    hooks: FunctionHooks,
+    reactor: Reactor,
+    log: (message: string) => void,
+  ) {
+    this.served = served;
+    this.server = new VfioUserServer({
+      path: spec.socketPath,
+      reactor,
+      createFunction: (memory: GuestMemory) =>
+        (this.pci = new VirtioPciFunction(served.device, memory, {
+          msix: spec.msix,
+          log,
+          keepAwake: (session) => reactor.keepAwake(session),
+        })),
+      onConnect: () => hooks.onConnect(),
+      onDisconnect: () => hooks.onDisconnect(),
+      log,
+    });
+    this.server.listen();
+  }
+
+  get connected(): boolean {
+    return this.server.connected;
+  }
+
+  counters(): FunctionCounters {
+    return countersOf(this.served.counted(), [this.pci?.counters(0)]);
+  }
+
+  get driver(): FunctionDriver | undefined {
+    const registers = this.pci?.driverInterface;
+    return registers && { registers, doorbell: 'queue', polled: false };
+  }
+
+  get tree(): ServedTree | undefined {
+    return this.served.tree;
+  }
+
+  get disk(): ResizableDisk | undefined {
+    return this.served.disk;
+  }
+
+  setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
+    return this.served.setSource(source, readOnly);
+  }
+
+  async close(): Promise<void> {
+    this.server.close();
+    await this.served.device.close();
+  }
+}
+
+export class VhostUserFunction implements ServedFunction {
+  private readonly served: ServedDevice;
+  private readonly server: VhostUserServer;
+
+  constructor(
+    served: ServedDevice,
+    spec: FunctionSpec,
+    hooks: FunctionHooks,
+    reactor: Reactor,
+    log: (message: string) => void,
+  ) {
+    this.served = served;
+    this.server = new VhostUserServer({
+      path: spec.socketPath,
+      reactor,
+      device: served.device,
+      onConnect: () => hooks.onConnect(),
+      onDisconnect: () => hooks.onDisconnect(),
+      log,
+    });
+    this.server.listen();
+  }
+
+  get connected(): boolean {
+    return this.server.connected;
+  }
+
+  counters(): FunctionCounters {
+    return countersOf(this.served.counted(), [this.server.counters(0)]);
+  }
+
+  get driver(): FunctionDriver | undefined {
+    const { features } = this.server;
+    if (features === undefined) return undefined;
+    const modern = hasFeature(features, VirtioFeature.VIRTIO_F_VERSION_1);
+    return { registers: modern ? 'modern' : 'legacy', doorbell: 'eventfd', polled: false };
+  }
+
+  get tree(): ServedTree | undefined {
+    return this.served.tree;
+  }
+
+  get disk(): ResizableDisk | undefined {
+    return this.served.disk;
+  }
+
+  setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
+    return this.served.setSource(source, readOnly);
+  }
+
+  async close(): Promise<void> {
+    await this.server.close();
+    await this.served.device.close();
+  }
+}
