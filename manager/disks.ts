@@ -43,7 +43,7 @@ export class Disks {
    * Plugs a disk in, or parks it for the next VM.
    * @throws ChassisError TAG_IN_USE, SLOT_TAKEN, NO_SLOT_FREE, SOURCE_MISSING, SOURCE_NOT_DISK, SOURCE_IN_USE, SIZE_INVALID…
    */
-  add(request: AddDiskRequest): Promise<Disk> {
+  async add(request: AddDiskRequest): Promise<Disk> {
     checkRequest(request);
     const { devices, exclusively, ready, plugIn } = this.options;
     return exclusively(async () => {

@@ -238,8 +238,12 @@ describe('the command line, without a daemon', () => {
     'plan',
     'tree',
     'guest-setup',
+    'disk add',
+    'disk list',
+    'disk resize',
+    'disk remove',
   ])('explains %s, with examples', async (command) => {
-    const { stdout } = await execa(process.execPath, [CHASSIS, command, '--help']);
+    const { stdout } = await execa(process.execPath, [CHASSIS, ...command.split(' '), '--help']);
     expect(stdout).toMatch(/USAGE/);
     expect(stdout).toMatch(/EXAMPLES/);
   });

@@ -248,6 +248,35 @@ describe('the control server and its client', () => {
     ]);
   });
 
+  it('carries what is asked of disks, with its defaults', async () => {
+    const source = { type: 'nbd', uri: 'nbd://host/export' } as const;
+    expect(await client.addDisk('dev', { name: 'root', source, slot: 3 })).toEqual(DISK);
+    expect(await client.resizeDisk('dev', 'root', { sizeBytes: 1024 })).toEqual(DISK);
+    expect([await client.disks('dev'), await client.disks()]).toEqual([[DISK], [DISK]]);
+    await client.removeDisk('dev', '../root', { force: true });
+    const defaults = { readOnly: false, overlay: false, port: 'auto', timeoutMs: 30_000 };
+    expect(service.calls).toEqual([
+      ['addDisk', 'dev', { name: 'root', source, slot: 3, ...defaults }],
+      ['resizeDisk', 'dev', 'root', { sizeBytes: 1024, shrink: false }],
+      ['disks', 'dev'],
+      ['disks'],
+      ['removeDisk', 'dev', '../root', { force: true, timeoutMs: 30_000 }],
+    ]);
+  });
+
+  it.each<[string, object]>([
+    ['a name that is a path', { name: '../x' }],
+    ['a serial with a blank', { serial: 'a b' }],
+    ['a serial of 21 characters', { serial: 'x'.repeat(21) }],
+    ['a size that cannot be counted', { source: { type: 'memory', sizeBytes: 2 ** 60 } }],
+    ['what is kept in nothing', { source: { type: 'memory' } }],
+    ['a misspelt option', { readonly: true }],
+  ])('refuses a disk with %s', async (_, wrong) => {
+    const disk = { name: 'root', source: { type: 'memory', sizeBytes: 512 } as const };
+    await expect(client.addDisk('dev', { ...disk, ...wrong })).rejects.toMatchObject(refusal('BAD_REQUEST'));
+    expect(service.calls).toEqual([]);
+  });
+
   it.each(['a/b', '..', '?x=1', 'ü#', '%2e', ' ', "it's", 'x'.repeat(255)])(
     'carries the tag %j',
     async (tag) => {

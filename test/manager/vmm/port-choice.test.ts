@@ -53,6 +53,31 @@ describe('the choice of a port', () => {
     }
   });
 
+  describe('for a disk', () => {
+    const disk = { ...auto, disk: {} };
+
+    it('takes vhost-user with MSI-X, also while no VMM is known', () => {
+      for (const vmm of [undefined, abilities({ vhostUser: false })]) {
+        expect(choosePort(disk, vmm)).toMatchObject({ port: 'vhost-user', msix: true });
+      }
+    });
+
+    it('takes vfio-user where the VMM has no vhost-user disk, or where it was asked for', () => {
+      const vmm = abilities({ vhostUserDisk: false });
+      expect(choosePort(disk, vmm)).toMatchObject({ port: 'vfio-user', msix: false });
+      expect(choosePort({ ...disk, port: 'vfio-user' }, abilities()).port).toBe('vfio-user');
+    });
+
+    it.each([
+      ['vhost-user', { vhostUserDisk: false }],
+      ['vfio-user', { vfioUser: false }],
+    ] as const)('refuses %s where the VMM lacks it', (port, lacking) => {
+      expect(() => choosePort({ ...disk, port }, abilities(lacking))).toThrow(
+        expect.objectContaining(refusal('VMM_UNSUITABLE', new RegExp(port))),
+      );
+    });
+  });
+
   it('says why', () => {
     expect(choosePort(auto, abilities({ vhostUser: false })).reason).toMatch(
       /no generic vhost-user device.*aborts/,

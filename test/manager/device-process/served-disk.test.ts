@@ -1,0 +1,109 @@
+import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { DiskSource } from '../../../manager/control/api.js';
+import type { DiskSpec } from '../../../manager/device-process/protocol.js';
+import { openDisk } from '../../../manager/device-process/served-disk.js';
+import type { ServedDevice } from '../../../manager/device-process/served-function.js';
+import { NbdServer } from '../../devices/blk/backends/nbd/nbd-server.js';
+import { refusal } from '../refusal.js';
+import { temporaryFolders } from '../temporary-folder.js';
+
+const MIB = 2 ** 20;
+const folder = temporaryFolders();
+const opened: ServedDevice[] = [];
+
+afterEach(async () => {
+  for (const { device } of opened.splice(0)) await device.close();
+});
+
+async function open(source: DiskSource, options: Partial<DiskSpec> = {}): Promise<ServedDevice> {
+  const spec: DiskSpec = { type: 'disk', source, readOnly: false, overlay: false, serial: 's', ...options };
+  const served = await openDisk(spec, () => {});
+  opened.push(served);
+  return served;
+}
+
+function image(sizeBytes = MIB): string {
+  const path = join(folder(), 'disk.img');
+  writeFileSync(path, 'content');
+  truncateSync(path, sizeBytes);
+  return path;
+}
+
+describe('what a disk cannot be kept in', () => {
+  it.each<[string, () => DiskSource, string]>([
+    ['a file that is not there', () => ({ type: 'file', path: join(folder(), 'none') }), 'SOURCE_MISSING'],
+    ['a directory', () => ({ type: 'file', path: folder() }), 'SOURCE_NOT_DISK'],
+    ['an empty file', () => ({ type: 'file', path: image(0) }), 'SIZE_INVALID'],
+    ['a file of half sectors', () => ({ type: 'file', path: image(700) }), 'SIZE_INVALID'],
+    ['more memory than a disk may have', () => ({ type: 'memory', sizeBytes: 2 ** 40 }), 'SIZE_INVALID'],
+    ['half a sector of memory', () => ({ type: 'memory', sizeBytes: 256 }), 'SIZE_INVALID'],
+    [
+      'a server that is not there',
+      () => ({ type: 'nbd', uri: `nbd+unix:///?socket=${folder()}/s` }),
+      'SOURCE_MISSING',
+    ],
+    ['an address that is none', () => ({ type: 'nbd', uri: 'nbd:x' }), 'BAD_REQUEST'],
+    ['a server that is to be talked to in secret', () => ({ type: 'nbd', uri: 'nbds://x/' }), 'BAD_REQUEST'],
+  ])('%s', async (_, source, code) => {
+    await expect(open(source())).rejects.toMatchObject({ name: 'ChassisError', code });
+  });
+
+  it('a file that another disk writes to; but overlays share one', async () => {
+    const source = { type: 'file', path: image() } as const;
+    const writer = await open(source);
+    await expect(open(source)).rejects.toMatchObject({ code: 'SOURCE_IN_USE' });
+    await expect(open(source, { overlay: true })).rejects.toMatchObject({ code: 'SOURCE_IN_USE' });
+    await opened.pop()?.device.close();
+    expect(writer.disk?.sizeBytes).toBe(MIB);
+    for (let i = 0; i < 3; i++) await open(source, { overlay: true });
+    await expect(open(source)).rejects.toMatchObject({ code: 'SOURCE_IN_USE' });
+  });
+});
+
+describe('resizing', () => {
+  it('a file makes it longer, and shorter only with consent', async () => {
+    const path = image();
+    const { disk } = await open({ type: 'file', path });
+    await disk?.resize(2 * MIB, false);
+    expect(statSync(path).size).toBe(2 * MIB);
+    await expect(disk?.resize(MIB, false)).rejects.toMatchObject(refusal('SIZE_INVALID', /lost/, /--shrink/));
+    expect(statSync(path).size).toBe(2 * MIB);
+    await disk?.resize(MIB, true);
+    expect([statSync(path).size, disk?.sizeBytes]).toEqual([MIB, MIB]);
+  });
+
+  it('an overlay leaves the file as it is, also where it is made anew with its size', async () => {
+    const path = image();
+    const { disk } = await open({ type: 'file', path }, { overlay: true, overlayBytes: 3 * MIB });
+    expect(disk?.sizeBytes).toBe(3 * MIB);
+    await disk?.resize(512, true);
+    expect(disk?.sizeBytes).toBe(512);
+    expect(statSync(path).size).toBe(MIB);
+    expect(readFileSync(path, 'latin1').slice(0, 7)).toBe('content');
+  });
+
+  it.each([
+    ['half sectors', { type: 'memory', sizeBytes: MIB }, 1000, false],
+    ['what is read-only', { type: 'file', path: '' }, 2 * MIB, true],
+    ['memory beyond what a disk may have', { type: 'memory', sizeBytes: MIB }, 2 ** 40, false],
+  ] as const)('refuses %s, and changes nothing', async (_, given, sizeBytes, readOnly) => {
+    const source = given.type === 'file' ? { ...given, path: image() } : given;
+    const { disk } = await open(source, { readOnly });
+    await expect(disk?.resize(sizeBytes, true)).rejects.toMatchObject({ code: 'SIZE_INVALID' });
+    expect(disk?.sizeBytes).toBe(MIB);
+  });
+
+  it('an export takes the size that its server has given it, and no other', async () => {
+    const server = await NbdServer.start({ sizeBytes: MIB });
+    const { disk } = await open({ type: 'nbd', uri: server.uri });
+    await expect(disk?.resize(2 * MIB, false)).rejects.toMatchObject(
+      refusal('SIZE_INVALID', /1048576 bytes, and is not ours/),
+    );
+    expect(disk?.sizeBytes).toBe(MIB);
+    server.resize(2 * MIB);
+    await disk?.resize(2 * MIB, false);
+    expect(disk?.sizeBytes).toBe(2 * MIB);
+  });
+});
