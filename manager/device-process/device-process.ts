@@ -154,7 +154,7 @@ export class DeviceProcess {
 
   private async resizeDisk({ function: name, sizeBytes, shrink }: DiskResize): Promise<void> {
     const disk = this.functions.get(name)?.disk;
-    if (!disk) throw new Error(`function ${name} is no disk`);
+    if (!disk) throw new ChassisError('NO_DISK', 'the disk was removed meanwhile');
     await disk.resize(sizeBytes, shrink);
   }
 

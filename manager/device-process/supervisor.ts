@@ -33,7 +33,7 @@ export interface DeviceHost {
   removeFunction(name: string): Promise<void>;
   /** @throws ChassisError MOUNT_BUSY while the guest has mounted what is there, or as the source cannot be opened */
   setSource(change: SourceChange): Promise<void>;
-  /** @throws ChassisError SIZE_INVALID */
+  /** @throws ChassisError SIZE_INVALID, or NO_DISK where it is gone */
   resizeDisk(change: DiskResize): Promise<void>;
   /** @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
   addChild(child: ChildSpec): Promise<void>;

@@ -52,7 +52,7 @@ function chooseForDisk({ port, permanent }: PortWish, abilities: VmmAbilities | 
       port === 'auto' ? 'MSI-X, kicks and interrupts by eventfd, and it unplugs safely' : 'asked for';
     return { port: 'vhost-user', msix: true, reason };
   }
-  if (port === 'vhost-user') throw lacks(port, 'vhost-user-blk-pci', 'add the disk');
+  if (port === 'vhost-user') throw lacks(port, 'vhost-user-blk-pci');
   return chooseVfioUser(permanent, undefined, abilities, 'the VMM has no vhost-user disk');
 }
 
@@ -66,7 +66,7 @@ function chooseForMount(mount: PortWish, abilities: VmmAbilities | undefined): P
     };
   }
   if (asked === 'vhost-user') {
-    if (abilities && !abilities.vhostUser) throw lacks('vhost-user', 'vhost-user-test-device-pci', 'attach');
+    if (abilities && !abilities.vhostUser) throw lacks('vhost-user', 'vhost-user-test-device-pci');
     return { port: 'vhost-user', msix: false, reason: 'asked for' };
   }
   const otherwise = abilities ? 'the VMM has no generic vhost-user device' : 'no VMM is known yet';
@@ -79,7 +79,7 @@ function chooseVfioUser(
   abilities: VmmAbilities | undefined,
   otherwise: string,
 ): PortUse {
-  if (abilities && !abilities.vfioUser) throw lacks('vfio-user', 'vfio-user-pci', 'attach');
+  if (abilities && !abilities.vfioUser) throw lacks('vfio-user', 'vfio-user-pci');
   const why = asked ? 'asked for' : otherwise;
   if (permanent) return { port: 'vfio-user', msix: true, reason: `${why}; MSI-X, for it is permanent` };
   if (abilities && !abilities.msixPreventsUnplug) return { port: 'vfio-user', msix: true, reason: why };
@@ -87,10 +87,10 @@ function chooseVfioUser(
   return { port: 'vfio-user', msix: false, reason: `${why}; INTx, for ${what} when MSI-X is unplugged` };
 }
 
-function lacks(port: Port, device: string, todo: string): ChassisError {
+function lacks(port: Port, device: string): ChassisError {
   return new ChassisError(
     'VMM_UNSUITABLE',
     `this VMM has no ${device}, which ${port} needs`,
-    `${todo} with --port auto`,
+    'use --port auto',
   );
 }

@@ -193,6 +193,20 @@ describe('resizing a disk', () => {
   });
 });
 
+describe('a disk that is removed', () => {
+  it('while it is resized is not resized', async () => {
+    await lab.controller.disks.add(disk('m'));
+    lab.devices.resizeDisk = async () => {
+      await lab.controller.disks.remove('m', REMOVAL);
+      await lab.controller.disks.add(disk('m'));
+    };
+    expect(await lab.controller.disks.resize('m', { sizeBytes: 16384, shrink: false })).toMatchObject({
+      source: MEMORY,
+      sizeBytes: 8192,
+    });
+  });
+});
+
 describe('removing a disk', () => {
   it('asks the guest, and takes nothing else', async () => {
     const vmm = await lab.boot();

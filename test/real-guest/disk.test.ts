@@ -90,6 +90,21 @@ describeRealGuest('a disk plugged into a running Linux guest', () => {
     expect((await readFile(path)).equals(before)).toBe(true);
   });
 
+  it('that a guest does not let go of works on, and goes once the guest complies', async () => {
+    await add('mem:1M', '--name', 'held');
+    process.kill(lab.guest.pid, 'SIGSTOP');
+    try {
+      expect(await lab.daemon.failure('disk', 'remove', 'held', '--timeout', '1')).toMatchObject({
+        code: 'GUEST_TIMEOUT',
+        exitCode: 7,
+      });
+      expect((await lab.show()).disks).toMatchObject([{ name: 'held', state: 'unplugging' }]);
+    } finally {
+      process.kill(lab.guest.pid, 'SIGCONT');
+    }
+    await expect.poll(async () => (await lab.show()).disks, { timeout: 20_000 }).toEqual([]);
+  });
+
   it('in memory is there for the next VM when one goes away, with what was written', async () => {
     await add('mem:4M', '--name', 'scratch');
     await lab.sh(`printf kept | dd of=/dev/$(${deviceOf('scratch')}) conv=fsync 2>/dev/null`);

@@ -42,7 +42,14 @@ describeRealGuest('chassis run', () => {
           vmm: { type: 'qemu' },
           mounts: [{ tag: 'early', state: 'plugged', port: 'vhost-user' }],
         });
-      const { mounts } = await daemon.json<{ mounts: Mount[] }>('attach', 'mem:', '--tag', 'late');
+      const { mounts } = await daemon.json<{ mounts: Mount[] }>(
+        'attach',
+        'mem:',
+        '--tag',
+        'late',
+        '--via',
+        'function',
+      );
       expect(mounts).toMatchObject([{ tag: 'late', state: 'plugged', interrupts: 'intx' }]);
     } finally {
       running.kill('SIGTERM');
