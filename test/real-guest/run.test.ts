@@ -21,7 +21,7 @@ describeRealGuest('chassis run', () => {
     qemu = join(folder, 'qemu');
     const command = requireRealQemu().command.map(shellQuote).join(' ');
     await writeFile(qemu, `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
-    await daemon.json('create', 'dev', '--slots', '2');
+    await daemon.json('create', 'dev', '--slots', '3');
   });
   afterAll(async () => {
     await daemon.stop();
