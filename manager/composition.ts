@@ -1,6 +1,6 @@
 /**
- * The composition root: the only file that names concrete devices and file systems, but for disks, which served-disk.ts makes. The device process serves what it makes over
- * vfio-user; the library plugs it into a guest in the same process.
+ * The composition root: the only file that names concrete devices and file systems, save that served-disk.ts names those of disks.
+ * The device process serves what it makes over either port; the library plugs it into a guest in the same process.
  */
 import { Volume } from 'memfs';
 import type { FileSystem } from '../devices/9p/fs/file-system.js';

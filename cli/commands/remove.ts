@@ -7,7 +7,7 @@ export default class Remove extends BaseCommand {
   static override examples = ['<%= config.bin %> remove dev', '<%= config.bin %> remove dev --force'];
   static override args = { name: Args.string({ description: 'The chassis', required: true }) };
   static override flags = {
-    force: Flags.boolean({ description: 'Also where it has mounts: the guest loses them at once' }),
+    force: Flags.boolean({ description: 'Also where it has mounts or disks: the guest loses them at once' }),
   };
 
   async run(): Promise<{ removed: string }> {

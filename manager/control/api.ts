@@ -209,7 +209,7 @@ export type Detached = Static<typeof Detached>;
 /** Query of deleting a chassis. */
 export const DeleteChassisQuery = Type.Object(
   {
-    /** Detaches all mounts first. */
+    /** Takes all mounts and disks out first. */
     force: Type.Boolean({ default: false }),
     timeoutMs: Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 }),
   },

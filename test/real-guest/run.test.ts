@@ -30,6 +30,7 @@ describeRealGuest('chassis run', () => {
 
   it('boots a QEMU that is wired to the chassis, with what is attached already, over the port that suits it', async () => {
     await daemon.json('attach', folder, '--tag', 'early');
+    await daemon.json('disk', 'add', 'mem:1M', '--name', 'root');
     const { imagePath } = await findKernel('6.1');
     // Without a root file system the kernel stops in a panic, which is all that is needed of it here.
     const line = ['run', '--dir', daemon.directory, '--qemu', qemu, '--accel', 'tcg', '--memory', '256'];
@@ -41,6 +42,7 @@ describeRealGuest('chassis run', () => {
         .toMatchObject({
           vmm: { type: 'qemu' },
           mounts: [{ tag: 'early', state: 'plugged', port: 'vhost-user' }],
+          disks: [{ name: 'root', state: 'plugged', port: 'vhost-user', interrupts: 'msix' }],
         });
       const { mounts } = await daemon.json<{ mounts: Mount[] }>(
         'attach',
