@@ -16,11 +16,13 @@ import type { GuestMemory } from '../devices/virtio/memory/guest-memory.js';
 import { VirtioPciFunction } from '../devices/virtio/transport/virtio-pci.js';
 import type { Reactor } from '../host/index.js';
 import { ChassisError, type FunctionCounters, type Shown, type Source } from './control/api.js';
+import { QUEUES_PER_DEVICE } from './chassis/capacity.js';
 import { countersOf, type DeviceCounters } from './counters.js';
 import type { FunctionFactory } from './device-process/device-process.js';
 import type { NinePSpec } from './device-process/protocol.js';
 import { openDisk } from './device-process/served-disk.js';
 import { VfioUserFunction, VhostUserFunction, type ServedDevice } from './device-process/served-function.js';
+import { ServedQueues } from './device-process/served-queues.js';
 import { ServedTree } from './device-process/served-tree.js';
 import { ShownSource } from './shown-source.js';
 import { sourceError } from './source-check.js';
@@ -135,6 +137,7 @@ async function servedNineP(
   { tag, source, readOnly }: NinePSpec,
   log: (message: string) => void,
 ): Promise<ServedDevice> {
+  if (source?.type === 'queues') return ninePOnQueues(log);
   if (source?.type !== 'tree') {
     return new NinePOfSource(new ShownSource(source && (await openSource(source)), readOnly), tag, log);
   }
@@ -146,6 +149,19 @@ async function servedNineP(
     tree: new ServedTree(tree, openSource),
     counted: () => device.statistics,
     setSource: () => Promise.reject(new Error('a tree shows its children')),
+  };
+}
+
+function ninePOnQueues(log: (message: string) => void): ServedDevice {
+  const mux = new Virtio9pMux(QUEUES_PER_DEVICE);
+  const queues = new ServedQueues({
+    ...{ mux, openSource, log },
+    serverOptions: (tag, readOnly) => serverOptions({ tag, readOnly, log }),
+  });
+  return {
+    ...{ device: mux, tree: undefined, disk: undefined, queues },
+    counted: () => queues.counted(),
+    setSource: () => Promise.reject(new Error('each queue shows a mount of its own')),
   };
 }
 
@@ -174,7 +190,8 @@ class NinePOfSource implements ServedDevice {
 
   async setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
     this.refuseIfBusy();
-    if (source?.type === 'tree') throw new Error('a function of a source does not become a tree');
+    if (source?.type === 'tree' || source?.type === 'queues')
+      throw new Error('a function of a source does not become another');
     const fs = source && (await openSource(source));
     try {
       // The guest may have mounted it meanwhile. From here on to the change nothing of the guest's runs.

@@ -13,18 +13,25 @@ import {
   type Via,
 } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
-import { ChassisModel, isDisk, type DeviceRecord, type MountRecord } from './chassis/chassis.js';
+import {
+  ChassisModel,
+  isDisk,
+  type DeviceRecord,
+  type MountRecord,
+  type SeatRecord,
+} from './chassis/chassis.js';
 import { emptySlots, keptFunctions, plan } from './chassis/planner.js';
 import { chooseVia, planBeside } from './chassis/via.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
 import { Departures } from './departures.js';
 import { DeviceFunctions } from './device-functions.js';
 import { Disks } from './disks.js';
+import { QueueMounts } from './queue-mounts.js';
 import { SerialQueue } from './serial-queue.js';
 import { checkSource } from './source-check.js';
 import { TreeMounts } from './tree-mounts.js';
 import { topologyOf } from './topology.js';
-import { describeChild, describeMount } from './views.js';
+import { describeChild, describeMount, describeSeat } from './views.js';
 import { VmSlots } from './vm-slots.js';
 import { qemuArgs } from './vmm/args.js';
 import { qemuAbilities } from './vmm/qemu-check.js';
@@ -49,6 +56,7 @@ export class ChassisController {
   private readonly slots: VmSlots;
   private readonly departures: Departures;
   private readonly trees: TreeMounts;
+  private readonly queueMounts: QueueMounts;
   private readonly queue = new SerialQueue();
   /** Connected, but not looked at yet. */
   private arriving: VmmDriver | undefined;
@@ -66,15 +74,16 @@ export class ChassisController {
       startDevices,
       onLost: (reason) => this.deviceProcessLost(reason),
       children: () => this.model.children.values(),
+      seats: () => this.model.seats.values(),
       log,
     });
     const { model, devices } = this;
     this.slots = new VmSlots({ model, devices, paths, log });
     this.departures = new Departures({ model, devices, slots: this.slots, paths });
+    const plugIn = (mounts: readonly MountRecord[], timeoutMs: number) => this.plugIn(mounts, timeoutMs);
     this.trees = new TreeMounts({
-      ...{ model, devices, slots: this.slots },
+      ...{ model, devices, slots: this.slots, plugIn },
       exclusively: (job) => this.exclusively(job),
-      plugIn: (mounts, timeoutMs) => this.plugIn(mounts, timeoutMs),
     });
     this.disks = new Disks({
       ...{ chassis: name, model, devices, slots: this.slots, departures: this.departures },
@@ -82,6 +91,7 @@ export class ChassisController {
       ready: () => this.readyToAttach(),
       plugIn: (disk, timeoutMs) => this.plugIn([disk], timeoutMs),
     });
+    this.queueMounts = new QueueMounts({ model, devices, slots: this.slots, plugIn });
   }
 
   /** Starts the device process. @throws ChassisError DEVICE_PROCESS_LOST */
@@ -98,7 +108,8 @@ export class ChassisController {
   }
 
   get tags(): string[] {
-    return [...this.model.devices().map((device) => device.tag), ...this.model.children.keys()];
+    const { children, seats } = this.model;
+    return [...this.model.devices().map((device) => device.tag), ...children.keys(), ...seats.keys()];
   }
 
   /** Takes all mounts and disks out, whether the guest has them mounted or not. @throws ChassisError as `detach` */
@@ -133,7 +144,7 @@ export class ChassisController {
 
   async mounts(): Promise<Mount[]> {
     await this.devices.refresh();
-    const mounts = this.model.mounts().map((mount) => this.view(mount));
+    const mounts = [...this.model.mounts().map((mount) => this.view(mount)), ...this.seatViews()];
     const { tree } = this.model;
     if (!tree) return mounts;
     const known = await this.devices.childrenOf(tree);
@@ -156,15 +167,19 @@ export class ChassisController {
     return topologyOf(this.model.slotCount, mounts, this.disks.known());
   }
 
-  /** Plugs mounts in, parks them for the next VM, or shows them in the tree: all of them or none. */
+  /** Plugs mounts in, parks them for the next VM, or shows them in the tree or on queues: all of them or none. */
   async attach(request: AttachRequest): Promise<Mount[]> {
     const attached = await this.exclusively(async () => {
       for (const mount of request.mounts) checkSource(mount.source);
       await this.readyToAttach();
-      if (chooseVia(this.model, request, this.slots.unusable) === 'tree') {
-        return { children: await this.trees.add(request) };
+      switch (chooseVia(this.model, request, this.slots.unusable)) {
+        case 'tree':
+          return { children: await this.trees.add(request) };
+        case 'queue':
+          return { mounts: await this.attachToQueues(request) };
+        case 'function':
+          return { mounts: await this.attachFunctions(request) };
       }
-      return { mounts: await this.attachFunctions(request) };
     });
     if (attached.mounts) return attached.mounts;
     const { children } = attached;
@@ -183,7 +198,10 @@ export class ChassisController {
   async detach(tag: string, query: DetachQuery): Promise<Detached> {
     const child = this.model.children.get(tag);
     if (child && !this.closed) return this.trees.detach(child, query);
-    return this.exclusively(async () => ({ tags: await this.departures.detach(tag, query) }));
+    return this.exclusively(async () => {
+      const seat = this.model.seats.get(tag);
+      return seat ? this.queueMounts.detach(seat, query) : { tags: await this.departures.detach(tag, query) };
+    });
   }
 
   /** Starts a lost device process over. What a running VM had of it stays cut off until that VM ends. */
@@ -279,6 +297,12 @@ export class ChassisController {
     return mounts.map((mount) => this.view(mount));
   }
 
+  private async attachToQueues(request: AttachRequest): Promise<Mount[]> {
+    const seats = await this.queueMounts.add(request);
+    await this.devices.refresh();
+    return this.seatViews(seats);
+  }
+
   /** Plugs devices of one slot in, or parks them for the next VM: all of them or none. */
   private async plugIn(devices: readonly DeviceRecord[], timeoutMs: number): Promise<void> {
     try {
@@ -357,6 +381,13 @@ export class ChassisController {
       counters: this.devices.counters(mount),
       driver: this.devices.driver(mount),
     });
+  }
+
+  private seatViews(seats: Iterable<SeatRecord> = this.model.seats.values()): Mount[] {
+    const { mux } = this.model;
+    if (!mux) return [];
+    const view = this.view(mux);
+    return Array.from(seats, (seat) => describeSeat(view, seat, this.devices.seatCounters(mux, seat.queue)));
   }
 
   private exclusively<T>(job: () => Promise<T>): Promise<T> {

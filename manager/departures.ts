@@ -38,7 +38,8 @@ export class Departures {
         'list them with: chassis mounts',
       );
     }
-    if (mount.tree && this.model.children.size > 0 && !query.slot) throw this.carriesMounts(mount);
+    const carried = mount.tree ? this.model.children : mount.mux ? this.model.seats : NOTHING;
+    if (carried.size > 0 && !query.slot) throw carriesMounts(mount, [...carried.keys()]);
     if (query.keepFunction) return this.keep(mount, query);
     return this.leave(mount, query);
   }
@@ -62,7 +63,8 @@ export class Departures {
         'detach it without --keep-function',
       );
     }
-    if (mount.tree) throw new ChassisError('BAD_REQUEST', 'the tree has no mount of its own to give up');
+    if (mount.tree || mount.mux)
+      throw new ChassisError('BAD_REQUEST', `${JSON.stringify(tag)} has no mount of its own to give up`);
     if (this.model.slot(mount.slot).state === 'lost') throw cutOff(mount);
     if (!mount.kept) {
       await this.devices.setSource({ ...mount, kept: true });
@@ -111,17 +113,6 @@ export class Departures {
     );
   }
 
-  private carriesMounts({ tag }: MountRecord): ChassisError {
-    const tags = [...this.model.children.keys()].map((child) => JSON.stringify(child));
-    const first = tags.slice(0, 8);
-    const more = tags.length - first.length;
-    return new ChassisError(
-      'SLOT_SHARED',
-      `${JSON.stringify(tag)} is the tree, which carries: ${first.join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
-      'detach those first, or all of them with --slot',
-    );
-  }
-
   private heldElsewhere(mount: DeviceRecord): ChassisError {
     return new ChassisError(
       'MOUNT_BUSY',
@@ -138,6 +129,20 @@ export class Departures {
       'stop the VM first',
     );
   }
+}
+
+/** What carries no other mounts. */
+const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();
+
+function carriesMounts({ tag, tree }: MountRecord, carried: readonly string[]): ChassisError {
+  const first = carried.slice(0, 8).map((other) => JSON.stringify(other));
+  const more = carried.length - first.length;
+  const what = tree ? 'is the tree, which carries' : 'carries on its queues';
+  return new ChassisError(
+    'SLOT_SHARED',
+    `${JSON.stringify(tag)} ${what}: ${first.join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
+    'detach those first, or all of them with --slot',
+  );
 }
 
 function cutOff(mount: DeviceRecord): ChassisError {

@@ -13,6 +13,7 @@ import {
   type DeviceRecord,
   type MountRecord,
   type Placement,
+  type SeatRecord,
 } from './chassis/chassis.js';
 import type { ChildStatus, DeviceSpec, FunctionStatus } from './device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
@@ -24,6 +25,8 @@ export interface DeviceFunctionsOptions {
   readonly onLost: (reason: string) => void;
   /** What a tree is to show that is made anew. */
   readonly children: () => Iterable<ChildRecord>;
+  /** What the queues of a multiplexing function are to show that is made anew. */
+  readonly seats: () => Iterable<SeatRecord>;
   readonly log: (message: string) => void;
 }
 
@@ -82,7 +85,9 @@ export class DeviceFunctions {
       device: deviceSpec(device),
     });
     this.uses.set(name, use);
-    if (!isDisk(device) && device.tree) await this.fillTree(device);
+    if (isDisk(device)) return;
+    if (device.tree) await this.fillTree(device);
+    if (device.mux) await this.fillQueues(device);
   }
 
   /** Puts a mount into the tree. @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
@@ -114,6 +119,40 @@ export class DeviceFunctions {
     } catch (error) {
       this.options.log(error instanceof Error ? error.message : String(error));
       return new Map();
+    }
+  }
+
+  /**
+   * Puts a mount on the first of these queues that is free, and answers which.
+   * @throws ChassisError NO_SLOT_FREE, or as the source cannot be opened
+   */
+  addSeat(mux: Placement, mount: Omit<SeatRecord, 'queue'>, queues: readonly number[]): Promise<number> {
+    const { tag, source, readOnly } = mount;
+    const seat = { function: functionName(mux), queues: [...queues], tag, source, readOnly };
+    return this.requireRunning().addSeat(seat);
+  }
+
+  /**
+   * Takes a queue's mount away; answers what the guest had of it. Where the process is lost, it is gone already.
+   * @throws ChassisError MOUNT_BUSY while the guest has it mounted, unless forced
+   */
+  async removeSeat(mux: Placement, queue: number, force: boolean): Promise<Lost> {
+    const lost = await this.host?.removeSeat({ function: functionName(mux), queue, force });
+    return lost ?? { fids: 0, openFiles: 0 };
+  }
+
+  /** What a queue of a multiplexing function counted, as of the last `refresh`. */
+  seatCounters(mux: Placement, queue: number): FunctionCounters | undefined {
+    const seats = this.latest.get(functionName(mux))?.seats;
+    return seats?.find((seat) => seat.queue === queue)?.counters;
+  }
+
+  /** Each on the queue that it had. */
+  private async fillQueues(mux: MountRecord): Promise<void> {
+    for (const seat of this.options.seats()) {
+      await this.addSeat(mux, seat, [seat.queue]).catch((error: unknown) =>
+        this.options.log(`${seat.tag} is not on queue ${seat.queue}: ${String(error)}`),
+      );
     }
   }
 

@@ -16,6 +16,22 @@ export function bindCommand(tag: string, target: string | undefined): string {
   return `mount --bind ${from} ${shellQuote(target ?? mountPoint(tag))}`;
 }
 
+/** The tag of the function whose queues carry mounts: a name for `chassis detach`, which no guest sees. */
+export const MUX_TAG = 'chassis-queues';
+
+/** How a mount on a queue gets into a guest. Linux's driver knows the first queue of a 9p device, and its tag as of when it found it. */
+export function queueMounting(tag: string, readOnly: boolean, queue: number) {
+  if (queue === 0) {
+    return {
+      mountCommand: mountCommand(tag, readOnly),
+      mountNote: 'Linux mounts this one, on the first queue of its function, and none of the others',
+    };
+  }
+  return {
+    mountNote: `it is on queue ${queue}: Linux mounts the first queue only, a driver of VIRTIO_9P_F_MULTIPLEX (docs/9p-multiplexing.md) all`,
+  };
+}
+
 export function mountCommand(tag: string, readOnly: boolean): string {
   const options = `trans=virtio,version=9p2000.L,msize=${MSIZE_BYTES}${readOnly ? ',ro' : ''}`;
   // A tag that begins with a dash would be taken for an option.

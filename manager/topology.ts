@@ -10,7 +10,7 @@ export function topologyOf(
 ): TopologyNode {
   const { rootPorts, extensions } = qemuLayout(slotCount);
   const bySlot = new Map<number, Mount[]>();
-  const ofTree = mounts.filter(({ via }) => via === 'tree');
+  const carriedBy = (mount: Mount) => mounts.filter(({ via }) => via === CARRIES[mount.source?.type ?? '']);
   for (const mount of mounts) {
     if (mount.via === 'function') bySlot.set(mount.slot, [...(bySlot.get(mount.slot) ?? []), mount]);
   }
@@ -19,7 +19,7 @@ export function topologyOf(
     address: lspciAddress(place),
     slot: place.slot,
     children: [
-      ...(bySlot.get(place.slot) ?? []).map((mount) => functionNode(mount, ofTree)),
+      ...(bySlot.get(place.slot) ?? []).map((mount) => functionNode(mount, carriedBy(mount))),
       ...disks.filter(({ slot }) => slot === place.slot).map(diskNode),
     ],
   });
@@ -42,28 +42,31 @@ export function topologyOf(
   };
 }
 
-function functionNode(mount: Mount, ofTree: readonly Mount[]): TopologyNode {
-  const { source, state, function: fn } = mount;
+/** What is carried by a function that shows this. */
+const CARRIES: Readonly<Record<string, Mount['via'] | undefined>> = { tree: 'tree', queues: 'queue' };
+
+function functionNode(mount: Mount, below: readonly Mount[]): TopologyNode {
+  const { state, function: fn } = mount;
   return {
     kind: 'function',
     address: lspciAddress({ device: 0, function: fn }),
     ...carried(mount, state),
-    children:
-      source?.type === 'tree'
-        ? ofTree.map((child) => ({
-            kind: 'mount',
-            ...carried(child, child.inGuest ?? child.state),
-            children: [],
-          }))
-        : [],
+    children: below.map((child) => ({
+      kind: 'mount',
+      ...carried(child, child.inGuest ?? child.state),
+      children: [],
+    })),
   };
 }
 
-function carried({ tag, source, target }: Mount, state: string) {
+function carried({ tag, source, target, queue }: Mount, state: string) {
   return {
+    ...(queue !== undefined && { queue }),
     tag,
     state,
-    ...(source && source.type !== 'tree' && { source: source.type === 'directory' ? source.path : 'mem:' }),
+    ...(source &&
+      source.type !== 'tree' &&
+      source.type !== 'queues' && { source: source.type === 'directory' ? source.path : 'mem:' }),
     ...(target !== undefined && { target }),
   };
 }

@@ -7,9 +7,10 @@ import {
   type DeviceRecord,
   type DiskRecord,
   type MountRecord,
+  type SeatRecord,
 } from './chassis/chassis.js';
 import type { ChildStatus } from './device-process/protocol.js';
-import { bindCommand, mountCommand, TREE_MOUNT_COMMAND } from './mount-command.js';
+import { bindCommand, mountCommand, queueMounting, TREE_MOUNT_COMMAND } from './mount-command.js';
 import type { PortUse } from './vmm/port-choice.js';
 
 /** What the model does not know of a function. */
@@ -31,7 +32,7 @@ export function describeMount(model: ChassisModel, mount: MountRecord, facts: Fu
     ...(!mount.kept && { source }),
     ...{ readOnly, permanent, via: 'function' as const },
     ...describeFunction(model, mount, facts),
-    mountCommand: mount.tree ? TREE_MOUNT_COMMAND : mountCommand(tag, readOnly),
+    ...mounting(mount),
     ...(counters && { counters }),
   };
 }
@@ -84,6 +85,24 @@ export function describeChild(tree: Mount, child: ChildRecord, status: ChildStat
     ...(status && status.detail !== '' && { reason: status.detail }),
     mountCommand: bindCommand(tag, target),
   };
+}
+
+/** A mount on a queue: it is where the multiplexing function is, whose view is given. */
+export function describeSeat(mux: Mount, seat: SeatRecord, counters: FunctionCounters | undefined): Mount {
+  const { chassis, slot, function: fn, state, port } = mux;
+  const { tag, source, readOnly, queue } = seat;
+  return {
+    ...{ chassis, tag, source, readOnly, permanent: false, via: 'queue' as const, slot, function: fn, queue },
+    state,
+    ...(port && { port }),
+    ...queueMounting(tag, readOnly, queue),
+    ...(counters && { counters }),
+  };
+}
+
+function mounting({ tag, readOnly, tree, mux }: MountRecord) {
+  if (mux) return { mountNote: 'its queues carry the mounts' };
+  return { mountCommand: tree ? TREE_MOUNT_COMMAND : mountCommand(tag, readOnly) };
 }
 
 function functionState(model: ChassisModel, device: DeviceRecord, connected: boolean): MountState {

@@ -81,6 +81,7 @@ export class VmSlots {
       function: device.function,
       tag: device.tag,
       disk: isDisk(device),
+      mux: !isDisk(device) && device.mux === true,
       port: this.devices.use(device)?.port ?? this.choose(device).port,
       socketPath: this.paths.functionSocket(slot, device.function),
     }));

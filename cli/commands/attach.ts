@@ -58,7 +58,8 @@ export default class Attach extends BaseCommand {
     })(),
     via: Flags.option({
       description:
-        'What carries it: a function of its own, or the tree; auto: functions while slots are free',
+        'What carries it: a function of its own, the tree, or a queue of a multiplexing function (not for stock Linux); ' +
+        'auto: functions while slots are free, then the tree',
       options: ['auto', 'function', 'queue', 'tree'] as const,
       default: 'auto',
     })(),

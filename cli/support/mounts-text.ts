@@ -4,6 +4,7 @@ import type { Mount } from '../../manager/control/api.js';
 export function sourceText(source: Mount['source']): string {
   if (source === undefined) return '-';
   if (source.type === 'tree') return '(the tree)';
+  if (source.type === 'queues') return '(queues)';
   return source.type === 'memory' ? 'mem:' : source.path;
 }
 
@@ -29,7 +30,7 @@ export function mountsTable(mounts: readonly Mount[]): string {
       mount.tag,
       sourceText(mount.source),
       mount.readOnly ? 'ro' : 'rw',
-      mount.via,
+      mount.queue === undefined ? mount.via : `${mount.via} ${mount.queue}`,
       String(mount.slot),
       String(mount.function),
       mount.inGuest ?? mount.state,
@@ -42,12 +43,16 @@ export function mountsTable(mounts: readonly Mount[]): string {
 /** One line on where a mount is now, and the way to it from the guest. */
 export function attachedText(mount: Mount): string {
   if (mount.via === 'tree') return inTreeText(mount);
-  const place = `slot ${mount.slot}, function ${mount.function}`;
+  const queue = mount.queue === undefined ? '' : `, queue ${mount.queue}`;
+  const place = `slot ${mount.slot}, function ${mount.function}${queue}`;
   const state =
     mount.state === 'parked'
       ? `${mount.tag} waits in ${place}: it is plugged in once a VM runs and function 0 of the slot is there`
       : `${mount.tag} is plugged into ${place}`;
-  return `${state}\n  in the guest: ${mount.mountCommand}`;
+  const lines = [state];
+  if (mount.mountCommand !== undefined) lines.push(`  in the guest: ${mount.mountCommand}`);
+  if (mount.mountNote !== undefined) lines.push(`  note: ${mount.mountNote}`);
+  return lines.join('\n');
 }
 
 function inTreeText({ tag, target, inGuest, state, mountCommand }: Mount): string {

@@ -38,11 +38,19 @@ function isEmptySlot({ slot, children }: TopologyNode): boolean {
 
 /** Of a node, or of a run of empty slots. */
 function label(first: TopologyNode, last: TopologyNode): string {
-  const { kind, address, slot, tag, source, target, state } = first;
+  const { kind, address, slot, queue, tag, source, target, state } = first;
   if (first !== last) return `${address}..${last.address}-[slots ${slot}..${last.slot}]`;
   if (slot !== undefined) return `${address}-[slot ${slot}]`;
   if (tag !== undefined)
-    return [address, kind === 'disk' && 'disk', tag, source, target && `-> ${target}`, `(${state})`]
+    return [
+      address,
+      kind === 'disk' && 'disk',
+      queue !== undefined && `queue ${queue}`,
+      tag,
+      source,
+      target && `-> ${target}`,
+      `(${state})`,
+    ]
       .filter(Boolean)
       .join(' ');
   return address ?? '';

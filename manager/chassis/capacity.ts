@@ -49,8 +49,9 @@ function tree(rules: PlacementRules, mounts: number, slots: number): Plan {
 }
 
 function queues(rules: PlacementRules, mounts: number): Plan {
-  if (!rules.mountsPerQueue) throw queuesUnusable(rules);
+  if (rules.muxFunctions === 0) throw queuesUnusable(rules);
   const devices = Math.ceil(mounts / QUEUES_PER_DEVICE);
+  if (devices > rules.muxFunctions) throw queuesTaken(mounts, rules.muxFunctions * QUEUES_PER_DEVICE);
   const slots = Math.ceil(devices / rules.functionsPerSlot);
   const limit = maxSlots(rules);
   if (slots > limit) throw tooMany(rules, mounts, limit, false);
@@ -59,7 +60,7 @@ function queues(rules: PlacementRules, mounts: number): Plan {
 }
 
 /** Queues of a multiplexing device. */
-const QUEUES_PER_DEVICE = 64;
+export const QUEUES_PER_DEVICE = 64;
 
 function layout(rules: PlacementRules, slots: number) {
   return {
@@ -72,12 +73,21 @@ function layout(rules: PlacementRules, slots: number) {
   };
 }
 
-/** Why `--via queue` is of no use in a VMM whose guests are stock ones. */
-export function queuesUnusable({ vmm }: PlacementRules): ChassisError {
+/** Of a VMM for which no multiplexing function is made. */
+function queuesUnusable({ vmm }: PlacementRules): ChassisError {
   return new ChassisError(
     'BAD_REQUEST',
     `over ${vmm} a mount cannot have a queue of its own: Linux's driver uses the first queue of a 9p device only`,
     'use --via tree, which needs one function for all mounts, or --via function',
+  );
+}
+
+/** So many mounts, together with those that are there, are more than the queues. */
+export function queuesTaken(mounts: number, queues: number): ChassisError {
+  return new ChassisError(
+    'NO_SLOT_FREE',
+    `${mounts} mounts are more than the ${queues} queues that a chassis has for them`,
+    'use --via tree, which carries thousands on one function, or detach some',
   );
 }
 

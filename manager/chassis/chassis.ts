@@ -32,6 +32,8 @@ export interface MountRecord<S = Shown> extends FunctionRecord {
   readonly kept?: boolean;
   /** It shows the model's children: a chassis has one such mount at most. */
   readonly tree?: boolean;
+  /** Each of its queues can carry one of the model's seats: a chassis has one such function at most. */
+  readonly mux?: boolean;
 }
 
 /** A function that holds a disk. It is function 0, and alone in its slot. */
@@ -57,15 +59,27 @@ export interface ChildRecord {
   readonly target: string | undefined;
 }
 
+/** A mount that has no function of its own: a queue of the multiplexing function. */
+export interface SeatRecord {
+  readonly tag: string;
+  readonly source: Source;
+  readonly readOnly: boolean;
+  /** 0-based. */
+  readonly queue: number;
+}
+
 /** `S` is what a mount shows: the daemon's sources are data, an embedding program's are file systems. */
 export class ChassisModel<S = Shown> {
   readonly slotCount: number;
   readonly rules: PlacementRules;
   /** What the tree carries, by tag. They go with it. */
   readonly children = new Map<string, ChildRecord>();
+  /** What the queues of the multiplexing function carry, by tag. They go with it. */
+  readonly seats = new Map<string, SeatRecord>();
   private readonly slots: SlotStatus[];
   private readonly byTag = new Map<string, DeviceRecord<S>>();
   private treeTag: string | undefined;
+  private muxTag: string | undefined;
 
   constructor(slotCount: number, rules = QEMU_RULES) {
     const most = maxSlots(rules);
@@ -111,6 +125,11 @@ export class ChassisModel<S = Shown> {
     return [...this.byTag.values()].sort((a, b) => a.slot - b.slot || a.function - b.function);
   }
 
+  /** The function whose queues carry the seats, if there is one. */
+  get mux(): MountRecord<S> | undefined {
+    return this.muxTag === undefined ? undefined : this.mount(this.muxTag);
+  }
+
   /** All mounts, by slot and function. */
   mounts(): MountRecord<S>[] {
     return this.devices().filter((device) => !isDisk(device));
@@ -149,7 +168,9 @@ export class ChassisModel<S = Shown> {
     this.apply(devices[0].slot, { type: 'attached', functions });
     for (const device of devices) {
       this.byTag.set(device.tag, device);
-      if (!isDisk(device) && device.tree) this.treeTag = device.tag;
+      if (isDisk(device)) continue;
+      if (device.tree) this.treeTag = device.tag;
+      if (device.mux) this.muxTag = device.tag;
     }
   }
 
@@ -186,9 +207,15 @@ export class ChassisModel<S = Shown> {
 
   private forget(device: DeviceRecord<S>): void {
     this.byTag.delete(device.tag);
-    if (isDisk(device) || !device.tree) return;
-    this.treeTag = undefined;
-    this.children.clear();
+    if (isDisk(device)) return;
+    if (device.tree) {
+      this.treeTag = undefined;
+      this.children.clear();
+    }
+    if (device.mux) {
+      this.muxTag = undefined;
+      this.seats.clear();
+    }
   }
 }
 

@@ -11,8 +11,8 @@ export interface PlacementRules {
   readonly extension: { readonly kind: string; readonly slots: number; readonly most: number };
   /** True where extensions can be added to a VM that runs. */
   readonly growsWhileRunning: boolean;
-  /** True where drivers use every queue of a device, so that a device with many queues carries a mount on each. */
-  readonly mountsPerQueue: boolean;
+  /** Functions with a mount on each queue that a chassis can have. Only a driver that knows of them uses more than the first queue. */
+  readonly muxFunctions: number;
 }
 
 /**
@@ -27,7 +27,7 @@ export const QEMU_RULES: PlacementRules = {
   rootSlots: 64,
   extension: { kind: 'switch', slots: 32, most: 5 },
   growsWhileRunning: false,
-  mountsPerQueue: false,
+  muxFunctions: 1,
 };
 
 /** A PCI segment has one bus of 32 device numbers without functions, the first of which is the host bridge; 96 segments. */
@@ -37,7 +37,7 @@ export const CLOUD_HYPERVISOR_RULES: PlacementRules = {
   rootSlots: 31,
   extension: { kind: 'segment', slots: 31, most: 95 },
   growsWhileRunning: false,
-  mountsPerQueue: false,
+  muxFunctions: 0,
 };
 
 /**
@@ -50,7 +50,7 @@ export const IN_PROCESS_RULES: PlacementRules = {
   rootSlots: 31,
   extension: { kind: 'switch', slots: 5, most: 31 },
   growsWhileRunning: true,
-  mountsPerQueue: true,
+  muxFunctions: Infinity,
 };
 
 export const PLACEMENT_RULES: Readonly<Record<VmmType, PlacementRules>> = {

@@ -103,6 +103,14 @@ export function checkTags<S>(model: ChassisModel<S>, tags: readonly string[]): v
         'choose another tag, or detach that mount first',
       );
     }
+    const seat = model.seats.get(tag);
+    if (seat) {
+      throw new ChassisError(
+        'TAG_IN_USE',
+        `tag ${quoted(tag)} is in use, on queue ${seat.queue}`,
+        'choose another tag, or detach that mount first',
+      );
+    }
     const other = model.device(tag);
     if (other) {
       throw new ChassisError(

@@ -1,6 +1,6 @@
 /** Decides what carries the mounts of an attach. Pure: it reads the model and changes nothing. */
 import { ChassisError, type Plan, type PortChoice, type Via } from '../control/api.js';
-import { planCapacity, queuesUnusable } from './capacity.js';
+import { planCapacity } from './capacity.js';
 import type { ChassisModel } from './chassis.js';
 import { emptySlots, type UnusableSlots } from './planner.js';
 
@@ -15,19 +15,23 @@ export interface ViaRequest {
 }
 
 /**
- * 'auto' means functions while slots are free, of which the last is left for the tree, and then the tree. A target needs the tree; a
- * slot, a function, a port, a promise to stay, or a tag whose function is kept need functions.
+ * 'auto' means functions while slots are free, of which the last is left for the tree, and then the tree; never queues, which stock
+ * guests do not use. A target needs the tree; a slot, a function, a port, a promise to stay, or a tag whose function is kept need
+ * functions. The function that the first mount on a queue brings with it can have a port.
  * @throws ChassisError BAD_REQUEST for what cannot go together
  */
 export function chooseVia<S>(
   model: ChassisModel<S>,
   request: ViaRequest,
   unusable: UnusableSlots,
-): 'function' | 'tree' {
+): Plan['via'] {
   const { via, mounts } = request;
-  if (via === 'queue') throw queuesUnusable(model.rules);
   const target = mounts.find((mount) => mount.target !== undefined);
   const option = functionOption(request);
+  if (via === 'queue') {
+    requireNone(target ? '--target' : option === '--port' ? undefined : option);
+    return 'queue';
+  }
   if (via === 'tree' || (via === 'auto' && target)) {
     if (option === undefined) return 'tree';
     throw new ChassisError(
@@ -46,6 +50,16 @@ export function chooseVia<S>(
   if (via === 'function' || option !== undefined) return 'function';
   if (mounts.some(({ tag }) => model.mount(tag)?.kept)) return 'function';
   return functionsLeft(model, unusable) ? 'function' : 'tree';
+}
+
+/** @throws ChassisError BAD_REQUEST for an option that a mount on a queue cannot have */
+function requireNone(option: string | undefined): void {
+  if (option === undefined) return;
+  throw new ChassisError(
+    'BAD_REQUEST',
+    `a mount on a queue cannot have ${option}`,
+    'leave it out, or use --via function or --via tree',
+  );
 }
 
 /** What of the request only a function can have, as the command line calls it. */
@@ -67,7 +81,7 @@ function keptForTree<S>(model: ChassisModel<S>): number {
   return model.tree || model.slotCount === 1 ? 0 : 1;
 }
 
-/** Whether so many further mounts fit, and how. @throws ChassisError NO_SLOT_FREE where not, BAD_REQUEST for queues */
+/** Whether so many further mounts fit, and how. @throws ChassisError NO_SLOT_FREE where not */
 export function planBeside<S>(
   model: ChassisModel<S>,
   { mounts, via }: { readonly mounts: number; readonly via: Via },
@@ -76,9 +90,13 @@ export function planBeside<S>(
   const free = emptySlots(model, unusable).length;
   const slots = via === 'auto' ? Math.max(0, free - keptForTree(model)) : free;
   const planned = planCapacity(model.rules, { mounts, via, slots });
-  if (planned.via !== 'tree') return planned;
-  if (!model.tree && free === 0) {
-    throw new ChassisError('NO_SLOT_FREE', 'no slot is free for the tree', 'detach a mount first');
+  if (planned.via === 'function') return planned;
+  const [carrier, carried, what] =
+    planned.via === 'tree'
+      ? [model.tree, model.children, 'the tree']
+      : [model.mux, model.seats, 'the function whose queues carry mounts'];
+  if (!carrier && free === 0) {
+    throw new ChassisError('NO_SLOT_FREE', `no slot is free for ${what}`, 'detach a mount first');
   }
-  return planCapacity(model.rules, { mounts: mounts + model.children.size, via: 'tree', slots: free });
+  return planCapacity(model.rules, { mounts: mounts + carried.size, via: planned.via, slots: free });
 }

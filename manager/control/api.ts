@@ -32,8 +32,15 @@ export const Source = Type.Union([
 ]);
 export type Source = Static<typeof Source>;
 
-/** What a function shows: a source, or the tree of the mounts that have no function of their own. */
-export const Shown = Type.Union([...Source.anyOf, Type.Object({ type: Type.Literal('tree') }, STRICT)]);
+/**
+ * What a function shows: a source; the tree of the mounts that have no function of their own; or on each of its queues one of the mounts
+ * that have a queue.
+ */
+export const Shown = Type.Union([
+  ...Source.anyOf,
+  Type.Object({ type: Type.Literal('tree') }, STRICT),
+  Type.Object({ type: Type.Literal('queues') }, STRICT),
+]);
 export type Shown = Static<typeof Shown>;
 
 export const CreateChassisRequest = Type.Object(
@@ -109,10 +116,12 @@ export const Mount = Type.Object({
   source: Type.Optional(Shown),
   readOnly: Type.Boolean(),
   permanent: Type.Boolean(),
-  /** What carries it. Slot and function of a mount of the tree are the tree's, and so is the state. */
-  via: Type.Union([Type.Literal('function'), Type.Literal('tree')]),
+  /** What carries it. Slot, function and state of a mount of the tree or on a queue are those of what carries it. */
+  via: Type.Union([Type.Literal('function'), Type.Literal('queue'), Type.Literal('tree')]),
   slot: Type.Integer(),
   function: Type.Integer(),
+  /** Of a mount on a queue: which one, from 0. */
+  queue: Type.Optional(Type.Integer()),
   state: MountState,
   /** Of a mount of the tree: where the guest's helper is to mount it, what it said of that, and what the guest holds of it. */
   target: Type.Optional(Type.String()),
@@ -125,8 +134,10 @@ export const Mount = Type.Object({
   interrupts: Type.Optional(Type.Union([Type.Literal('msix'), Type.Literal('intx')])),
   /** Why it is not plugged although it could be: what the VMM said, or what died. Of a mount of the tree: what the guest said last. */
   reason: Type.Optional(Type.String()),
-  /** The command that mounts it in a Linux guest. */
-  mountCommand: Type.String(),
+  /** The command that mounts it in a Linux guest; absent where Linux's driver cannot, of which `mountNote` says more. */
+  mountCommand: Type.Optional(Type.String()),
+  /** What else there is to know of mounting it. */
+  mountNote: Type.Optional(Type.String()),
   counters: Type.Optional(FunctionCounters),
   /** Absent while no driver has started the function. */
   driver: Type.Optional(FunctionDriver),
@@ -201,7 +212,7 @@ export type DetachQuery = Static<typeof DetachQuery>;
 export const Detached = Type.Object({
   /** The tags that went. */
   tags: Type.Array(Type.String()),
-  /** What the guest had of a mount of the tree that was taken away. */
+  /** What the guest had of a mount of the tree, or on a queue, that was taken away. */
   lost: Type.Optional(Lost),
 });
 export type Detached = Static<typeof Detached>;

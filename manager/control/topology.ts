@@ -62,6 +62,8 @@ export interface TopologyNode {
   readonly address?: string;
   /** Of a port: the chassis's slot behind it. */
   readonly slot?: number;
+  /** Of a mount on a queue: which one, from 0. */
+  readonly queue?: number;
   /** Of a function or mount; a disk's name. */
   readonly tag?: string;
   readonly state?: string;

@@ -1,13 +1,21 @@
 /** The functions that one device process serves, and the requests of its daemon. How a function is made is the factory's. */
 import { Value } from '@sinclair/typebox/value';
-import { ChassisError, type FunctionCounters, type FunctionDriver, type Shown } from '../control/api.js';
+import {
+  ChassisError,
+  type FunctionCounters,
+  type FunctionDriver,
+  type Lost,
+  type Shown,
+} from '../control/api.js';
 import { SerialQueue } from '../serial-queue.js';
+import type { ServedQueues } from './served-queues.js';
 import type { ServedTree } from './served-tree.js';
 import {
   Request,
   type DiskResize,
   type FunctionSpec,
   type Report,
+  type SeatRemoval,
   type SourceChange,
   type Status,
 } from './protocol.js';
@@ -27,6 +35,8 @@ export interface ServedFunction {
   readonly tree: ServedTree | undefined;
   /** What is done to it where it is a disk. */
   readonly disk: ResizableDisk | undefined;
+  /** What its queues show, where each can carry a mount. */
+  readonly queues?: ServedQueues | undefined;
   /** Ends the VMM's connection, removes the socket, and lets the device's files go. */
   close(): Promise<void>;
 }
@@ -118,6 +128,10 @@ export class DeviceProcess {
         return this.tree(request.params.function).remove(request.params.name);
       case 'children':
         return { children: this.tree(request.params.function).list(request.params.from) };
+      case 'addSeat':
+        return { queue: await this.queues(request.params.function).add(request.params) };
+      case 'removeSeat':
+        return this.removeSeat(request.params);
       case 'status':
         return this.status();
     }
@@ -143,6 +157,17 @@ export class DeviceProcess {
     const tree = this.functions.get(name)?.tree;
     if (!tree) throw new Error(`function ${name} is no tree`);
     return tree;
+  }
+
+  private queues(name: string): ServedQueues {
+    const queues = this.functions.get(name)?.queues;
+    if (!queues) throw new Error(`the queues of function ${name} carry no mounts`);
+    return queues;
+  }
+
+  /** With its function, it is gone already. */
+  private removeSeat({ function: name, queue, force }: SeatRemoval): Lost {
+    return this.functions.get(name)?.queues?.remove(queue, force) ?? { fids: 0, openFiles: 0 };
   }
 
   private async setSource(change: SourceChange): Promise<Record<string, never>> {
@@ -173,6 +198,7 @@ export class DeviceProcess {
       counters: served.counters(),
       ...(served.driver && { driver: served.driver }),
       ...(served.disk && { sizeBytes: served.disk.sizeBytes }),
+      ...(served.queues && { seats: served.queues.list(served.counters()) }),
     }));
     return { functions };
   }

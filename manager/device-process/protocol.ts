@@ -3,6 +3,7 @@
  * process answers by id and reports connections on its own.
  */
 import { Type, type Static } from '@sinclair/typebox';
+import { MUX_QUEUES_MAX } from '../../devices/9p/virtio-9p-mux.js';
 import {
   ChildState,
   DiskSerial,
@@ -80,6 +81,26 @@ export const ChildSpec = Type.Object({
 });
 export type ChildSpec = Static<typeof ChildSpec>;
 
+/** A mount on a queue of a multiplexing function: on the first of `queues` that is free. */
+export const SeatSpec = Type.Object({
+  function: Type.String(),
+  queues: Type.Array(Type.Integer({ minimum: 0 }), { maxItems: MUX_QUEUES_MAX }),
+  tag: Type.String(),
+  source: Source,
+  readOnly: Type.Boolean(),
+});
+export type SeatSpec = Static<typeof SeatSpec>;
+export const Seated = Type.Object({ queue: Type.Integer({ minimum: 0 }) });
+export type Seated = Static<typeof Seated>;
+
+export const SeatRemoval = Type.Object({
+  function: Type.String(),
+  queue: Type.Integer({ minimum: 0 }),
+  /** Also while the guest has it mounted. */
+  force: Type.Boolean(),
+});
+export type SeatRemoval = Static<typeof SeatRemoval>;
+
 /** Which child, and how long the guest may take. */
 const ChildWait = Type.Object({ function: Type.String(), name: Type.String(), timeoutMs: Type.Integer() });
 const ChildName = Type.Object({ function: Type.String(), name: Type.String() });
@@ -121,9 +142,16 @@ export const Request = Type.Union([
     method: Type.Literal('children'),
     params: Type.Object({ function: Type.String(), from: Type.Integer({ minimum: 0 }) }),
   }),
+  /** Answers Seated. */
+  Type.Object({ id: Id, method: Type.Literal('addSeat'), params: SeatSpec }),
+  /** Answers Lost. */
+  Type.Object({ id: Id, method: Type.Literal('removeSeat'), params: SeatRemoval }),
   Type.Object({ id: Id, method: Type.Literal('status'), params: Type.Object({}) }),
 ]);
 export type Request = Static<typeof Request>;
+
+export const SeatStatus = Type.Object({ queue: Type.Integer(), counters: FunctionCounters });
+export type SeatStatus = Static<typeof SeatStatus>;
 
 export const FunctionStatus = Type.Object({
   function: Type.String(),
@@ -133,6 +161,8 @@ export const FunctionStatus = Type.Object({
   driver: Type.Optional(FunctionDriver),
   /** Of a disk. */
   sizeBytes: Type.Optional(Type.Integer()),
+  /** Of a multiplexing function: the queues that serve a mount. */
+  seats: Type.Optional(Type.Array(SeatStatus)),
 });
 export type FunctionStatus = Static<typeof FunctionStatus>;
 

@@ -10,10 +10,11 @@ import { VfioUserServer } from '../ports/vfio-user/server.js';
 import { VhostUserServer } from '../ports/vhost-user/server.js';
 import type { FunctionHooks, ResizableDisk, ServedFunction } from './device-process.js';
 import type { FunctionSpec } from './protocol.js';
+import type { ServedQueues } from './served-queues.js';
 import type { ServedTree } from './served-tree.js';
 
 /** A device, whatever it is, and what the daemon may do to it. */
-export interface ServedDevice extends Pick<ServedFunction, 'setSource' | 'tree' | 'disk'> {
+export interface ServedDevice extends Pick<ServedFunction, 'setSource' | 'tree' | 'queues' | 'disk'> {
   readonly device: VirtioDevice;
   counted(): DeviceCounters;
 }
@@ -52,7 +53,10 @@ export class VfioUserFunction implements ServedFunction {
   }
 
   counters(): FunctionCounters {
-    return countersOf(this.served.counted(), [this.pci?.counters(0)]);
+    return countersOf(
+      this.served.counted(),
+      this.served.device.queueSizes.map((_, queue) => this.pci?.counters(queue)),
+    );
   }
 
   get driver(): FunctionDriver | undefined {
@@ -62,6 +66,10 @@ export class VfioUserFunction implements ServedFunction {
 
   get tree(): ServedTree | undefined {
     return this.served.tree;
+  }
+
+  get queues(): ServedQueues | undefined {
+    return this.served.queues;
   }
 
   get disk(): ResizableDisk | undefined {
@@ -106,7 +114,10 @@ export class VhostUserFunction implements ServedFunction {
   }
 
   counters(): FunctionCounters {
-    return countersOf(this.served.counted(), [this.server.counters(0)]);
+    return countersOf(
+      this.served.counted(),
+      this.served.device.queueSizes.map((_, queue) => this.server.counters(queue)),
+    );
   }
 
   get driver(): FunctionDriver | undefined {
@@ -118,6 +129,10 @@ export class VhostUserFunction implements ServedFunction {
 
   get tree(): ServedTree | undefined {
     return this.served.tree;
+  }
+
+  get queues(): ServedQueues | undefined {
+    return this.served.queues;
   }
 
   get disk(): ResizableDisk | undefined {

@@ -21,7 +21,10 @@ import {
   type ChildStatus,
   type DiskResize,
   type FunctionSpec,
+  Seated,
   type FunctionStatus,
+  type SeatRemoval,
+  type SeatSpec,
   type SourceChange,
 } from './protocol.js';
 
@@ -44,6 +47,10 @@ export interface DeviceHost {
   /** Takes it away, in use or not; answers what the guest had of it. Where there is none, nothing. */
   removeChild(fn: string, name: string): Promise<Lost>;
   children(fn: string): Promise<ChildStatus[]>;
+  /** Answers the queue. @throws ChassisError NO_SLOT_FREE where none of those asked for is free, or as the source cannot be opened */
+  addSeat(seat: SeatSpec): Promise<number>;
+  /** Answers what the guest had of it. Where there is none, nothing. @throws ChassisError MOUNT_BUSY, unless forced */
+  removeSeat(removal: SeatRemoval): Promise<Lost>;
   status(): Promise<FunctionStatus[]>;
   /** Ends it in good order, or by force if that takes too long. `onLost` is not called. */
   stop(): Promise<void>;
@@ -173,6 +180,14 @@ class DeviceChild implements DeviceHost {
       all.push(...children);
       if (children.length < CHILDREN_PAGE) return all;
     }
+  }
+
+  async addSeat(seat: SeatSpec): Promise<number> {
+    return decode(Seated, await this.ask('addSeat', seat)).queue;
+  }
+
+  async removeSeat(removal: SeatRemoval): Promise<Lost> {
+    return decode(Lost, await this.ask('removeSeat', removal));
   }
 
   async status(): Promise<FunctionStatus[]> {

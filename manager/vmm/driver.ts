@@ -10,6 +10,8 @@ export interface PluggableFunction {
   readonly tag: string;
   /** It is a disk, and no 9p device. */
   readonly disk?: boolean;
+  /** It has a queue for each of many mounts. */
+  readonly mux?: boolean;
   readonly port: Port;
   /** Where the device process serves it. */
   readonly socketPath: string;

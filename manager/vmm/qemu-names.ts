@@ -1,5 +1,7 @@
 /** The ids that a chassis's parts have in QEMU: on the command line, in `device_add`, and when they are recognised. */
 
+import { MUX_CONFIG_BYTES } from '../../devices/9p/mux-config.js';
+import { QUEUES_PER_DEVICE } from '../chassis/capacity.js';
 import type { PluggableFunction } from './driver.js';
 
 /** The guest's memory, which must be shared with the device process. */
@@ -37,16 +39,19 @@ export const VHOST_USER_DISK = 'vhost-user-blk-pci';
 const DISK = { 'num-queues': 1, 'queue-size': 256 } as const;
 /** Of the 9p device: what its transports would tell over vfio-user. */
 const NINE_P = { 'virtio-id': 9, num_vqs: 1, vq_size: 128 } as const;
+/** What the multiplexing one has otherwise. */
+const MUX = { num_vqs: QUEUES_PER_DEVICE, config_size: MUX_CONFIG_BYTES } as const;
 
 /** `-device` and `device_add` take the same JSON. Over vhost-user it names the chardev of the same id. */
 export function functionDevice(slot: number, multifunction: boolean, plugged: PluggableFunction) {
-  const { function: fn, port, socketPath, tag, disk } = plugged;
+  const { function: fn, port, socketPath, tag, disk, mux } = plugged;
   const id = deviceId(slot, fn);
   const place = { id, bus: portId(slot), addr: `0.${fn}`, multifunction };
   if (port === 'vfio-user') {
     return { driver: VFIO_USER_DEVICE, ...place, socket: { type: 'unix', path: socketPath } };
   }
   if (disk) return { driver: VHOST_USER_DISK, ...place, ...DISK, chardev: id };
+  if (mux) return { driver: VHOST_USER_DEVICE, ...place, ...NINE_P, ...MUX, chardev: id };
   // Linux's `struct virtio_9p_config`: the tag's length in 16 bits, and the tag.
   const configSizeBytes = 2 + Buffer.byteLength(tag);
   return { driver: VHOST_USER_DEVICE, ...place, ...NINE_P, config_size: configSizeBytes, chardev: id };

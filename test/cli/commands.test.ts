@@ -84,7 +84,8 @@ describe('the command line, without a VM', () => {
     ['no slot left', ['DIR'], 'NO_SLOT_FREE', 5],
     ['a target without a helper', ['DIR', '--target', '/x', '--via', 'function'], 'BAD_REQUEST', 2],
     ['a relative target', ['DIR', '--target', 'x'], 'BAD_REQUEST', 2],
-    ['a queue of its own', ['DIR', '--via', 'queue'], 'BAD_REQUEST', 2],
+    ['a queue in a slot', ['DIR', '--via', 'queue', '--slot', '1'], 'BAD_REQUEST', 2],
+    ['a function for queues', ['DIR', '--via', 'queue'], 'NO_SLOT_FREE', 5],
     ['memory without a tag', ['mem:'], 'TAG_INVALID', 2],
     ['more tags than directories', ['DIR', '--tag', 'a', '--tag', 'b'], 'BAD_REQUEST', 2],
     ['a chassis that does not exist', ['DIR', '--chassis', 'nope'], 'NO_CHASSIS', 4],
@@ -145,6 +146,39 @@ describe('the command line, without a VM', () => {
     const { args } = await daemon.json<{ args: string[] }>('args', 'large');
     expect(args.filter((arg) => arg.startsWith('xio3130-downstream'))).toHaveLength(11);
     await daemon.json('remove', 'large');
+  });
+
+  it('attaches to queues of one function, lists them with their counters, and detaches one of them', async () => {
+    await daemon.json('create', 'queued', '--slots', '2');
+    const on = ['--chassis', 'queued'];
+    const { stdout } = await daemon.cli(
+      'attach',
+      'mem:',
+      'mem:',
+      '-t',
+      'q0',
+      '-t',
+      'q1',
+      '--via',
+      'queue',
+      ...on,
+    );
+    expect(stdout).toMatch(/in the guest: mount -t 9p .* q0 \/mnt\/q0\n/);
+    expect(stdout).toMatch(/q1 waits in slot 1, function 0, queue 1.*\n +note: .*VIRTIO_9P_F_MULTIPLEX.*$/);
+    expect(await daemon.json('plan', '--mounts', '62', '--via', 'queue', ...on)).toMatchObject({ left: 0 });
+    const { mounts } = await daemon.json<{ mounts: Mount[] }>('mounts', ...on);
+    expect(mounts).toMatchObject([
+      { tag: 'chassis-queues', source: { type: 'queues' }, counters: { queues: { length: 64 } } },
+      { tag: 'q0', via: 'queue', queue: 0, counters: { queues: [{ requests: 0 }], fids: 0 } },
+      { tag: 'q1', via: 'queue', queue: 1, slot: 1, function: 0, state: 'parked' },
+    ]);
+    expect((await daemon.cli('tree', 'queued')).stdout).toMatch(
+      /00\.0 chassis-queues \(parked\)-\+-queue 0 q0 mem: \(parked\)\n.*queue 1 q1 mem: /,
+    );
+    expect((await daemon.cli('show', 'queued')).stdout).toMatch(/q1 +mem: +rw +queue 1 +1 +0 +parked/);
+    expect(await daemon.json('detach', 'q0', ...on)).toMatchObject({ detached: ['q0'] });
+    expect(await daemon.failure('detach', 'chassis-queues', ...on)).toMatchObject({ code: 'SLOT_SHARED' });
+    await daemon.json('remove', 'queued', '--force');
   });
 
   it('detaches only what was asked for', async () => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { attachedText } from '../../cli/support/mounts-text.js';
+import { attachedText, mountsTable } from '../../cli/support/mounts-text.js';
 import { planText } from '../../cli/support/plan-text.js';
 import type { Mount, Plan } from '../../manager/control/api.js';
 
@@ -22,6 +22,17 @@ it.each<[string, Partial<Mount>, RegExp]>([
   ['to be mounted', { target: '/work', inGuest: 'waiting' }, /^a will be mounted at \/work once/],
 ])('says of a mount of the tree that it is %s', (_, change, text) => {
   expect(attachedText({ ...MOUNT, ...change })).toMatch(text);
+});
+
+it('says of a mount on a queue which one, how Linux mounts the first, and who can mount the others', () => {
+  const mount: Mount = { ...MOUNT, via: 'queue', queue: 0, mountNote: 'and none of the others' };
+  expect(attachedText(mount).split('\n')).toEqual([
+    'a is plugged into slot 2, function 0, queue 0',
+    '  in the guest: mount --bind x y',
+    '  note: and none of the others',
+  ]);
+  expect(attachedText({ ...mount, queue: 1, mountCommand: undefined }).split('\n')).toHaveLength(2);
+  expect(mountsTable([mount])).toMatch(/ queue 0 +2 +0 +shown/);
 });
 
 const PLAN: Plan = {

@@ -20,6 +20,8 @@ export class ControllerHarness {
   folder = '';
   readonly processes: FakeDevices[] = [];
   log: string[] = [];
+  /** Of the next device process: its `refuseSeat`. */
+  refuseSeatNext: FakeDevices['refuseSeat'];
   private current: ChassisController | undefined;
 
   /** Of the file's tests, whose hooks it sets. */
@@ -63,12 +65,14 @@ export class ControllerHarness {
     this.folder = mkdtempSync(join(tmpdir(), 'chassis-controller-'));
     this.processes.length = 0;
     this.log = [];
+    this.refuseSeatNext = undefined;
     this.current = new ChassisController({
       name: 'dev',
       slotCount,
       paths: new ChassisPaths(this.folder, 'dev'),
       startDevices: async (hooks) => {
         this.processes.push(new FakeDevices(this.processes.length + 1, hooks));
+        this.devices.refuseSeat = this.refuseSeatNext;
         return this.devices;
       },
       log: (message) => this.log.push(message),

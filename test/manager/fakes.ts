@@ -6,6 +6,9 @@ import type {
   DiskResize,
   FunctionSpec,
   FunctionStatus,
+  SeatRemoval,
+  SeatSpec,
+  SeatStatus,
   SourceChange,
 } from '../../manager/device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from '../../manager/device-process/supervisor.js';
@@ -38,6 +41,10 @@ export class FakeDevices implements DeviceHost {
   /** Who holds a child in the guest. */
   readonly holders = new Map<string, string>();
   helper: 'answers' | 'fails' | 'silent' | 'waits' = 'answers';
+  /** What each queue of the multiplexing function shows, and the fids that the guest holds of it. */
+  readonly onQueues = new Map<number, SeatSpec>();
+  readonly seatFids = new Map<number, number>();
+  refuseSeat: ((seat: SeatSpec) => ChassisError | undefined) | undefined;
   refuseChild: ((child: ChildSpec) => ChassisError | undefined) | undefined;
   /** Lets a helper that waits answer. */
   readonly waiting: (() => void)[] = [];
@@ -64,6 +71,7 @@ export class FakeDevices implements DeviceHost {
 
   async removeFunction(name: string): Promise<void> {
     if (this.functions.get(name)?.device.source?.type === 'tree') this.inTree.clear();
+    if (this.functions.get(name)?.device.source?.type === 'queues') this.onQueues.clear();
     this.functions.delete(name);
     this.connected.delete(name);
     this.diskBytes.delete(name);
@@ -117,12 +125,38 @@ export class FakeDevices implements DeviceHost {
     }));
   }
 
+  async addSeat(seat: SeatSpec): Promise<number> {
+    const refusal = this.refuseSeat?.(seat);
+    if (refusal) throw refusal;
+    if (this.functions.get(seat.function)?.device.source?.type !== 'queues') throw new Error('no queues');
+    const queue = seat.queues.find((each) => !this.onQueues.has(each));
+    if (queue === undefined) throw new Error(`all of ${seat.queues.join()} are taken`);
+    this.onQueues.set(queue, seat);
+    return queue;
+  }
+
+  async removeSeat({ queue, force }: SeatRemoval): Promise<Lost> {
+    const fids = this.seatFids.get(queue) ?? 0;
+    if (fids > 0 && !force) throw new ChassisError('MOUNT_BUSY', 'the guest has it mounted');
+    this.onQueues.delete(queue);
+    this.seatFids.delete(queue);
+    return { fids, openFiles: 0 };
+  }
+
   async status(): Promise<FunctionStatus[]> {
-    return [...this.functions.keys()].map((name) => ({
+    return [...this.functions].map(([name, { device }]) => ({
       function: name,
       connected: this.connected.has(name),
       counters: { ...NO_COUNTERS, fids: this.fids.get(name) ?? 0 },
       ...(this.diskBytes.has(name) && { sizeBytes: this.diskBytes.get(name) }),
+      ...(device.source?.type === 'queues' && { seats: this.seats() }),
+    }));
+  }
+
+  private seats(): SeatStatus[] {
+    return [...this.onQueues.keys()].map((queue) => ({
+      queue,
+      counters: { ...NO_COUNTERS, fids: this.seatFids.get(queue) ?? 0 },
     }));
   }
 

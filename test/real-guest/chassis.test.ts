@@ -54,7 +54,7 @@ describeRealGuest('a chassis of 68 slots, four of them behind a switch', () => {
     await lab.sh(`umount /mnt/${tag}`);
     await lab.detach(tag, '--keep-function');
     expect((await lab.show()).mounts[0]).toMatchObject({ tag, state: 'kept' });
-    const { exitCode, stderr } = await lab.guest.sh(mounts[0].mountCommand);
+    const { exitCode, stderr } = await lab.guest.sh(mounts[0].mountCommand ?? '');
     expect([exitCode, stderr]).toEqual([255, expect.stringMatching(/No such device/)]);
     const other = await lab.directory('other');
     await writeFile(join(other, 'name'), 'other');

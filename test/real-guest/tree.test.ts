@@ -27,7 +27,7 @@ describeRealGuest('mounts of the tree in a Linux guest', () => {
   async function mountTree(): Promise<void> {
     const [tree] = (await lab.show()).mounts;
     await lab.guest.waitFor(tagSeen('chassis'));
-    await lab.guest.waitFor(tree.mountCommand);
+    await lab.guest.waitFor(tree.mountCommand ?? '');
   }
 
   it('come to a guest that mounts the tree, with one PCI function for all', async () => {

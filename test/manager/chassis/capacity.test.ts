@@ -42,6 +42,7 @@ describe('planCapacity', () => {
     ['a tree of three', QEMU_RULES, 3, 'tree', { via: 'tree', slots: 1, oneByOne: TREE_MOUNTS_MAX }],
     ['one function a slot', CLOUD_HYPERVISOR_RULES, 31, 'auto', { slots: 31, extensions: 0, left: 0 }],
     ['a segment', CLOUD_HYPERVISOR_RULES, 32, 'auto', { slots: 32, extensions: 1, extensionKind: 'segment' }],
+    ['the queues of a chassis', QEMU_RULES, 64, 'queue', { via: 'queue', slots: 1, room: 64, left: 0 }],
     ['queues', IN_PROCESS_RULES, 65, 'queue', { via: 'queue', slots: 1, room: 128, left: 63 }],
     ['a chassis that grows', IN_PROCESS_RULES, 31 * 256 + 1, 'auto', { slots: 32, extensions: 1 }],
   ])('plans %s', (_, rules, mounts, via, expected) => {
@@ -60,6 +61,7 @@ describe('planCapacity', () => {
   it.each<[string, PlacementRules, number, Via, number | undefined, RegExp, RegExp]>([
     ['functions', QEMU_RULES, 1793, 'function', undefined, /room for 1792/, /--via tree[^,]*, .*mounts$/],
     ['slots', QEMU_RULES, 33, 'function', 4, /its 4 slots of 8/, /--via tree.*--slots 5/],
+    ['queues', QEMU_RULES, 65, 'queue', undefined, /the 64 queues/, /--via tree/],
     ['tree mounts', QEMU_RULES, TREE_MOUNTS_MAX + 1, 'tree', undefined, /65536/, /several chassis/],
   ])('refuses more %s than there are, with the way out', (_, rules, mounts, via, slots, message, wayOut) => {
     expect(() => planCapacity(rules, { mounts, via, slots })).toThrow(
@@ -67,12 +69,9 @@ describe('planCapacity', () => {
     );
   });
 
-  it.each([QEMU_RULES, CLOUD_HYPERVISOR_RULES])(
-    'refuses queues where stock guests would use one only ($vmm)',
-    (rules) => {
-      expect(() => planCapacity(rules, { mounts: 2, via: 'queue' })).toThrow(
-        expect.objectContaining(refusal('BAD_REQUEST', /first queue/, /--via tree/)) as Error,
-      );
-    },
-  );
+  it('refuses queues where no function has them for mounts', () => {
+    expect(() => planCapacity(CLOUD_HYPERVISOR_RULES, { mounts: 2, via: 'queue' })).toThrow(
+      expect.objectContaining(refusal('BAD_REQUEST', /first queue/, /--via tree/)) as Error,
+    );
+  });
 });

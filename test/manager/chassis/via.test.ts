@@ -79,9 +79,19 @@ describe('what carries a mount', () => {
     expect(chooseVia(model, request({ mounts: [{ tag: 'm1' }] }), NONE)).toBe('function');
   });
 
-  it('is never a queue for a stock guest', () => {
-    expect(() => chooseVia(chassis(2, 0), request({ via: 'queue' }), NONE)).toThrow(
-      expect.objectContaining(refusal('BAD_REQUEST', /first queue/, /--via tree/)) as Error,
+  it('is a queue only where that is asked for, over either port', () => {
+    expect(chooseVia(chassis(2, 0), request({ via: 'queue' }), NONE)).toBe('queue');
+    expect(chooseVia(chassis(2, 0), request({ via: 'queue', port: 'vfio-user' }), NONE)).toBe('queue');
+  });
+
+  it.each([
+    [{ slot: 1 }, /--slot/],
+    [{ function: 1 }, /--function/],
+    [{ permanent: true }, /--permanent/],
+    [{ mounts: [{ tag: 'x', target: '/work' }] }, /--target/],
+  ] as const)('is no queue where the attach asks for %j', (options, message) => {
+    expect(() => chooseVia(chassis(2, 0), request({ ...options, via: 'queue' }), NONE)).toThrow(
+      expect.objectContaining(refusal('BAD_REQUEST', message, /--via tree/)) as Error,
     );
   });
 });
@@ -107,6 +117,22 @@ describe('planBeside', () => {
     expect(() => planBeside(chassis(2, 2), { mounts: 1, via: 'auto' }, NONE)).toThrow(
       expect.objectContaining(refusal('NO_SLOT_FREE')) as Error,
     );
+  });
+
+  it('counts what the queues have, and refuses them without a slot for their function', () => {
+    const model = chassis(2, 1);
+    expect(planBeside(model, { mounts: 64, via: 'queue' }, NONE)).toMatchObject({ via: 'queue', left: 0 });
+    model.attach([{ ...PLAIN, tag: 'q', slot: 2, function: 0, mux: true }]);
+    model.seats.set('a', { tag: 'a', source: { type: 'memory' }, readOnly: false, queue: 0 });
+    expect(planBeside(model, { mounts: 63, via: 'queue' }, NONE).left).toBe(0);
+    for (const [full, mounts] of [
+      [model, 64],
+      [chassis(2, 2), 1],
+    ] as const) {
+      expect(() => planBeside(full, { mounts, via: 'queue' }, NONE)).toThrow(
+        expect.objectContaining(refusal('NO_SLOT_FREE')) as Error,
+      );
+    }
   });
 
   it('plans queues where drivers use them', () => {

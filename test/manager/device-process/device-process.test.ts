@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { ChassisError } from '../../../manager/control/api.js';
 import { DeviceProcess, type FunctionFactory } from '../../../manager/device-process/device-process.js';
 import { MountTree } from '../../../devices/9p/fs/mount-tree/mount-tree.js';
+import { Virtio9pMux } from '../../../devices/9p/virtio-9p-mux.js';
+import { ServedQueues } from '../../../manager/device-process/served-queues.js';
 import { ServedTree } from '../../../manager/device-process/served-tree.js';
 import type { Report } from '../../../manager/device-process/protocol.js';
 import { PATIENTLY } from '../patiently.js';
@@ -137,6 +139,38 @@ describe('DeviceProcess', () => {
     expect(answers.get(5)).toMatchObject({ result: { fids: 0, openFiles: 0 } });
     // Taking it away ends the wait.
     expect(answers.get(3)).toMatchObject({ error: { code: 'NO_MOUNT' } });
+  });
+
+  it('puts mounts on the queues of a function that has some, counts them, and takes them away', async () => {
+    const queues = new ServedQueues({
+      mux: new Virtio9pMux(2),
+      openSource: async () => ({ attach: () => -2, close: () => undefined }),
+      serverOptions: (_, readOnly) => ({
+        ...{ maxMsizeBytes: 8192, readOnly, maxFids: 10, maxOpenFiles: 10, log: () => undefined },
+      }),
+      log: () => undefined,
+    });
+    const { process, reports } = setUp(async (spec, hooks) => {
+      const served = await noting([])(spec, hooks);
+      return spec.function === 'f' ? { ...served, queues } : served;
+    });
+    process.receive(add(1));
+    process.receive(add(2, 'plain'));
+    const seat = { tag: 'a', source: { type: 'memory' }, readOnly: false, queues: [1, 0] };
+    process.receive({ id: 3, method: 'addSeat', params: { ...seat, function: 'f' } });
+    process.receive({ id: 4, method: 'addSeat', params: { ...seat, function: 'plain' } });
+    process.receive({ id: 5, method: 'status', params: {} });
+    const removal = { queue: 1, force: false };
+    process.receive({ id: 6, method: 'removeSeat', params: { ...removal, function: 'f' } });
+    process.receive({ id: 7, method: 'removeSeat', params: { ...removal, function: 'gone' } });
+    await process.close();
+    const answers = new Map(reports.map((report) => ['id' in report ? report.id : 0, report]));
+    expect(answers.get(3)).toMatchObject({ result: { queue: 1 } });
+    expect(answers.get(4)).toMatchObject({ error: { code: 'INTERNAL' } });
+    expect(answers.get(5)).toMatchObject({
+      result: { functions: [{ function: 'f', seats: [{ queue: 1, counters: { fids: 0 } }] }, {}] },
+    });
+    for (const id of [6, 7]) expect(answers.get(id)).toMatchObject({ result: { fids: 0, openFiles: 0 } });
   });
 
   it('closes all functions when it ends, though closing one fails', async () => {

@@ -186,6 +186,11 @@ describe('QemuDriver', () => {
       ]);
     });
 
+    it('the function whose queues carry mounts: with all its queues, and all of its config space', async () => {
+      await (await open()).plug(1, [{ ...overVhostUser(0)[0], mux: true }], 1000);
+      expect(qemu.commands[1].arguments).toMatchObject({ 'virtio-id': 9, num_vqs: 64, config_size: 256 });
+    });
+
     it('and leaves no chardev of a function that was refused', async () => {
       const driver = await open();
       qemu.refuseAdd = () => refused('no room');
