@@ -27,7 +27,7 @@ export default class Detach extends BaseCommand {
     }),
     force: Flags.boolean({
       description:
-        'Even where the guest has it mounted: its open files fail, and (not in the tree) its slot may stay unusable',
+        'Even where the guest has it mounted: its open files fail, and (not in the tree or on a queue) its slot may stay unusable',
     }),
     timeout: Flags.integer({ description: 'Seconds to wait for the guest', default: 30, min: 1 }),
   };

@@ -2,10 +2,11 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { HostDirectory } from '../../devices/9p/fs/host-directory/host-directory.js';
+import type { Mount } from '../../manager/control/api.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES } from '../../devices/9p/virtio-9p.js';
 import { Virtio9pMux } from '../../devices/9p/virtio-9p-mux.js';
 import { LinuxGuest } from '../../testbed/guest.js';
-import { describeRealGuest, requireRealQemu } from './lab.js';
+import { describePerPort, describeRealGuest, Lab, requireRealQemu } from './lab.js';
 import { DeviceServer, machineArgs, type ServedDevice } from './support/device-server.js';
 
 const QUEUES = 4;
@@ -82,4 +83,42 @@ describeRealGuest('Linux, which knows nothing of multiplexing 9p devices', () =>
       expect(server.complaints).toEqual([]);
     },
   );
+});
+
+describePerPort('mounts on queues of a chassis, in Linux', (port) => {
+  let lab: Lab;
+
+  beforeAll(async () => {
+    lab = await Lab.start(port);
+    await lab.boot('6.12');
+  });
+  afterAll(() => lab.stop());
+
+  async function attach(tag: string): Promise<Mount> {
+    const path = await lab.directory(tag);
+    await writeFile(join(path, 'name'), tag);
+    return (await lab.attach(path, '--via', 'queue'))[0];
+  }
+
+  it('show it the first, which others that come and go do not disturb, and come out with their function', async () => {
+    await lab.mountInGuest(await attach('first'));
+    expect(await lab.sh('cat /mnt/first/name')).toBe('first');
+    for (let round = 0; round < 2; round++) {
+      expect(await attach('second')).toMatchObject({ via: 'queue', queue: 1, state: 'plugged' });
+      await lab.sh(`echo ${round} > /mnt/first/written`);
+      await lab.detach('second');
+    }
+    expect(await readFile(join(lab.folder, 'first', 'written'), 'utf8')).toBe('1\n');
+    expect(await lab.sh('ls /sys/bus/virtio/drivers/9pnet_virtio | grep -c virtio')).toBe('1');
+    expect((await lab.show()).mounts).toMatchObject([
+      { tag: 'chassis-queues', driver: {} },
+      { tag: 'first', queue: 0, counters: { requests: expect.any(Number) as number, bytesWritten: 4 } },
+    ]);
+    expect(await lab.daemon.failure('detach', 'first')).toMatchObject({ code: 'MOUNT_BUSY' });
+    await lab.detach('first', '--force');
+    expect(await lab.sh('ls /mnt/first 2>&1 || true')).toMatch(/No such device/);
+    await lab.sh('umount /mnt/first');
+    await lab.detach('chassis-queues');
+    expect((await lab.show()).mounts).toEqual([]);
+  });
 });
