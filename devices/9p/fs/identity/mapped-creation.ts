@@ -1,6 +1,7 @@
 /** Making files with mapped metadata: a plain file or directory that only the daemon may use, and then what it is to the guest. */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
 import { IoVector } from '../../../io-vector.js';
+import { createOrOpen } from '../create-or-open.js';
 import {
   FileMode,
   OpenFlag,
@@ -22,25 +23,20 @@ const FILE_MODE = 0o600;
 const DIRECTORY_MODE = 0o700;
 /** PATH_MAX without its NUL. */
 const TARGET_MAX_BYTES = 4095;
-/** Rounds of "it is not there" and "it is there" before create gives up on a name that others make and remove. */
-const CREATE_ATTEMPTS = 8;
-
 /** Creates a regular file and opens it; opens what is there where O_EXCL does not forbid it. */
-export async function createMapped(
+export function createMapped(
   directory: MappedNode,
   name: ByteString,
   flags: number,
   mode: number,
   owner: Owner,
 ): Promise<Created | Failure> {
-  for (let attempt = 0; attempt < CREATE_ATTEMPTS; attempt++) {
+  const createFile = async (): Promise<Created | Failure> => {
     const created = await createNew(directory, name, flags, FileMode.S_IFREG | (mode & 0o7777), 0, owner);
-    if (!isFailure(created)) return { node: created.node, file: new MappedFile(created.node, created.file) };
-    if (created !== -Errno.EEXIST || (flags & OpenFlag.O_EXCL) !== 0) return created;
-    const existing = await openExisting(directory, name, flags & ~(OpenFlag.O_CREAT | OpenFlag.O_EXCL));
-    if (existing !== -Errno.ENOENT && existing !== -Errno.ESTALE) return existing;
-  }
-  return -Errno.ESTALE;
+    if (isFailure(created)) return created;
+    return { node: created.node, file: new MappedFile(created.node, created.file) };
+  };
+  return createOrOpen(flags, createFile, (left) => openExisting(directory, name, left));
 }
 
 async function openExisting(

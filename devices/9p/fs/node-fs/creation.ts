@@ -1,5 +1,6 @@
 /** Making files in a node:fs-compatible object, and giving them their owner and mode. */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
+import { createOrOpen } from '../create-or-open.js';
 import { FileMode, OpenFlag, type ByteString, type Created, type Owner } from '../file-system.js';
 import { setOwner, setPermissions, type Subject } from './attribute-changes.js';
 import { call, callFor } from './calls.js';
@@ -11,11 +12,8 @@ import type { NodeFsNode } from './node-fs-node.js';
 import { objectFlags } from './open-flags.js';
 import { number, typeOf } from './stats.js';
 
-/** Rounds of "it is not there" and "it is there" before create gives up on a name that others make and remove. */
-const CREATE_ATTEMPTS = 8;
-
 /** Creates a regular file and opens it; opens what is there where O_EXCL does not forbid it. */
-export async function create(
+export function create(
   context: NodeFsContext,
   directory: NodeFsNode,
   name: ByteString,
@@ -23,13 +21,11 @@ export async function create(
   mode: number,
   owner: Owner,
 ): Promise<Created | Failure> {
-  for (let attempt = 0; attempt < CREATE_ATTEMPTS; attempt++) {
-    const created = await createNew(context, directory, name, flags, mode, owner);
-    if (created !== -Errno.EEXIST || (flags & OpenFlag.O_EXCL) !== 0) return created;
-    const existing = await openExisting(directory, name, flags & ~(OpenFlag.O_CREAT | OpenFlag.O_EXCL));
-    if (existing !== -Errno.ENOENT && existing !== -Errno.ESTALE) return existing;
-  }
-  return -Errno.ESTALE;
+  return createOrOpen(
+    flags,
+    () => createNew(context, directory, name, flags, mode, owner),
+    (left) => openExisting(directory, name, left),
+  );
 }
 
 async function openExisting(

@@ -1,5 +1,6 @@
 /** Making, linking and removing entries of an overlay's directories. */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
+import { createOrOpen } from '../create-or-open.js';
 import {
   Attributes,
   FileMode,
@@ -19,26 +20,19 @@ import { OverlayFile } from './overlay-file.js';
 import type { OverlayNode } from './overlay-node.js';
 import { isReserved } from './reserved-names.js';
 
-/** Rounds of "it is not there" and "it is there" before create gives up on a name that others make and remove. */
-const CREATE_ATTEMPTS = 8;
-
 /** Creates a regular file and opens it; opens what is there where O_EXCL does not forbid it. */
-export async function create(
+export function create(
   directory: OverlayNode,
   name: ByteString,
   flags: number,
   mode: number,
   owner: Owner,
 ): Promise<Created | Failure> {
-  for (let attempt = 0; attempt < CREATE_ATTEMPTS; attempt++) {
-    const created = await directory.context.lock.exclusive(() =>
-      createNew(directory, name, flags, mode, owner),
-    );
-    if (created !== -Errno.EEXIST || (flags & OpenFlag.O_EXCL) !== 0) return created;
-    const existing = await openExisting(directory, name, flags & ~(OpenFlag.O_CREAT | OpenFlag.O_EXCL));
-    if (existing !== -Errno.ENOENT && existing !== -Errno.ESTALE) return existing;
-  }
-  return -Errno.ESTALE;
+  return createOrOpen(
+    flags,
+    () => directory.context.lock.exclusive(() => createNew(directory, name, flags, mode, owner)),
+    (left) => openExisting(directory, name, left),
+  );
 }
 
 async function openExisting(
