@@ -1,5 +1,5 @@
 /** A device of a device process behind its socket, over either port. */
-import { VirtioFeature, type VirtioDevice } from '../../devices/virtio/device.js';
+import { VirtioFeature, type QueueCounters, type VirtioDevice } from '../../devices/virtio/device.js';
 import type { GuestMemory } from '../../devices/virtio/memory/guest-memory.js';
 import { hasFeature } from '../../devices/virtio/ring/features.js';
 import { VirtioPciFunction } from '../../devices/virtio/transport/virtio-pci.js';
@@ -19,8 +19,45 @@ export interface ServedDevice extends Pick<ServedFunction, 'setSource' | 'tree' 
   counted(): DeviceCounters;
 }
 
-export class VfioUserFunction implements ServedFunction {
-  private readonly served: ServedDevice;
+/** What a function is to the device process whichever port it is on: what it serves. */
+abstract class DeviceFunction implements ServedFunction {
+  protected readonly served: ServedDevice;
+
+  constructor(served: ServedDevice) {
+    this.served = served;
+  }
+
+  abstract readonly connected: boolean;
+  abstract readonly driver: FunctionDriver | undefined;
+  abstract close(): Promise<void>;
+  /** What crossed a queue; undefined while nothing has. */
+  protected abstract queueCounters(queue: number): Readonly<QueueCounters> | undefined;
+
+  counters(): FunctionCounters {
+    return countersOf(
+      this.served.counted(),
+      this.served.device.queueSizes.map((_, queue) => this.queueCounters(queue)),
+    );
+  }
+
+  get tree(): ServedTree | undefined {
+    return this.served.tree;
+  }
+
+  get queues(): ServedQueues | undefined {
+    return this.served.queues;
+  }
+
+  get disk(): ResizableDisk | undefined {
+    return this.served.disk;
+  }
+
+  setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
+    return this.served.setSource(source, readOnly);
+  }
+}
+
+export class VfioUserFunction extends DeviceFunction {
   private readonly server: VfioUserServer;
   private pci: VirtioPciFunction | undefined;
 
@@ -31,7 +68,7 @@ export class VfioUserFunction implements ServedFunction {
     reactor: Reactor,
     log: (message: string) => void,
   ) {
-    this.served = served;
+    super(served);
     this.server = new VfioUserServer({
       path: spec.socketPath,
       reactor,
@@ -52,32 +89,13 @@ export class VfioUserFunction implements ServedFunction {
     return this.server.connected;
   }
 
-  counters(): FunctionCounters {
-    return countersOf(
-      this.served.counted(),
-      this.served.device.queueSizes.map((_, queue) => this.pci?.counters(queue)),
-    );
+  protected queueCounters(queue: number): Readonly<QueueCounters> | undefined {
+    return this.pci?.counters(queue);
   }
 
   get driver(): FunctionDriver | undefined {
     const registers = this.pci?.driverInterface;
     return registers && { registers, doorbell: 'queue', polled: false };
-  }
-
-  get tree(): ServedTree | undefined {
-    return this.served.tree;
-  }
-
-  get queues(): ServedQueues | undefined {
-    return this.served.queues;
-  }
-
-  get disk(): ResizableDisk | undefined {
-    return this.served.disk;
-  }
-
-  setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
-    return this.served.setSource(source, readOnly);
   }
 
   async close(): Promise<void> {
@@ -86,8 +104,7 @@ export class VfioUserFunction implements ServedFunction {
   }
 }
 
-export class VhostUserFunction implements ServedFunction {
-  private readonly served: ServedDevice;
+export class VhostUserFunction extends DeviceFunction {
   private readonly server: VhostUserServer;
 
   constructor(
@@ -97,7 +114,7 @@ export class VhostUserFunction implements ServedFunction {
     reactor: Reactor,
     log: (message: string) => void,
   ) {
-    this.served = served;
+    super(served);
     this.server = new VhostUserServer({
       path: spec.socketPath,
       reactor,
@@ -113,11 +130,8 @@ export class VhostUserFunction implements ServedFunction {
     return this.server.connected;
   }
 
-  counters(): FunctionCounters {
-    return countersOf(
-      this.served.counted(),
-      this.served.device.queueSizes.map((_, queue) => this.server.counters(queue)),
-    );
+  protected queueCounters(queue: number): Readonly<QueueCounters> | undefined {
+    return this.server.counters(queue);
   }
 
   get driver(): FunctionDriver | undefined {
@@ -125,22 +139,6 @@ export class VhostUserFunction implements ServedFunction {
     if (features === undefined) return undefined;
     const modern = hasFeature(features, VirtioFeature.VIRTIO_F_VERSION_1);
     return { registers: modern ? 'modern' : 'legacy', doorbell: 'eventfd', polled: false };
-  }
-
-  get tree(): ServedTree | undefined {
-    return this.served.tree;
-  }
-
-  get queues(): ServedQueues | undefined {
-    return this.served.queues;
-  }
-
-  get disk(): ResizableDisk | undefined {
-    return this.served.disk;
-  }
-
-  setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
-    return this.served.setSource(source, readOnly);
   }
 
   async close(): Promise<void> {
