@@ -130,7 +130,7 @@ export const STATFS_BYTES = 120;
  * Byte offsets in struct linux_dirent64, as filled by getdents64: u64, u64, u16, u8, then a NUL-terminated
  * name.
  */
-export const DIRENT64 = { ino: 0, off: 8, reclen: 16, type: 18, name: 19 } as const;
+export const DIRENT64 = { ino: 0, off: 8, reclen: 16, type: 18, name: 19, alignment: 8 } as const;
 
 /** Byte offsets in the two struct timespec of utimensat: each seconds i64, nanoseconds i64. */
 export const UTIMENS = { atimeSec: 0, atimeNsec: 8, mtimeSec: 16, mtimeNsec: 24 } as const;

@@ -7,8 +7,9 @@
 import { Errno, result } from '../errors.js';
 import * as libc from '../libc.js';
 import type { Memory } from '../libc.js';
-import { NativeBuffer } from '../native-buffer.js';
+import { addressOf, NativeBuffer } from '../native-buffer.js';
 import { AT_FDCWD, AtFlags, OpenFlags } from './constants.js';
+import { submit, type Completion } from './on-thread.js';
 import { procDirectory, procName } from './proc-path.js';
 
 const { O_CLOEXEC } = OpenFlags;
@@ -128,4 +129,19 @@ export function readlinkat(dirFd: number, path: Memory, target: Memory, length: 
  */
 export function getdents64(fd: number, buffer: Memory, length: number): number {
   return result(libc.syscall_getdents64(SYS_GETDENTS64, fd, buffer, length));
+}
+
+/** {@link getdents64} on a thread. Until `done`, which is called once, `buffer` and `fd` stay untouched. */
+export function getdents64Async(fd: number, buffer: Uint8Array, length: number, done: Completion): void {
+  submit(
+    (settle) => {
+      libc.syscall_getdents64.async(SYS_GETDENTS64, fd, addressOf(buffer), length, settle);
+    },
+    (_error, value) => {
+      void buffer;
+      done(result(value));
+    },
+    () => getdents64(fd, buffer, length),
+    done,
+  );
 }

@@ -156,6 +156,19 @@ export interface DirectorySink {
    * `cookie` is the position after this entry: `readdir` given it goes on with the next. `type` is the `d_type` (DT_*).
    */
   entry(name: ByteString, inodeLow: number, inodeHigh: number, type: number, cookie: number): boolean;
+  /**
+   * As `entry`, for a file system that has the name as bytes, from `start` up to `end`. A sink has it where it would only make bytes of
+   * a string again: a string for each entry takes longer than all else about it.
+   */
+  rawEntry?(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    inodeLow: number,
+    inodeHigh: number,
+    type: number,
+    cookie: number,
+  ): boolean;
 }
 
 /** A byte-range lock, as Tlock and Tgetlock carry it (9P2000.L). `lengthBytes` 0 means to the end. */

@@ -105,11 +105,11 @@ export class MessageWriter {
   errno = 0;
   position = 0;
   readonly bytes: Uint8Array;
-  readonly #view: DataView;
+  readonly view: DataView;
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   reset(position: number): void {
@@ -128,17 +128,17 @@ export class MessageWriter {
 
   u8(value: number): void {
     const at = this.#take(1);
-    if (at >= 0) this.#view.setUint8(at, value);
+    if (at >= 0) this.view.setUint8(at, value);
   }
 
   u16(value: number): void {
     const at = this.#take(2);
-    if (at >= 0) this.#view.setUint16(at, value, true);
+    if (at >= 0) this.view.setUint16(at, value, true);
   }
 
   u32(value: number): void {
     const at = this.#take(4);
-    if (at >= 0) this.#view.setUint32(at, value, true);
+    if (at >= 0) this.view.setUint32(at, value, true);
   }
 
   /** An integer within ±2^53, the negative ones in two's complement. */
@@ -149,8 +149,8 @@ export class MessageWriter {
   u64Halves(low: number, high: number): void {
     const at = this.#take(8);
     if (at < 0) return;
-    this.#view.setUint32(at, low, true);
-    this.#view.setUint32(at + 4, high, true);
+    this.view.setUint32(at, low, true);
+    this.view.setUint32(at + 4, high, true);
   }
 
   /** length[2] and the bytes. Fails with EIO where a character is no byte: whoever made the string broke the contract. */
@@ -167,6 +167,11 @@ export class MessageWriter {
       this.bytes[at + i] = byte;
     }
     if (seen > 0xff) this.fail(Errno.EIO);
+  }
+
+  /** Takes the next bytes for a caller that sets them itself, through `bytes` and `view`: where they start, or -1 past a failure. */
+  reserve(lengthBytes: number): number {
+    return this.#take(lengthBytes);
   }
 
   #take(lengthBytes: number): number {

@@ -3,8 +3,10 @@
  * tag[2], is written in front once the length is known. R-messages without fields (Rclunk and others) have no function here.
  */
 import type { Attributes, ByteString, FileSystemStatistics, Lock } from '../fs/file-system.js';
-import { HEADER_BYTES } from './constants.js';
+import { DIRECTORY_ENTRY_HEADER_BYTES, HEADER_BYTES } from './constants.js';
 import type { MessageWriter } from './cursor.js';
+
+const TWO_32 = 0x1_0000_0000;
 
 /** The server's name for a file: two fids are of one file exactly where their paths are equal. */
 export class Qid {
@@ -75,6 +77,35 @@ export function encodeDirectoryEntry(
   w.u64(offset);
   w.u8(type);
   w.string(name);
+}
+
+/**
+ * As `encodeDirectoryEntry`, with the name's bytes from `start` up to `end`, 65,535 at most. Room is taken once for all fields: there are
+ * many entries.
+ */
+export function encodeRawDirectoryEntry(
+  w: MessageWriter,
+  qid: Qid,
+  offset: number,
+  type: number,
+  source: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  let at = w.reserve(DIRECTORY_ENTRY_HEADER_BYTES + end - start);
+  if (at < 0) return;
+  const { bytes, view } = w;
+  bytes[at] = qid.type;
+  view.setUint32(at + 1, qid.version, true);
+  view.setUint32(at + 5, qid.pathLow, true);
+  view.setUint32(at + 9, qid.pathHigh, true);
+  view.setUint32(at + 13, offset, true);
+  view.setUint32(at + 17, offset / TWO_32, true);
+  bytes[at + 21] = type;
+  view.setUint16(at + 22, end - start, true);
+  at += DIRECTORY_ENTRY_HEADER_BYTES;
+  // Names are short: a loop is quicker than `set`.
+  for (let i = start; i < end; i++) bytes[at++] = source[i];
 }
 
 /**

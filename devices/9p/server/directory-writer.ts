@@ -12,7 +12,7 @@ import {
   RREAD_HEADER_BYTES,
 } from '../protocol/constants.js';
 import type { MessageWriter } from '../protocol/cursor.js';
-import { encodeDirectoryEntry, Qid } from '../protocol/replies.js';
+import { encodeDirectoryEntry, encodeRawDirectoryEntry, Qid } from '../protocol/replies.js';
 import type { QidMapper } from './qid-mapper.js';
 
 export class DirectoryWriter implements DirectorySink {
@@ -48,21 +48,24 @@ export class DirectoryWriter implements DirectorySink {
 
   entry(name: ByteString, inodeLow: number, inodeHigh: number, type: number, cookie: number): boolean {
     const entryBytes = DIRECTORY_ENTRY_HEADER_BYTES + name.length;
-    if (this.full || this.failure !== 0 || this.#qids === undefined) return false;
-    if (entryBytes > this.#limitBytes - this.dataBytes) {
-      this.full = true;
-      return false;
-    }
-    this.failure = Number.isSafeInteger(cookie) && cookie >= 0 ? 0 : -Errno.EIO;
-    this.failure ||= this.#qids.mapInode(this.#device, inodeLow, inodeHigh, this.#qid);
-    if (this.failure !== 0) return false;
-    if (entryBytes > this.#writer.room) this.#move();
-    this.#qid.type = qidTypeOfDirent(type);
+    if (!this.#prepare(entryBytes, inodeLow, inodeHigh, type, cookie)) return false;
     encodeDirectoryEntry(this.#writer, this.#qid, cookie, type, name);
-    this.failure = -this.#writer.errno;
-    if (this.failure !== 0) return false;
-    this.dataBytes += entryBytes;
-    return true;
+    return this.#encoded(entryBytes);
+  }
+
+  rawEntry(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    inodeLow: number,
+    inodeHigh: number,
+    type: number,
+    cookie: number,
+  ): boolean {
+    const entryBytes = DIRECTORY_ENTRY_HEADER_BYTES + end - start;
+    if (!this.#prepare(entryBytes, inodeLow, inodeHigh, type, cookie)) return false;
+    encodeRawDirectoryEntry(this.#writer, this.#qid, cookie, type, bytes, start, end);
+    return this.#encoded(entryBytes);
   }
 
   /** Moves the rest; an entry after this is refused. */
@@ -75,6 +78,28 @@ export class DirectoryWriter implements DirectorySink {
   abandon(): void {
     this.#reply = undefined;
     this.#qids = undefined;
+  }
+
+  /** Makes the entry's qid, and room for the entry; false where it is not to be taken. */
+  #prepare(entryBytes: number, inodeLow: number, inodeHigh: number, type: number, cookie: number): boolean {
+    if (this.full || this.failure !== 0 || this.#qids === undefined) return false;
+    if (entryBytes > this.#limitBytes - this.dataBytes) {
+      this.full = true;
+      return false;
+    }
+    this.failure = Number.isSafeInteger(cookie) && cookie >= 0 ? 0 : -Errno.EIO;
+    this.failure ||= this.#qids.mapInode(this.#device, inodeLow, inodeHigh, this.#qid);
+    if (this.failure !== 0) return false;
+    if (entryBytes > this.#writer.room) this.#move();
+    this.#qid.type = qidTypeOfDirent(type);
+    return true;
+  }
+
+  #encoded(entryBytes: number): boolean {
+    this.failure = -this.#writer.errno;
+    if (this.failure !== 0) return false;
+    this.dataBytes += entryBytes;
+    return true;
   }
 
   #move(): void {

@@ -1,128 +1,128 @@
-/** An open directory of the host: getdents64 fills a buffer, and entries that the guest had no room for wait in it. */
-import { DIRENT64, getdents64, seekTo } from '../../../../host/index.js';
-import { Errno } from '../../../errno.js';
-import type { DirectorySink } from '../file-system.js';
+/** An open directory of the host: the entries that its reader has, with cookies that the guest can go on from. */
+import { DIRENT64 } from '../../../../host/index.js';
+import { isPromise, type DirectorySink, type MaybePromise } from '../file-system.js';
 import { DirectoryCookies } from './directory-cookies.js';
+import { DirectoryReader } from './directory-reader.js';
 import type { ExportContext } from './export-context.js';
 import { HostOpenFile, type OpenedNode } from './host-open-file.js';
-import { DIRECTORY_BUFFER_BYTES, scratch, type DirectoryBuffer } from './scratch.js';
 
 const NUL = 0;
+const DOT = 0x2e;
 const TWO_32 = 0x1_0000_0000;
 
 export class HostOpenDirectory extends HostOpenFile {
   readonly #isRoot: boolean;
   readonly #cookies = new DirectoryCookies();
-  /** Entries of the host from `#at` to `#filled`; null before the first and after the last. */
-  #buffer: DirectoryBuffer | null = null;
-  #at = 0;
-  #filled = 0;
-  /** The cookie that the entry at `#at`, or the next fill, stands behind. */
+  readonly #reader: DirectoryReader;
+  /** The cookie that the reader's next entry stands behind. */
   #cookie = 0;
 
   /** Takes over `fd`. The root's `..` is the root. */
   constructor(context: ExportContext, fd: number, node: OpenedNode, isRoot: boolean) {
     super(context, fd, node);
+    this.#reader = new DirectoryReader(fd);
     this.#isRoot = isRoot;
   }
 
-  override readdir(cookie: number, sink: DirectorySink): number {
+  override readdir(cookie: number, sink: DirectorySink): MaybePromise<number> {
     // Reading on needs no seek, which is what keeps a listing exact while the directory changes.
-    const error = cookie === this.#cookie ? 0 : this.#seek(cookie);
-    if (error < 0) return error;
+    if (cookie === this.#cookie) return this.#giveAll(sink);
+    const sought = this.#seek(cookie);
+    if (isPromise(sought)) return sought.then((error) => (error < 0 ? error : this.#giveAll(sink)));
+    return sought < 0 ? sought : this.#giveAll(sink);
+  }
+
+  protected override closeDescriptor(): void {
+    this.#reader.close();
+  }
+
+  /** Gives entries until the sink is full or there are no more. */
+  #giveAll(sink: DirectorySink): MaybePromise<number> {
     for (;;) {
-      if (this.#at === this.#filled) {
-        const filled = this.#fill();
+      if (this.#reader.at === this.#reader.end) {
+        const filled = this.#reader.fill();
+        if (isPromise(filled)) return filled.then((bytes) => (bytes <= 0 ? bytes : this.#giveAll(sink)));
         if (filled <= 0) return filled;
       }
       if (!this.#give(sink)) return 0;
     }
   }
 
-  override close(): void {
-    this.#empty();
-    super.close();
-  }
-
-  /** Bytes of entries that follow, 0 at the end, or a negative errno. */
-  #fill(): number {
-    this.#buffer ??= scratch.takeDirectoryBuffer();
-    const filled = getdents64(this.fd, this.#buffer.bytes, DIRECTORY_BUFFER_BYTES);
-    this.#at = 0;
-    this.#filled = Math.max(filled, 0);
-    if (filled <= 0) this.#empty();
-    // A directory that was removed while open is at its end.
-    return filled === -Errno.ENOENT ? 0 : filled;
-  }
-
-  /** Gives the entry at `#at`; false where the sink did not take it, and it stays. */
+  /** Gives the reader's next entry; false where the sink did not take it, and it stays. */
   #give(sink: DirectorySink): boolean {
-    const buffer = this.#buffer;
+    const { buffer, at } = this.#reader;
     if (buffer === null) return false;
     const { bytes, view } = buffer;
-    const at = this.#at;
     const cookie = this.#cookies.next(
       view.getUint32(at + DIRENT64.off, true),
       view.getUint32(at + DIRENT64.off + 4, true),
     );
     const next = at + view.getUint16(at + DIRENT64.reclen, true);
     const start = at + DIRENT64.name;
-    const name = bytes.toString('latin1', start, nameEnd(bytes, start, next));
-    const outside = this.#isRoot && name === '..';
+    const end = nameEnd(bytes, start, next);
+    const outside = this.#isRoot && isDotDot(bytes, start, end);
     const inodeLow = outside ? this.node.inodeLow : view.getUint32(at + DIRENT64.ino, true);
     const inodeHigh = outside ? this.node.inodeHigh : view.getUint32(at + DIRENT64.ino + 4, true);
-    if (!sink.entry(name, inodeLow, inodeHigh, bytes[at + DIRENT64.type], cookie)) return false;
+    const type = bytes[at + DIRENT64.type];
+    const taken = sink.rawEntry
+      ? sink.rawEntry(bytes, start, end, inodeLow, inodeHigh, type, cookie)
+      : sink.entry(bytes.toString('latin1', start, end), inodeLow, inodeHigh, type, cookie);
+    if (!taken) return false;
     this.#cookies.advance();
     this.#cookie = cookie;
-    this.#at = next;
+    this.#reader.at = next;
     return true;
   }
 
-  #seek(cookie: number): number {
-    this.#empty();
+  #seek(cookie: number): MaybePromise<number> {
     const number = this.#cookies.numberOf(cookie);
-    const error =
-      number < 0 ? seekTo(this.fd, cookie % TWO_32, Math.floor(cookie / TWO_32)) : this.#seekToNumber(number);
-    if (error === 0) this.#cookie = cookie;
-    return error;
+    if (number < 0) return this.#seekTo(cookie % TWO_32, Math.floor(cookie / TWO_32), cookie);
+    const position = this.#cookies.recall(number);
+    if (position !== undefined) return this.#seekTo(position.low, position.high, cookie);
+    return this.#skip(number, cookie);
   }
 
-  #seekToNumber(number: number): number {
-    const position = this.#cookies.recall(number);
-    if (position !== undefined) return seekTo(this.fd, position.low, position.high);
-    return this.#skip(number);
+  #seekTo(low: number, high: number, cookie: number): MaybePromise<number> {
+    const sought = this.#reader.seek(low, high);
+    if (isPromise(sought)) return sought.then((error) => this.#sought(error, cookie));
+    return this.#sought(sought, cookie);
+  }
+
+  #sought(error: number, cookie: number): number {
+    if (error === 0) this.#cookie = cookie;
+    return error;
   }
 
   /**
    * A cookie from long ago, or of another open of this directory (as an NFS server in the guest uses them): counted out
    * from the start, which is exact as long as the directory stays as it is.
    */
-  #skip(number: number): number {
-    const error = seekTo(this.fd, 0, 0);
+  async #skip(number: number, cookie: number): Promise<number> {
+    const reader = this.#reader;
+    const error = await reader.seek(0, 0);
     if (error < 0) return error;
     for (let left = number; left > 0; left--) {
-      if (this.#at === this.#filled) {
-        const filled = this.#fill();
+      if (reader.at === reader.end) {
+        const filled = await reader.fill();
         if (filled < 0) return filled;
         if (filled === 0) break;
       }
-      this.#at += this.#buffer?.view.getUint16(this.#at + DIRENT64.reclen, true) ?? 0;
+      reader.at += reader.buffer?.view.getUint16(reader.at + DIRENT64.reclen, true) ?? 0;
     }
     this.#cookies.passed(number);
-    return 0;
-  }
-
-  #empty(): void {
-    if (this.#buffer !== null) scratch.giveDirectoryBuffer(this.#buffer);
-    this.#buffer = null;
-    this.#at = 0;
-    this.#filled = 0;
+    return this.#sought(0, cookie);
   }
 }
 
-/** Names are short, so that a loop is quicker than a search by the runtime. What follows the NUL is whatever was there. */
+/**
+ * An entry ends with its name, a NUL, and bytes of whatever was there up to the next multiple of eight: the NUL is among the last eight.
+ */
 function nameEnd(bytes: Uint8Array, start: number, next: number): number {
-  let end = start;
+  let end = Math.max(start, next - DIRENT64.alignment);
   while (end < next && bytes[end] !== NUL) end++;
   return end;
+}
+
+function isDotDot(bytes: Uint8Array, start: number, end: number): boolean {
+  return end - start === 2 && bytes[start] === DOT && bytes[start + 1] === DOT;
 }

@@ -53,7 +53,11 @@ export abstract class HostOpenFile extends OpenFile implements BorrowedHandle {
 
   close(): void {
     this.node.fileClosing(this);
-    closeFd(this.fd);
     this.context.openFiles--;
+    this.closeDescriptor();
+  }
+
+  protected closeDescriptor(): void {
+    closeFd(this.fd);
   }
 }

@@ -13,7 +13,7 @@ export const DIRECTORY_BUFFER_BYTES = 32 * 1024;
 export const XATTR_MAX_BYTES = 64 * 1024;
 
 /** Buffers kept for the next user; what is beyond this is left to the garbage collector. */
-const POOLED_BUFFERS = 16;
+const POOLED_BUFFERS = 128;
 
 /** What getdents64 fills, with the view that its integers are read by: Buffer's own methods take several times as long. */
 export class DirectoryBuffer {

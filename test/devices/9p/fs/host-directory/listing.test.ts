@@ -1,10 +1,10 @@
 /** Large directories of the host, and cookies where positions do not fit a Number. */
 import { linkSync, symlinkSync, writeFileSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { OpenFlag, type OpenFile } from '../../../../../devices/9p/fs/file-system.js';
 import { DirectoryCookies } from '../../../../../devices/9p/fs/host-directory/directory-cookies.js';
 import { entriesFrom, listing, ok } from '../suite/driver.js';
-import { Exported } from './exported.js';
+import { Exported, openDescriptors } from './exported.js';
 
 const TWO_52 = 2 ** 52;
 
@@ -50,7 +50,7 @@ describe('a directory of 100,000 entries', () => {
   const NAMES_A_FILE = 50_000;
   let exported: Exported;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     exported = await Exported.make();
     // Names of a few files, which are made much faster than files; ext4 allows 65,000 each.
     for (let i = 0; i < HOW_MANY; i++) {
@@ -60,7 +60,7 @@ describe('a directory of 100,000 entries', () => {
     // On a busy machine so many names take longer than a hook usually may.
   }, 60_000);
 
-  afterEach(() => {
+  afterAll(() => {
     exported.remove();
   });
 
@@ -77,5 +77,20 @@ describe('a directory of 100,000 entries', () => {
     const late = await entriesFrom(directory, all[20_000].cookie, 100);
     expect(late.map(({ name }) => name)).toEqual(all.slice(20_001, 20_101).map(({ name }) => name));
     await directory.close();
+  });
+
+  it('leaves no descriptor when it is closed while more is read ahead, and is listed from any place at any time', async () => {
+    const before = openDescriptors();
+    for (let i = 0; i < 200; i++) {
+      const directory = await ok<OpenFile>(exported.root.open(OpenFlag.O_RDONLY));
+      const some = await entriesFrom(directory, 0, 10 + i);
+      // Back, and on, with the next buffer under way or full.
+      expect(await entriesFrom(directory, 0, 10)).toEqual(some.slice(0, 10));
+      expect(await entriesFrom(directory, some[4].cookie, 5)).toEqual(some.slice(5, 10));
+      await directory.close();
+    }
+    await vi.waitFor(() => {
+      expect(openDescriptors()).toBe(before);
+    });
   });
 });
