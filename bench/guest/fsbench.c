@@ -1,12 +1,12 @@
 /*
  * File-system micro-benchmarks that run inside the guest: one test a call, one line of result.
  *
- *   fsbench seq-write|seq-read DIR MIB buffered|direct     1 MiB blocks           -> MiB/s
+ *   fsbench seq-write|seq-read DIR MIB buffered|direct [JOBS]  1 MiB blocks       -> MiB/s
  *   fsbench rand-read|rand-write DIR MIB COUNT             4 KiB, depth 1         -> operations/s
  *   fsbench create|stat|unlink DIR COUNT                   files of that name     -> operations/s
  *   fsbench time COMMAND...                                                       -> seconds
  *
- * Writes are flushed (fsync) inside the time taken. The caller drops caches between a write and a read.
+ * JOBS processes take a part of the file each, all at once. Writes are flushed (fsync) inside the time taken. The caller drops caches between a write and a read.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -68,17 +68,41 @@ static void move(int fd, char *p, size_t size, off_t at, int writing)
 	}
 }
 
-static double sequential(const char *dir, int mib, int direct, int writing)
+static void sequential_part(const char *dir, int from, int to, int direct, int writing)
 {
 	char *p = buffer(BLOCK);
 	int flags = (writing ? O_CREAT | O_WRONLY : O_RDONLY) | (direct ? O_DIRECT : 0);
 	int fd = open_in(dir, "sequential", flags);
-	double start = now();
-	for (int i = 0; i < mib; i++)
+	for (int i = from; i < to; i++)
 		move(fd, p, BLOCK, (off_t)i * BLOCK, writing);
 	if (writing && fsync(fd))
 		die("fsync");
 	close(fd);
+}
+
+static double sequential(const char *dir, int mib, int direct, int writing, int jobs)
+{
+	double start = now();
+	if (jobs == 1) {
+		sequential_part(dir, 0, mib, direct, writing);
+		return mib / (now() - start);
+	}
+	for (int job = 0; job < jobs; job++) {
+		pid_t child = fork();
+		if (child < 0)
+			die("fork");
+		if (child > 0)
+			continue;
+		sequential_part(dir, mib * job / jobs, mib * (job + 1) / jobs, direct, writing);
+		exit(0);
+	}
+	for (int job = 0; job < jobs; job++) {
+		int status;
+		if (wait(&status) < 0 || status != 0) {
+			errno = ECHILD;
+			die("a part of it");
+		}
+	}
 	return mib / (now() - start);
 }
 
@@ -136,8 +160,9 @@ int main(int argc, char **argv)
 	double result;
 	if (!strcmp(test, "time"))
 		result = timed(argv + 2);
-	else if (argc == 5 && !strncmp(test, "seq-", 4))
-		result = sequential(argv[2], atoi(argv[3]), !strcmp(argv[4], "direct"), !strcmp(test, "seq-write"));
+	else if ((argc == 5 || argc == 6) && !strncmp(test, "seq-", 4))
+		result = sequential(argv[2], atoi(argv[3]), !strcmp(argv[4], "direct"), !strcmp(test, "seq-write"),
+				    argc == 6 ? atoi(argv[5]) : 1);
 	else if (argc == 5 && !strncmp(test, "rand-", 5))
 		result = random4k(argv[2], atoi(argv[3]), atoi(argv[4]), !strcmp(test, "rand-write"));
 	else if (argc == 4 && (!strcmp(test, "create") || !strcmp(test, "stat") || !strcmp(test, "unlink")))

@@ -20,6 +20,8 @@ const SHORT_TURNS = 5;
 const FILES = 2000;
 const RANDOM_OPERATIONS = 4000;
 const TAR_FILES = 500;
+/** Processes of the guest that share the work of a bulk test. */
+const JOBS = 8;
 
 const LARGE_FILE = '[ -e DIR/sequential ] || /fsbench seq-write DIR SIZE buffered';
 const SMALL_FILES = `[ -e DIR/file-00000 ] || /fsbench create DIR ${FILES}`;
@@ -30,6 +32,8 @@ export const VM_TESTS: readonly VmTest[] = [
     sequential('write', mode, 'true'),
     sequential('read', mode, LARGE_FILE),
   ]),
+  bulk('write', 'true'),
+  bulk('read', LARGE_FILE),
   random('read'),
   random('write'),
   metadata('create', NO_SMALL_FILES),
@@ -55,6 +59,13 @@ cd /tmp && tar -cf tree.tar -C tree . && rm -rf tree`;
 function sequential(kind: string, mode: string, prepare: string): VmTest {
   const command = `/fsbench seq-${kind} DIR SIZE ${mode}`;
   const name = `seq ${kind} 1M ${mode}`;
+  return { name, unit: 'MiB/s', better: 'more', command, prepare, per: 'MiB', turns: SHORT_TURNS };
+}
+
+/** Many requests under way at once: what a device may publish together, and the guest may be told of together. */
+function bulk(kind: string, prepare: string): VmTest {
+  const command = `/fsbench seq-${kind} DIR SIZE direct ${JOBS}`;
+  const name = `bulk ${kind} 1M direct, ${JOBS} at once`;
   return { name, unit: 'MiB/s', better: 'more', command, prepare, per: 'MiB', turns: SHORT_TURNS };
 }
 
