@@ -14,10 +14,18 @@ const layers = [
   { target: ['guest'], from: '.', except: ['guest'] },
   { target: ['devices'], from: '.', except: ['devices', 'host'] },
   { target: ['devices/pci'], from: 'devices', except: ['pci'] },
-  { target: ['devices/virtio'], from: 'devices', except: ['virtio', 'pci', 'io-vector.ts', 'errno.ts'] },
+  {
+    target: ['devices/virtio'],
+    from: 'devices',
+    except: ['virtio', 'pci', 'io-vector.ts', 'errno.ts', 'state-reader.ts', 'state-writer.ts'],
+  },
   { target: ['devices/virtio/memory'], from: 'devices/virtio', except: ['memory'] },
   { target: ['devices/virtio/ring'], from: 'devices/virtio', except: ['ring', 'memory', 'device.ts'] },
-  { target: ['devices/9p'], from: 'devices', except: ['9p', 'virtio/device.ts', 'io-vector.ts', 'errno.ts'] },
+  {
+    target: ['devices/9p'],
+    from: 'devices',
+    except: ['9p', 'virtio/device.ts', 'io-vector.ts', 'errno.ts', 'state-reader.ts', 'state-writer.ts'],
+  },
   {
     target: ['devices/blk'],
     from: 'devices',

@@ -40,6 +40,8 @@ export class Virtio9p implements VirtioDevice {
   readonly config: Uint8Array;
   readonly #server: Server;
   #replies: QueueReplies | undefined;
+  /** The state that the server has taken over. */
+  #prepared: Uint8Array | undefined;
 
   constructor(fs: FileSystem, tag: string, options: ServerOptions) {
     this.config = encodeConfig(tag);
@@ -75,7 +77,28 @@ export class Virtio9p implements VirtioDevice {
 
   reset(): void | Promise<void> {
     this.#replies = undefined;
+    this.#prepared = undefined;
     return this.#server.dropAll();
+  }
+
+  /** @throws UntellableError, as `Server.saveState` */
+  saveState(): Uint8Array {
+    return this.#server.saveState();
+  }
+
+  /** Finds the files of the state's client, which may take any time. */
+  async prepareState(bytes: Uint8Array): Promise<string | undefined> {
+    this.#prepared = undefined;
+    await this.#server.dropAll();
+    const problem = await this.#server.restoreState(bytes);
+    if (problem === undefined) this.#prepared = bytes;
+    return problem;
+  }
+
+  restoreState(bytes: Uint8Array): string | undefined {
+    return isSame(this.#prepared, bytes)
+      ? undefined
+      : 'the files of its client have not been looked for: prepareState';
   }
 
   close(): Promise<void> {
@@ -90,4 +113,8 @@ function encodeConfig(tag: string): Uint8Array {
   config[0] = bytes.length;
   config.set(bytes, 2);
   return config;
+}
+
+function isSame(a: Uint8Array | undefined, b: Uint8Array): boolean {
+  return a !== undefined && a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

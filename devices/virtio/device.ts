@@ -144,6 +144,11 @@ export interface VirtioDevice {
    */
   saveState?(): Uint8Array;
   /**
+   * Gets ready to take over what `saveState` of a device like this one made, where that takes a while: `restoreState` of the same bytes comes
+   * next, or a `reset` where nothing comes of it. Answers what is wrong with the bytes, and has changed nothing then.
+   */
+  prepareState?(bytes: Uint8Array): Promise<string | undefined>;
+  /**
    * Takes over what `saveState` of a device like this one made, before `activate`. The bytes come from outside: answers what is wrong
    * with them, and has changed nothing then.
    */

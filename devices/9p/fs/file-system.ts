@@ -221,6 +221,13 @@ export abstract class FsNode {
   entryName(): ByteString {
     return '';
   }
+  /**
+   * The names that lead from the export's root to this node; none for the root itself. Undefined where no name does any more, or where
+   * the file system does not tell: then a client that has the node cannot be handed over to another server.
+   */
+  names(): readonly ByteString[] | undefined {
+    return undefined;
+  }
   /** The directory above, or a fresh reference to this one where it is the export's root. */
   parent(): MaybePromise<FsNode | Failure> {
     return UNSUPPORTED;
@@ -350,6 +357,13 @@ export abstract class OpenFile {
   /** Turns `lock` into the lock in its way, or into type P9_LOCK_TYPE_UNLCK where there is none. */
   getlock(_lock: Lock): MaybePromise<number> {
     return UNSUPPORTED;
+  }
+  /**
+   * The locks whose owners hold them through this file, for a server that this one's client is handed over to: set again in this order, they
+   * are what they are now. Undefined where they are too many to tell.
+   */
+  locks(): readonly Lock[] | undefined {
+    return [];
   }
   abstract close(): MaybePromise<void>;
 }

@@ -7,6 +7,14 @@ import { Errno } from '../../errno.js';
 
 const PREFIXES = 0x1_0000;
 
+/** One pair and its prefix. */
+export interface InodePrefix {
+  readonly device: number;
+  /** The high 16 inode bits. */
+  readonly bits: number;
+  readonly prefix: number;
+}
+
 export class InodePrefixes {
   /** device → high 16 inode bits → prefix. */
   readonly #prefixes = new Map<number, Map<number, number>>();
@@ -28,14 +36,34 @@ export class InodePrefixes {
     return prefix < 0 ? prefix : ((prefix << 16) | (inodeHigh & 0xffff)) >>> 0;
   }
 
-  #prefix(device: number, bits: number): number {
+  /** All pairs so far. */
+  list(): InodePrefix[] {
+    const list: InodePrefix[] = [];
+    for (const [device, prefixes] of this.#prefixes)
+      for (const [bits, prefix] of prefixes) list.push({ device, bits, prefix });
+    return list;
+  }
+
+  /** Gives a pair the prefix that it had elsewhere; false where the pair has one, or the prefix is another pair's. */
+  add({ device, bits, prefix }: InodePrefix): boolean {
+    if (this.#taken[prefix] !== 0 || this.#prefixes.get(device)?.has(bits)) return false;
+    this.#taken[prefix] = 1;
+    this.#set(device, bits, prefix);
+    return true;
+  }
+
+  #set(device: number, bits: number, prefix: number): void {
     let ofDevice = this.#prefixes.get(device);
     if (ofDevice === undefined) this.#prefixes.set(device, (ofDevice = new Map<number, number>()));
-    let prefix = ofDevice.get(bits);
+    ofDevice.set(bits, prefix);
+  }
+
+  #prefix(device: number, bits: number): number {
+    let prefix = this.#prefixes.get(device)?.get(bits);
     if (prefix === undefined) {
       prefix = this.#allocate(bits);
       if (prefix < 0) return prefix;
-      ofDevice.set(bits, prefix);
+      this.#set(device, bits, prefix);
     }
     this.#lastDevice = device;
     this.#lastBits = bits;

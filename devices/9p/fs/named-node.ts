@@ -49,6 +49,15 @@ export abstract class NamedNode<Self extends NamedNode<Self>> extends FsNode {
     return this.#references > 1;
   }
 
+  override names(): readonly ByteString[] | undefined {
+    const names: ByteString[] = [];
+    for (let node: Self = this.self; node.#parent !== null; node = node.#parent) {
+      if (node.#detached) return undefined;
+      names.push(node.#name);
+    }
+    return names.reverse();
+  }
+
   override parent(): Self {
     const parent = this.#parent ?? this.self;
     parent.retain();

@@ -4,12 +4,21 @@
  */
 import { FileMode } from '../fs/file-system.js';
 import type { Attributes } from '../fs/file-system.js';
-import { InodePrefixes } from '../fs/inode-prefixes.js';
+import { InodePrefixes, type InodePrefix } from '../fs/inode-prefixes.js';
 import { QidType } from '../protocol/constants.js';
 import type { Qid } from '../protocol/replies.js';
 
 export class QidMapper {
-  readonly #prefixes = new InodePrefixes();
+  readonly #prefixes: InodePrefixes;
+
+  /** `prefixes` are those of a server whose client is handed over: its files keep their paths. */
+  constructor(prefixes = new InodePrefixes()) {
+    this.#prefixes = prefixes;
+  }
+
+  get prefixes(): readonly InodePrefix[] {
+    return this.#prefixes.list();
+  }
 
   /**
    * Fills `qid` from a file's attributes; -EOVERFLOW where the export has used up the 65,536 pairs. The version mixes size
@@ -34,7 +43,7 @@ export class QidMapper {
 }
 
 /** Directories and symbolic links are told apart, all else is a file. */
-function qidTypeOf(mode: number): number {
+export function qidTypeOf(mode: number): number {
   const format = mode & FileMode.S_IFMT;
   if (format === FileMode.S_IFDIR) return QidType.P9_QTDIR;
   return format === FileMode.S_IFLNK ? QidType.P9_QTSYMLINK : QidType.P9_QTFILE;

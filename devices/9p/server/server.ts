@@ -14,15 +14,19 @@ import {
   VERSION_UNKNOWN,
 } from '../protocol/constants.js';
 import { decodeTflush, decodeTversion } from '../protocol/messages.js';
-import { encodeHeader, encodeRversion } from '../protocol/replies.js';
+import { encodeRversion } from '../protocol/replies.js';
 import { Backlog } from './backlog.js';
 import type { Dialect, Operation } from './dialect.js';
 import { DIALECT_9P2000_L } from './dialect-9p2000l.js';
 import { dialectFor } from './dialects.js';
 import type { Fid } from './fid.js';
 import type { ServerLimits, ServerOptions, ServerStatistics } from './options.js';
+import { reply } from './reply.js';
 import { type Done, Request } from './request.js';
 import { Session } from './session.js';
+import { restoreSession } from './state/restore.js';
+import { checkRepeatable, sessionState, UntellableError } from './state/save.js';
+import { decodeSession, encodeSession } from './state/session-state.js';
 
 /** Most requests served at a time; further ones wait their turn, unread. How many may wait is the transport's to say. */
 export const REQUESTS_MAX = 128;
@@ -36,7 +40,6 @@ const OVERTAKING_MAX = 64;
 /** Until a version is agreed on, nothing but Tversion is understood. Refusals are said as Linux would read them. */
 const NO_DIALECT: Dialect = { ...DIALECT_9P2000_L, version: VERSION_UNKNOWN, operations: [] };
 
-const ERRNO_MAX = 4095;
 /** Where a message's type stands. */
 const TYPE_OFFSET = 4;
 
@@ -135,6 +138,34 @@ export class Server {
     this.#closed = true;
     await this.dropAll();
     await this.#session.fs.close();
+  }
+
+  /**
+   * What another server has to go on from, over the same files, with this one's client: given each request again that is not answered
+   * yet. This one had better not answer any after this.
+   *
+   * @throws UntellableError while a request is under way that must not be carried out twice, or for a file that could not be found again
+   */
+  saveState(): Uint8Array {
+    if (this.#versionRequest !== undefined) throw new UntellableError('the client is agreeing on a version');
+    for (const r of this.#active) if (r.generation === this.#generation) checkRepeatable(r);
+    const dialect = this.#dialect === NO_DIALECT ? '' : this.#dialect.version;
+    return encodeSession(sessionState(this.#session, dialect));
+  }
+
+  /**
+   * Goes on where another server was, before any request. Answers why it cannot, and has changed nothing then. The bytes come from
+   * outside. Rejects only where the file system breaks its contract.
+   */
+  async restoreState(bytes: Uint8Array): Promise<string | undefined> {
+    const state = decodeSession(bytes);
+    if (typeof state === 'string') return state;
+    const session = this.#session;
+    const restored = await restoreSession(session.fs, state, session.options);
+    if (typeof restored === 'string') return restored;
+    session.adopt(restored, state.msizeBytes);
+    this.#dialect = state.dialect === '' ? NO_DIALECT : (dialectFor(state.dialect) ?? NO_DIALECT);
+    return undefined;
   }
 
   #dropBacklog(): void {
@@ -280,7 +311,7 @@ export class Server {
 
   /** Ends a request: its reply, what it held, its place, its `done`, and the Tflush requests that waited for it. */
   #finish(r: Request, result: number): void {
-    const replyBytes = r.generation === this.#generation ? this.#reply(r, result) : 0;
+    const replyBytes = r.generation === this.#generation ? reply(this.#session, this.#dialect, r, result) : 0;
     this.#session.settle(r);
     const { done, token } = r;
     let flush = r.firstFlush;
@@ -337,44 +368,5 @@ export class Server {
   #checkIdle(): void {
     if (!this.#isIdle()) return;
     for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
-  #reply(r: Request, result: number): number {
-    try {
-      return this.#writeReply(r, result);
-    } catch (error) {
-      // The client's memory went away while the request was under way.
-      this.#session.report('the reply could not be written', error);
-      return 0;
-    }
-  }
-
-  /** Writes the header and fields in front of the data that is in place; answers the size of the message. */
-  #writeReply(r: Request, result: number): number {
-    const { writer } = r;
-    if (r.flushed && result === -Errno.EINTR) return 0;
-    if (result !== 0) return this.#writeError(r, result);
-    if (writer.errno !== 0) return this.#writeError(r, -writer.errno);
-    const sizeBytes = writer.position + r.payloadBytes;
-    if (sizeBytes > r.roomBytes) return this.#writeError(r, -Errno.EMSGSIZE);
-    encodeHeader(writer, sizeBytes, r.message.type + 1, r.message.tag);
-    r.reply.scatter(0, writer.bytes, 0, writer.position);
-    return sizeBytes;
-  }
-
-  #writeError(r: Request, result: number): number {
-    const { writer } = r;
-    this.#session.statistics.errors++;
-    let errno = -result;
-    if (!Number.isInteger(errno) || errno < 1 || errno > ERRNO_MAX) {
-      this.#session.report(`message type ${r.message.type} ended with ${result}`);
-      errno = Errno.EIO;
-    }
-    writer.reset(HEADER_BYTES);
-    this.#dialect.encodeError(writer, errno, r.roomBytes);
-    if (writer.position > r.roomBytes) return 0;
-    encodeHeader(writer, writer.position, this.#dialect.errorType, r.message.tag);
-    r.reply.scatter(0, writer.bytes, 0, writer.position);
-    return writer.position;
   }
 }

@@ -10,6 +10,7 @@ import { Fid, type Attachment, type NodeFid, type OpenFid, type XattrValue } fro
 import type { ServerOptions, ServerStatistics } from './options.js';
 import { QidMapper } from './qid-mapper.js';
 import type { Request } from './request.js';
+import type { RestoredSession } from './state/restore.js';
 
 /** Most fids at a time that hold an extended attribute's value: with 64 KiB each, 8 MiB. */
 export const XATTR_FIDS_MAX = 128;
@@ -29,7 +30,7 @@ export interface SessionHooks {
 export class Session {
   readonly fs: FileSystem;
   options: ServerOptions;
-  readonly qids = new QidMapper();
+  qids = new QidMapper();
   readonly statistics: ServerStatistics = {
     requests: 0,
     errors: 0,
@@ -59,6 +60,23 @@ export class Session {
 
   report(what: string, error?: unknown): void {
     if (this.#reports++ < REPORTS_MAX) this.options.log(`9p: ${what}`, error);
+  }
+
+  /** All fids, reserved ones among them. */
+  get fids(): Iterable<Fid> {
+    return this.#fids.values();
+  }
+
+  /** Goes on with what another server's client had; there is nothing here yet. */
+  adopt({ fids, qids }: RestoredSession, msizeBytes: number): void {
+    this.qids = qids;
+    this.msizeBytes = msizeBytes;
+    for (const fid of fids) {
+      this.#fids.set(fid.number, fid);
+      if (fid.file !== undefined) this.statistics.openFiles++;
+      if (fid.xattr !== undefined) this.#xattrFids++;
+    }
+    this.statistics.fids = this.#fids.size;
   }
 
   /** The fid of any kind but reserved, held until the request ends; -EBADF where there is none. */

@@ -4,6 +4,14 @@ import type { ByteString, DirectorySink, MaybePromise, OpenFile } from '../fs/fi
 /** Names fetched at a time. */
 const BATCH_NAMES = 64;
 
+/** Where a listing stands, for another server that goes on with it. */
+export interface ListingState {
+  readonly offset: number;
+  readonly cookie: number;
+  /** Fetched, and not given yet. */
+  readonly names: readonly ByteString[];
+}
+
 export class StatListing implements DirectorySink {
   /** Bytes of stats given so far: the only offset, but for 0, at which one may go on. */
   offset = 0;
@@ -11,6 +19,18 @@ export class StatListing implements DirectorySink {
   #cookie = 0;
   readonly #names: ByteString[] = [];
   #at = 0;
+
+  static from({ offset, cookie, names }: ListingState): StatListing {
+    const listing = new StatListing();
+    listing.offset = offset;
+    listing.#cookie = cookie;
+    listing.#names.push(...names);
+    return listing;
+  }
+
+  get state(): ListingState {
+    return { offset: this.offset, cookie: this.#cookie, names: this.#names.slice(this.#at) };
+  }
 
   /** Goes back to the start. */
   restart(): void {

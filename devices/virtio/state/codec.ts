@@ -12,6 +12,8 @@
  * keeps nobody out: who can write blobs can sum them up, and a longer hash without a key would not change that. So every field is
  * checked as if its guest had written it (`problemOfState`).
  */
+import { StateReader } from '../../state-reader.js';
+import { StateWriter } from '../../state-writer.js';
 import type { ChainState, SegmentState } from '../ring/chain-state.js';
 import { crc32c } from './checksum.js';
 import {
@@ -22,8 +24,6 @@ import {
   type FunctionState,
   type QueueState,
 } from './function-state.js';
-import { StateReader } from './state-reader.js';
-import { StateWriter } from './state-writer.js';
 
 /** "ChSt" */
 export const STATE_MAGIC = 0x7453_6843;

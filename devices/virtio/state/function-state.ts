@@ -5,10 +5,9 @@
  * The tables give each field its place on the wire: in their order, little-endian, this many bytes wide. Encoding and decoding follow
  * them; so a field that is added here makes another version of the blob.
  */
+import type { FieldWidth } from '../../state-writer.js';
 import type { RingState } from '../ring/chain-state.js';
 
-/** 8 bytes hold an address, which is at most 2^53. */
-export type FieldWidth = 1 | 2 | 4 | 8;
 type Fields<Table> = { readonly [Name in keyof Table]: number };
 type FieldTable = Readonly<Record<string, FieldWidth>>;
 

@@ -20,6 +20,21 @@ export function acceptState(parts: FunctionParts, blob: Uint8Array): FunctionSta
   return problemOfState(saved, parts) ?? problemOfDevice(parts, saved.device) ?? saved;
 }
 
+/** Lets the device look for what its own part of the blob names. */
+export async function prepareFunction(
+  { device, state }: FunctionParts,
+  blob: Uint8Array,
+): Promise<string | undefined> {
+  if (!state.idle) return 'the function is in use';
+  const saved = decodeState(blob);
+  if (typeof saved === 'string') return saved;
+  try {
+    return await device.prepareState?.(saved.device);
+  } catch (error) {
+    return `the device could not prepare for its state: ${describeError(error)}`;
+  }
+}
+
 /** Sets everything where it is kept. The function is as after a reset. */
 export function applyState(parts: FunctionParts, saved: FunctionState): void {
   const { config, state, common, legacy, interrupts } = parts;

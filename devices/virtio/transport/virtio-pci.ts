@@ -14,7 +14,7 @@ import { RingPoller } from '../ring-poller.js';
 import type { CapabilityOffsets, FunctionParts } from '../state/function-parts.js';
 import type { FunctionState } from '../state/function-state.js';
 import { replayState } from '../state/replay.js';
-import { acceptState, applyState } from '../state/restore.js';
+import { acceptState, applyState, prepareFunction } from '../state/restore.js';
 import { saveFunction, type SavedState } from '../state/save.js';
 import { CommonConfig } from './common-config.js';
 import { DeviceState } from './device-state.js';
@@ -181,6 +181,14 @@ export class VirtioPciFunction implements PciFunction {
    */
   saveState(): SavedState {
     return saveFunction(this.#parts);
+  }
+
+  /**
+   * Lets the device get ready for `restoreState` or `replayState` of this blob, in the time that it takes: those set all at once. Answers why it
+   * cannot, and then nothing has changed; where nothing comes of it afterwards, `reset` the function.
+   */
+  async prepareState(blob: Uint8Array): Promise<string | undefined> {
+    return prepareFunction(this.#parts, blob);
   }
 
   /**

@@ -6,7 +6,8 @@
  */
 import { closeFd, ofdGetLock, ofdSetLock, OpenFlags, type ConflictingLock } from '../../../../host/index.js';
 import { Errno } from '../../../errno.js';
-import { LockStatus, LockType, type Lock } from '../file-system.js';
+import { LockStatus, LockType, type ByteString, type Lock } from '../file-system.js';
+import { LockRanges } from '../lock-ranges.js';
 import type { ExportContext } from './export-context.js';
 import type { Identity } from './statx-buffer.js';
 import { lockWaiters } from './lock-waiters.js';
@@ -22,6 +23,9 @@ export interface LockableFile {
 interface LockOwner {
   readonly key: string;
   readonly fd: number;
+  readonly processId: number;
+  readonly clientId: ByteString;
+  readonly ranges: LockRanges;
   /** The owner's open files through which it has set locks: with the last of them its locks go. */
   readonly files: Set<LockableFile>;
 }
@@ -47,11 +51,11 @@ export class FileLocks {
     if (lock.type === LockType.P9_LOCK_TYPE_UNLCK)
       return known === undefined ? LockStatus.P9_LOCK_SUCCESS : this.#unlock(known, lock);
     const readOnly = lock.readOnly === true;
-    const owner = known ?? this.#openOwner(key, file, readOnly);
+    const owner = known ?? this.#openOwner(key, file, lock);
     if (typeof owner === 'number') return owner;
     const type = readOnly ? LockType.P9_LOCK_TYPE_RDLCK : lock.type;
     const answer = ofdSetLock(owner.fd, type, lock.startBytes, lock.lengthBytes);
-    if (answer === 0) this.#note(owner, file);
+    if (answer === 0) this.#note(owner, file, { ...lock, type });
     else if (owner.files.size === 0) this.#closeOwner(owner);
     if (answer === -Errno.EAGAIN || answer === -Errno.EACCES) return LockStatus.P9_LOCK_BLOCKED;
     return answer < 0 ? answer : LockStatus.P9_LOCK_SUCCESS;
@@ -76,6 +80,17 @@ export class FileLocks {
     return 0;
   }
 
+  /** What the owners that have set locks through this file hold; undefined where it is too much to tell. */
+  heldThrough(file: LockableFile): Lock[] | undefined {
+    const held: Lock[] = [];
+    for (const owner of this.#ownersOfFile.get(file) ?? []) {
+      const locks = owner.ranges.locks({ processId: owner.processId, clientId: owner.clientId });
+      if (locks === undefined) return undefined;
+      held.push(...locks);
+    }
+    return held;
+  }
+
   /** Gives up the locks of owners that have set them through this file alone. */
   fileClosed(file: LockableFile): void {
     const owners = this.#ownersOfFile.get(file);
@@ -88,12 +103,14 @@ export class FileLocks {
     lockWaiters.released();
   }
 
-  #unlock(owner: LockOwner, { type, startBytes, lengthBytes }: Lock): number {
+  #unlock(owner: LockOwner, lock: Lock): number {
+    const { type, startBytes, lengthBytes } = lock;
     // All of it, which is how a file is unlocked when it is closed: nothing is left to hold.
     const answer =
       startBytes === 0 && lengthBytes === 0
         ? this.#forget(owner)
         : ofdSetLock(owner.fd, type, startBytes, lengthBytes);
+    if (answer >= 0) owner.ranges.note(lock);
     lockWaiters.released();
     return answer < 0 ? answer : LockStatus.P9_LOCK_SUCCESS;
   }
@@ -108,7 +125,8 @@ export class FileLocks {
     return 0;
   }
 
-  #note(owner: LockOwner, file: LockableFile): void {
+  #note(owner: LockOwner, file: LockableFile, lock: Lock): void {
+    owner.ranges.note(lock);
     owner.files.add(file);
     const owners = this.#ownersOfFile.get(file);
     if (owners === undefined) this.#ownersOfFile.set(file, new Set([owner]));
@@ -116,13 +134,16 @@ export class FileLocks {
   }
 
   /** Opens the file for its owner, to read and write where that is allowed: flock(2) locks files that are open to read only. */
-  #openOwner(key: string, file: LockableFile, readOnly: boolean): LockOwner | number {
+  #openOwner(key: string, file: LockableFile, lock: Lock): LockOwner | number {
     const context = this.#context;
+    const { processId, clientId } = lock;
+    const readOnly = lock.readOnly === true;
     if (context.openFiles >= context.limits.maxOpenFiles) return -Errno.ENOLCK;
     let fd = context.reopen(file.fd, (readOnly ? OpenFlags.O_RDONLY : OpenFlags.O_RDWR) | OPEN_FLAGS);
     if (fd < 0) fd = context.reopen(file.fd, file.accessMode | OPEN_FLAGS);
     if (fd < 0) return fd === -Errno.EMFILE || fd === -Errno.ENFILE ? -Errno.ENOLCK : fd;
-    const owner = { key, fd, files: new Set<LockableFile>() };
+    const ranges = new LockRanges();
+    const owner = { key, fd, processId, clientId, ranges, files: new Set<LockableFile>() };
     context.openFiles++;
     this.#owners.set(key, owner);
     return owner;

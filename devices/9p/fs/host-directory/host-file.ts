@@ -76,6 +76,10 @@ export class HostFile extends HostOpenFile implements LockableFile {
     return isLockType(lock.type) ? this.context.locks.get(this, lock) : -Errno.EINVAL;
   }
 
+  override locks(): readonly Lock[] | undefined {
+    return this.context.locks.heldThrough(this);
+  }
+
   /** Reads and writes end by themselves. */
   override interrupt(operation: Interruptible): void {
     if (!(operation instanceof IoVector)) lockWaiters.interrupt(operation);

@@ -50,6 +50,9 @@ export abstract class ForwardingNode extends FsNode {
   override entryName(): ByteString {
     return this.inner.entryName();
   }
+  override names(): readonly ByteString[] | undefined {
+    return this.inner.names();
+  }
   override parent(): MaybePromise<FsNode | Failure> {
     return mapAnswer(this.inner.parent(), (inner) => this.wrapped(inner));
   }
@@ -129,6 +132,9 @@ export abstract class ForwardingFile extends OpenFile {
   }
   override getlock(lock: Lock): MaybePromise<number> {
     return this.inner.getlock(lock);
+  }
+  override locks(): readonly Lock[] | undefined {
+    return this.inner.locks();
   }
   override close(): MaybePromise<void> {
     return this.inner.close();

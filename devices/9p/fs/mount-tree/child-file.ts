@@ -62,6 +62,10 @@ export class ChildFile extends OpenFile {
     return this.#child.runInterruptible(this.#inner.lock(lock), lock, this.#inner);
   }
 
+  override locks(): readonly Lock[] | undefined {
+    return this.#inner.locks();
+  }
+
   override getlock(lock: Lock): MaybePromise<number> {
     return this.#child.gone ? -Errno.ESTALE : this.#child.run(this.#inner.getlock(lock));
   }

@@ -71,6 +71,10 @@ export class OverlayFile extends OpenFile {
     return this.#lockFirst(lock);
   }
 
+  override locks(): readonly Lock[] | undefined {
+    return this.#inner.locks();
+  }
+
   override getlock(lock: Lock): MaybePromise<number> {
     return this.#inner.getlock(lock);
   }

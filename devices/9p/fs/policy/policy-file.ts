@@ -129,6 +129,10 @@ export class PolicyFile extends OpenFile {
     });
   }
 
+  override locks(): readonly Lock[] | undefined {
+    return this.#inner.locks();
+  }
+
   override getlock(lock: Lock): MaybePromise<number> {
     const refused = this.#node.mayLook('getlock');
     return refused < 0 ? refused : this.#inner.getlock(lock);

@@ -44,6 +44,7 @@ export function xattrcreate(session: Session, r: Request): MaybePromise<number> 
   const next = new Fid(number);
   fid.node.retain();
   next.establish(fid.node, fid.attachment);
+  next.identify({ type: fid.qidType, version: 0, pathLow: fid.pathLow, pathHigh: fid.pathHigh }, fid.device);
   // Zeroed: bytes that are never written are not some earlier guest's.
   next.xattr = { kind: 'write', name, flags, value: new Uint8Array(attrSizeBytes), writtenBytes: 0 };
   r.xattrReserved = false;

@@ -1,7 +1,8 @@
-import type { FieldWidth } from './function-state.js';
-
 const TWO_POW_32 = 0x1_0000_0000;
 const FIRST_BYTES = 4096;
+
+/** Bytes of a field. 8 bytes hold a whole number up to 2^53. */
+export type FieldWidth = 1 | 2 | 4 | 8;
 
 /** Appends fields to a blob, little-endian. */
 export class StateWriter {

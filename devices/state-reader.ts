@@ -1,4 +1,4 @@
-import type { FieldWidth } from './function-state.js';
+import type { FieldWidth } from './state-writer.js';
 
 const TWO_POW_32 = 0x1_0000_0000;
 
