@@ -23,10 +23,11 @@ describe.each(Object.keys(TARGETS))('the fuzzer of %s', (name) => {
 
   it(
     `finds nothing wrong in ${states} states of seed ${SEED}: no crash, no hang, no access out of bounds, no chain lost`,
-    () => {
+    async () => {
       const target = TARGETS[name]();
       const corpus = readCorpus(name);
-      const result = fuzz(target, { states, seed: SEED, corpus });
+      const result = await fuzz(target, { states, seed: SEED, corpus });
+      target.close?.();
       console.log(
         `${result.states} ${target.unit} in ${result.cases} cases, ${result.kinds} kinds, seed ${SEED}`,
       );

@@ -12,8 +12,13 @@ export interface FuzzTarget {
   readonly unit: string;
   newCase(random: Random): FuzzCase;
   newStep(random: Random): number[];
-  /** Runs a case to its end: answers how many states it reached, and tells `saw` what happened. Throws where something is wrong. */
-  run(fuzzCase: FuzzCase, saw: (what: number) => void): number;
+  /**
+   * Runs a case to its end: answers how many states it reached, and tells `saw` what happened. Throws, or rejects, where something is
+   * wrong. One case at a time.
+   */
+  run(fuzzCase: FuzzCase, saw: (what: number) => void): number | Promise<number>;
+  /** Gives back what the target has made on the host. */
+  close?(): void;
 }
 
 export interface FuzzOptions {
@@ -34,36 +39,40 @@ export interface FuzzResult {
 }
 
 /** A failure is thrown as an Error that names the case: `npm run fuzz -- --case` runs it again. */
-export function fuzz(
+export async function fuzz(
   target: FuzzTarget,
   { states: wanted, seed, corpus, progress }: FuzzOptions,
-): FuzzResult {
+): Promise<FuzzResult> {
   const random = randomFrom(seed);
   const seen = new Set<number>();
   const kept: FuzzCase[] = [];
   let [states, cases] = [0, 0];
-  const run = (fuzzCase: FuzzCase): void => {
+  const run = async (fuzzCase: FuzzCase): Promise<void> => {
     const before = seen.size;
-    states += runCase(target, fuzzCase, (what) => seen.add(what));
+    states += await runCase(target, fuzzCase, (what) => seen.add(what));
     if (seen.size > before) kept.push(fuzzCase);
     if (++cases % 10_000 === 0) progress?.(states);
   };
-  for (const line of corpus) run(decodeCase(line));
+  for (const line of corpus) await run(decodeCase(line));
   while (states < wanted) {
-    if (kept.length < 2 || random(4) === 0) run(target.newCase(random));
+    if (kept.length < 2 || random(4) === 0) await run(target.newCase(random));
     else {
       // Cases that were found late are where the frontier is.
       const one =
         kept[random(2) === 0 ? random(kept.length) : kept.length - 1 - random(Math.ceil(kept.length / 4))];
-      run(mutated(one, kept[random(kept.length)], random, () => target.newStep(random)));
+      await run(mutated(one, kept[random(kept.length)], random, () => target.newStep(random)));
     }
   }
   return { states, cases, kinds: seen.size, corpus: kept.map(encodeCase) };
 }
 
-export function runCase(target: FuzzTarget, fuzzCase: FuzzCase, saw: (what: number) => void): number {
+export async function runCase(
+  target: FuzzTarget,
+  fuzzCase: FuzzCase,
+  saw: (what: number) => void,
+): Promise<number> {
   try {
-    return target.run(fuzzCase, saw);
+    return await target.run(fuzzCase, saw);
   } catch (error) {
     throw new Error(`${target.name}: ${String(error)}\nthe case: ${encodeCase(fuzzCase)}`, { cause: error });
   }

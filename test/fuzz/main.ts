@@ -3,14 +3,14 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { beginWatching } from '../devices/virtio/ring/watched-memory.js';
 import { decodeCase } from './case.js';
-import { fuzz, runCase } from './fuzzer.js';
+import { fuzz, runCase, type FuzzTarget } from './fuzzer.js';
 import { smallestCorpus } from './smallest-corpus.js';
 import { corpusUrl, readCorpus, TARGETS } from './targets.js';
 
 const USAGE = `npm run fuzz -- [NAME…] [--states N] [--seed N] [--keep]
 npm run fuzz -- NAME --case 'LINE'
 
-Fuzzes ${Object.keys(TARGETS).join(' and ')}, or those that are named, until each has been in N states (default 1,000,000). A failure
+Fuzzes ${Object.keys(TARGETS).join(', ')}, or those that are named, until each has been in N states (default 1,000,000). A failure
 prints its case, and --case runs that again. --keep writes what was found into the committed corpus, as few cases as show it all.
 `;
 
@@ -31,21 +31,27 @@ if (values.help || unknown.length > 0) {
   process.exitCode = values.help ? 0 : 2;
 } else {
   beginWatching();
-  for (const name of names) run(name);
+  for (const name of names) await run(TARGETS[name]());
 }
 
-function run(name: string): void {
-  const target = TARGETS[name]();
-  if (values.case !== undefined) {
-    console.log(
-      `${name}: ${runCase(target, decodeCase(values.case), () => {})} ${target.unit}, and nothing was wrong`,
-    );
-    return;
+async function run(target: FuzzTarget): Promise<void> {
+  try {
+    if (values.case === undefined) await runMany(target);
+    else {
+      const states = await runCase(target, decodeCase(values.case), () => {});
+      console.log(`${target.name}: ${states} ${target.unit}, and nothing was wrong`);
+    }
+  } finally {
+    target.close?.();
   }
+}
+
+async function runMany(target: FuzzTarget): Promise<void> {
+  const { name } = target;
   const seed = Number(values.seed);
   const started = performance.now();
   let next = 0;
-  const result = fuzz(target, {
+  const result = await fuzz(target, {
     states: Number(values.states),
     seed,
     corpus: readCorpus(name),
@@ -60,5 +66,6 @@ function run(name: string): void {
   console.log(
     `${name}: ${counts[0]} ${target.unit} in ${counts[1]} cases, ${counts[2]} kinds, seed ${seed}, ${seconds} s`,
   );
-  if (values.keep) writeFileSync(corpusUrl(name), `${smallestCorpus(target, result.corpus).join('\n')}\n`);
+  if (values.keep)
+    writeFileSync(corpusUrl(name), `${(await smallestCorpus(target, result.corpus)).join('\n')}\n`);
 }
