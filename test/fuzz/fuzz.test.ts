@@ -1,5 +1,5 @@
 /**
- * THREATS: everything that a guest writes into rings and registers. A bounded run of each fuzzer, from the committed corpus on; `npm run fuzz`
+ * THREATS: everything that a guest writes into rings, registers and 9p messages. A bounded run of each fuzzer, from the committed corpus on; `npm run fuzz`
  * goes on for as long as wanted. CHASSIS_FUZZ_STATES asks for more, of a new seed each time.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,8 +7,8 @@ import { beginWatching } from '../devices/virtio/ring/watched-memory.js';
 import { fuzz } from './fuzzer.js';
 import { readCorpus, TARGETS } from './targets.js';
 
-/** About ten seconds of a processor each. */
-const STATES: Readonly<Record<string, number>> = { rings: 200_000, registers: 80_000 };
+/** About ten seconds of a processor each for rings and registers, a few for the others. */
+const STATES: Readonly<Record<string, number>> = { rings: 200_000, registers: 80_000, '9p-decoder': 200_000 };
 const { CHASSIS_FUZZ_STATES: asked } = process.env;
 const SEED = asked === undefined ? 0x91e70 : Date.now() % 2 ** 31;
 

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { FuzzTarget } from './fuzzer.js';
+import { DecoderTarget } from './9p/decoder-target.js';
 import { RegisterTarget } from './registers/register-target.js';
 import { RingTarget } from './rings/ring-target.js';
 
@@ -7,6 +8,7 @@ import { RingTarget } from './rings/ring-target.js';
 export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   rings: () => new RingTarget(),
   registers: () => new RegisterTarget(),
+  '9p-decoder': () => new DecoderTarget(),
 };
 
 /** The committed cases of a target, a line each. They are with the sources, whether this runs from there or from `dist`. */

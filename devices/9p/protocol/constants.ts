@@ -127,6 +127,8 @@ export const QID_BYTES = 13;
 export const RLERROR_BYTES = 11;
 /** size[4] Rerror tag[2] ename[s] errno[4], with an empty ename; 9P2000's has no errno. */
 export const RERROR_BYTES = 13;
+/** size[4] Rversion tag[2] msize[4] version[s], with the longest of the versions that are spoken. */
+export const RVERSION_MAX_BYTES = 21;
 /** size[4] Rread tag[2] count[4], before the data. Rreaddir's is the same. */
 export const RREAD_HEADER_BYTES = 11;
 /** size[4] Twrite tag[2] fid[4] offset[8] count[4], before the data. */

@@ -11,6 +11,7 @@ import {
   MSIZE_MIN_BYTES,
   REQUEST_MAX_BYTES,
   RLERROR_BYTES,
+  RVERSION_MAX_BYTES,
   VERSION_UNKNOWN,
 } from '../protocol/constants.js';
 import { decodeTflush, decodeTversion } from '../protocol/messages.js';
@@ -64,9 +65,19 @@ export class Server {
       onClosed: () => this.#checkIdle(),
       interrupt: (fid) => this.#interruptUsers(fid),
     });
-    const common = { replyBytes: RLERROR_BYTES, changes: false, dataOffset: 0 };
-    this.#versionOperation = { ...common, decode: decodeTversion, handle: (_, r) => this.#onVersion(r) };
-    this.#flushOperation = { ...common, decode: decodeTflush, handle: (_, r) => this.#onFlush(r) };
+    const common = { changes: false, dataOffset: 0 };
+    this.#versionOperation = {
+      ...common,
+      replyBytes: RVERSION_MAX_BYTES,
+      decode: decodeTversion,
+      handle: (_, r) => this.#onVersion(r),
+    };
+    this.#flushOperation = {
+      ...common,
+      replyBytes: RLERROR_BYTES,
+      decode: decodeTflush,
+      handle: (_, r) => this.#onFlush(r),
+    };
   }
 
   /** The counters themselves: read them, never write them. */

@@ -57,6 +57,13 @@ describe('Tversion', () => {
     expect(client.fs.root.xattrs.size).toBe(0);
   });
 
+  it('changes nothing where its reply has no room', async () => {
+    const client = await Client.attached();
+    expect(await client.errno(T.version(NOTAG, 65536, '9P2000'), { room: 20 })).toBe(Errno.EMSGSIZE);
+    await client.ok(T.getattr(1, 0));
+    expect((await client.call(T.version(NOTAG, 65536, '9P2000.u'), { room: 21 })).type).toBe(101);
+  });
+
   it('waits for the requests before it, and makes those after it wait', async () => {
     const client = await Client.attached();
     client.fs.file('file', 'x');

@@ -166,11 +166,11 @@ export function mutate(message: Uint8Array, messages: readonly Uint8Array[], ran
 
 const CANARY = 0xa5;
 const SLOTS = 64;
-const ROOM_MAX = 512;
+export const ROOM_MAX = 512;
 const ERROR_TYPES = [7, 107];
 
 /** A place for one request at a time, with canaries around the room of its reply. */
-class Slot {
+export class Slot {
   readonly request = new IoVector();
   readonly reply = new IoVector();
   readonly #memory = new Uint8Array(ROOM_MAX + 32);
@@ -197,6 +197,11 @@ class Slot {
 
   get replyType(): number {
     return this.#memory[16 + 4];
+  }
+
+  /** The reply's fields, of a reply of which there is nothing to complain. */
+  body(replyBytes: number): Uint8Array {
+    return this.#memory.subarray(16 + 7, 16 + replyBytes);
   }
 
   /** What is wrong with the reply, if anything. */
