@@ -8,7 +8,12 @@ import { fuzz } from './fuzzer.js';
 import { readCorpus, TARGETS } from './targets.js';
 
 /** About ten seconds of a processor each for rings and registers, a few for the others. */
-const STATES: Readonly<Record<string, number>> = { rings: 200_000, registers: 80_000, '9p-decoder': 200_000 };
+const STATES: Readonly<Record<string, number>> = {
+  rings: 200_000,
+  registers: 80_000,
+  '9p-decoder': 200_000,
+  '9p-sequences': 60_000,
+};
 const { CHASSIS_FUZZ_STATES: asked } = process.env;
 const SEED = asked === undefined ? 0x91e70 : Date.now() % 2 ** 31;
 

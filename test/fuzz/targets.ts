@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { FuzzTarget } from './fuzzer.js';
 import { DecoderTarget } from './9p/decoder-target.js';
+import { SequenceTarget } from './9p/sequence-target.js';
 import { RegisterTarget } from './registers/register-target.js';
 import { RingTarget } from './rings/ring-target.js';
 
@@ -9,6 +10,7 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   rings: () => new RingTarget(),
   registers: () => new RegisterTarget(),
   '9p-decoder': () => new DecoderTarget(),
+  '9p-sequences': () => new SequenceTarget(),
 };
 
 /** The committed cases of a target, a line each. They are with the sources, whether this runs from there or from `dist`. */

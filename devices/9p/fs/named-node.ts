@@ -44,9 +44,9 @@ export abstract class NamedNode<Self extends NamedNode<Self>> extends FsNode {
     return this.#name;
   }
 
-  /** True where somebody would have the node yet, were one reference given up. */
-  protected get isHeldByOthers(): boolean {
-    return this.#references > 1;
+  /** True while somebody has the node. */
+  protected get isHeld(): boolean {
+    return this.#references > 0;
   }
 
   override names(): readonly ByteString[] | undefined {

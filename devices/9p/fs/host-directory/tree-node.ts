@@ -89,7 +89,8 @@ export abstract class TreeNode<Self extends TreeNode<Self>>
   /** Notes that the file is about to be closed: where it is the last way to a node without a name, another one is kept. */
   fileClosing(file: BorrowedHandle): void {
     this.#forgetFile(file);
-    if (!this.detached || this.#openFile !== null || this.fd >= 0 || !this.isHeldByOthers) return;
+    // Whether it is the last fid's cannot be told here: what wraps this file system holds a node once for all of its own fids.
+    if (!this.detached || this.#openFile !== null || this.fd >= 0 || !this.isHeld) return;
     const fd = this.context.reopen(file.fd, OpenFlags.O_PATH);
     if (fd < 0) return;
     this.context.handles.add(this, fd);

@@ -150,6 +150,17 @@ export function directoriesSuite(context: Context): void {
       },
     );
 
+    it.runIf(context.capabilities.namelessNodes)(
+      'leaves a node that was open at the time, once that open file is closed',
+      async () => {
+        const { node, file } = await create(context.root, 'f');
+        await count(context.root.unlink('f', false));
+        await file.close();
+        expect((await attributesOf(node)).nlink).toBe(0);
+        node.release();
+      },
+    );
+
     it('of a directory leaves who stands in it with nothing but ENOENT', async () => {
       const directory = await mkdir(context.root, 'd');
       const open = await ok<OpenFile>(directory.open(OpenFlag.O_RDONLY));
