@@ -4,7 +4,7 @@
  * process of the host exchanges files of the export for links out of it as fast as it can. To know that the attack is on, the same
  * is tried by path, which does fall for it.
  */
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -18,7 +18,7 @@ import { HostDirectory } from '../../../../../devices/9p/fs/host-directory/host-
 import { isFailure } from '../../../../../devices/errno.js';
 import { Sender } from '../../server/support/client.js';
 import { Fields, T, type Reply } from '../../server/support/wire.js';
-import { attributesOf, changes, contentOf, count, ok, self } from '../suite/driver.js';
+import { attributesOf, changes, contentOf, count, failure, ok, self } from '../suite/driver.js';
 import { Exported, SECRET } from './exported.js';
 import { Swapper } from './swapper.js';
 
@@ -318,6 +318,20 @@ export function raceSuite(how: string): void {
         }
         directory?.release();
         for (const node of held) node.release();
+      });
+    });
+
+    describe('a directory that the host moved out of the export', () => {
+      it('is not found again by a link in its place that leads to it', async () => {
+        mkdirSync(exported.at('dir'));
+        writeFileSync(exported.at('dir', 'secret'), 'harmless');
+        // It was looked at, and never needed a descriptor.
+        const directory = await ok<FsNode>(exported.root.walk('dir'));
+        renameSync(exported.at('dir'), join(exported.outside, 'moved'));
+        symlinkSync('../outside/moved', exported.at('dir'));
+        expect(await failure(directory.walk('secret'))).toBe('ESTALE');
+        expect(await failure(directory.open(OpenFlag.O_RDONLY))).toBe('ESTALE');
+        directory.release();
       });
     });
 
