@@ -7,7 +7,7 @@ import type { FileSystem } from '../devices/9p/fs/file-system.js';
 import { HostDirectory, HostDirectoryError } from '../devices/9p/fs/host-directory/host-directory.js';
 import { memoryVolume } from '../devices/9p/fs/node-fs/memory-volume.js';
 import { MountTree } from '../devices/9p/fs/mount-tree/mount-tree.js';
-import { NodeFs, type NodeFsLike } from '../devices/9p/fs/node-fs/node-fs.js';
+import { NodeFs, type NodeFsLike, type NodeFsPromises } from '../devices/9p/fs/node-fs/node-fs.js';
 import type { ServerOptions } from '../devices/9p/server/options.js';
 import { Server } from '../devices/9p/server/server.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
@@ -62,11 +62,11 @@ function memoryFileSystem(volume: Volume): FileSystem {
 }
 
 /** What an embedding program may show to a guest. */
-export type FileSystemLike = string | FileSystem | NodeFsLike | Volume;
+export type FileSystemLike = string | FileSystem | NodeFsLike | NodeFsPromises | Volume;
 
 /**
- * Makes a file system of what a program gave: a host directory's path, an object with the functions of `node:fs`, or
- * a file system already. @throws ChassisError BAD_REQUEST, or as `openSource`
+ * Makes a file system of what a program gave: a host directory's path, an object with the functions of `node:fs` or
+ * `node:fs/promises`, or a file system already. @throws ChassisError BAD_REQUEST, or as `openSource`
  */
 export async function openFileSystem(given: FileSystemLike): Promise<FileSystem> {
   if (typeof given === 'string') return openSource({ type: 'directory', path: given });

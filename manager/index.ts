@@ -12,7 +12,12 @@
 export { Errno, isFailure, type Failure } from '../devices/errno.js';
 export * from '../devices/9p/fs/file-system.js';
 export { HostDirectory, type HostDirectoryOptions } from '../devices/9p/fs/host-directory/host-directory.js';
-export { NodeFs, type NodeFsLike, type NodeFsOptions } from '../devices/9p/fs/node-fs/node-fs.js';
+export {
+  NodeFs,
+  type NodeFsLike,
+  type NodeFsOptions,
+  type NodeFsPromises,
+} from '../devices/9p/fs/node-fs/node-fs.js';
 export {
   IdentityError,
   IdentityFs,

@@ -1,5 +1,5 @@
 /**
- * Any `node:fs`-compatible object as a file system for guests: memfs volumes, unions of them, Node's own module, or what one
+ * Any `node:fs`-compatible object, with callbacks or promises, as a file system for guests: memfs volumes, unions of them, Node's own module, or what one
  * writes with the same functions.
  *
  * The object only sees absolute paths below the root, made of names that were looked at one by one: never `..`, and no symbolic link
@@ -11,11 +11,13 @@ import { FileMode, type FileSystem } from '../file-system.js';
 import { NodeFsContext, type Ownership } from './node-fs-context.js';
 import type { NodeFsLike } from './node-fs-like.js';
 import { NodeFsNode } from './node-fs-node.js';
+import { callbacksOf, hasCallbacks, type NodeFsPromises } from './promised.js';
 import { Quota } from '../quota.js';
 import { typeOf } from './stats.js';
 import { countTree } from './tree-walk.js';
 
 export type { NodeFsConstants, NodeFsLike, NodeFsStatistics, NodeFsStats } from './node-fs-like.js';
+export type { NodeFsHandle, NodeFsPromises } from './promised.js';
 export type { Ownership } from './node-fs-context.js';
 
 export interface NodeFsOptions {
@@ -44,11 +46,12 @@ export class NodeFs implements FileSystem {
   /** Whether what the object held at the start is counted: 0, or what was in the way. */
   #counted: Promise<number> | undefined;
 
-  constructor(fs: NodeFsLike, options: NodeFsOptions = {}) {
+  /** @param fs functions that call back, as `node:fs` has them, or that answer with promises, as `node:fs/promises` has them */
+  constructor(fs: NodeFsLike | NodeFsPromises, options: NodeFsOptions = {}) {
     const { root = '/', ownership = 'object' } = options;
     if (!root.startsWith('/'))
       throw new RangeError(`the root of a file system is an absolute path, not '${root}'`);
-    this.#context = new NodeFsContext(fs, ownership, quotaOf(options));
+    this.#context = new NodeFsContext(hasCallbacks(fs) ? fs : callbacksOf(fs), ownership, quotaOf(options));
     this.#rootPath = root;
   }
 

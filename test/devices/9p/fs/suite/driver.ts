@@ -32,6 +32,8 @@ export interface Capabilities {
   readonly deviceNodes?: boolean;
   /** A node stays usable, and can be opened, once it has lost its name. Otherwise only open files do. */
   readonly namelessNodes: boolean;
+  /** The times of symbolic links cannot be set: EOPNOTSUPP. */
+  readonly fixedLinkTimes?: boolean;
   readonly xattrs: boolean;
   readonly locks: boolean;
 }
