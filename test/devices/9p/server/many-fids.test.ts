@@ -52,11 +52,14 @@ describe('a million fids', () => {
       const view = new DataView(walk.buffer);
       for (let i = 1; i <= FILES; i++) await client.ok(T.walk(1, 0, i, `f${i - 1}`));
       let made = 0;
+      const heapBefore = process.memoryUsage().heapUsed;
       for (let fid = FILES + 1; fid < MILLION; fid++) {
         view.setUint32(7, 1 + (fid % FILES), true);
         view.setUint32(11, fid, true);
         if (quick.send(walk) === 111) made++;
       }
+      const heapBytes = process.memoryUsage().heapUsed - heapBefore;
+      console.log(`about ${Math.round(heapBytes / made)} bytes of heap a fid`);
       expect([made, client.server.statistics.fids]).toEqual([MILLION - FILES - 1, MILLION]);
       expect(openDescriptors() - before).toBeLessThanOrEqual(64);
       view.setUint32(11, MILLION, true);
