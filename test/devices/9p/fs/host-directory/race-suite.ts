@@ -14,12 +14,12 @@ import {
   SetAttr,
   type FsNode,
 } from '../../../../../devices/9p/fs/file-system.js';
-import { HostDirectory } from '../../../../../devices/9p/fs/host-directory/host-directory.js';
 import { isFailure } from '../../../../../devices/errno.js';
 import { Sender } from '../../server/support/client.js';
 import { Fields, T, type Reply } from '../../server/support/wire.js';
-import { attributesOf, changes, contentOf, count, failure, ok, self } from '../suite/driver.js';
+import { attributesOf, changes, contentOf, failure, ok, self } from '../suite/driver.js';
 import { Exported, SECRET } from './exported.js';
+import { mark, marksOf } from './marks.js';
 import { Swapper } from './swapper.js';
 
 /** Rounds that each attack gets at least, and at most while it has not shown that it works. */
@@ -88,33 +88,6 @@ function namesIn(reply: Reply): string[] {
     names.push(fields.text());
   }
   return names;
-}
-
-/** Gives a directory a link, and its secret an extended attribute, that say `what`. */
-async function mark(path: string, what: string): Promise<void> {
-  await within(path, async (directory, secret) => {
-    (await ok<FsNode>(directory.symlink('pointer', what, self))).release();
-    await count(secret.setxattr('user.mark', Buffer.from(what), 0));
-  });
-}
-
-/** The names of the extended attributes of a directory and of the secret in it. */
-async function marksOf(path: string): Promise<string[]> {
-  return within(path, async (...nodes) => {
-    const lists: string[] = [];
-    for (const node of nodes) lists.push(Buffer.from(await ok<Uint8Array>(node.listxattr())).toString());
-    return lists;
-  });
-}
-
-async function within<T>(path: string, work: (directory: FsNode, secret: FsNode) => Promise<T>): Promise<T> {
-  const fs = await HostDirectory.open(path);
-  const directory = await ok<FsNode>(fs.attach());
-  const secret = await ok<FsNode>(directory.walk('secret'));
-  const result = await work(directory, secret);
-  for (const node of [secret, directory]) node.release();
-  fs.close();
-  return result;
 }
 
 /** `how` the host's files are reached. */
@@ -301,23 +274,29 @@ export function raceSuite(how: string): void {
       it('is not opened again as something else', async () => {
         exported.remove();
         exported = await Exported.make({ maxHandles: 1 });
-        mkdirSync(exported.at('dir'));
-        writeFileSync(exported.at('dir', 'secret'), 'harmless');
-        symlinkSync('../outside', exported.at('link'));
-        for (let i = 0; i < 100; i++) writeFileSync(exported.at(`f${i}`), '');
-        const directory = await walkTo('dir');
-        await swap('dir', 'link');
-        const held: FsNode[] = [];
-        for (let round = 0; round < 1000; round++) {
-          const other = await walkTo(`f${round % 100}`);
-          if (other !== undefined) held.push(other);
-          const node = directory === undefined ? undefined : await directory.walk('secret');
-          if (node === undefined || isFailure(node)) continue;
-          expect(await contentOf(node).catch(() => 'harmless')).toBe('harmless');
+        for (const [name, content] of [
+          ['dir', 'harmless'],
+          ['other', 'another'],
+        ]) {
+          mkdirSync(exported.at(name));
+          writeFileSync(exported.at(name, 'secret'), content);
+        }
+        // More than there may be descriptors.
+        const evicting = Array.from({ length: 40 }, (_, i) => `d${i}`);
+        for (const name of evicting) mkdirSync(exported.at(name));
+        const directory = await ok<FsNode>(exported.root.walk('dir'));
+        const others = await Promise.all(evicting.map((name) => ok<FsNode>(exported.root.walk(name))));
+        await swap('dir', 'other');
+        const seen = new Set<string>();
+        for (let round = 0; round < 400 || (seen.size === 0 && round < MAX_ROUNDS); round++) {
+          for (const other of others) await other.walk('nothing');
+          const node = await directory.walk('secret');
+          if (isFailure(node)) continue;
+          seen.add(await contentOf(node).catch(() => 'harmless'));
           node.release();
         }
-        directory?.release();
-        for (const node of held) node.release();
+        expect([...seen]).toEqual(['harmless']);
+        for (const node of [directory, ...others]) node.release();
       });
     });
 
