@@ -97,7 +97,9 @@ export class Model {
     if (isAbove(thing, to)) return Errno.EINVAL;
     const there = to.entries?.get(newName);
     if (there === thing) return 0;
-    if (this.rules.exact && there !== undefined && isAbove(there, from)) return Errno.ENOTEMPTY;
+    // The kernel says so whatever is moved there; memfs looks at the types first.
+    const { exact, stale } = this.rules;
+    if (exact && !stale && there !== undefined && isAbove(there, from)) return Errno.ENOTEMPTY;
     if (this.isClosed(to)) return Errno.ENOENT;
     const failure = there === undefined ? 0 : this.unlink(to, newName, thing.entries !== undefined);
     if (failure !== 0) return failure;
