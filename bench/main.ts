@@ -5,6 +5,7 @@ import { hotplug } from './hotplug.js';
 import { kicks } from './kicks.js';
 import { ring } from './ring.js';
 import { vm9p } from './vm-9p.js';
+import { vmBlk } from './vm-blk.js';
 
 interface Benchmark {
   readonly summary: string;
@@ -13,6 +14,7 @@ interface Benchmark {
 
 const BENCHMARKS: Record<string, Benchmark> = {
   'vm-9p': { summary: "9p in a Linux guest, beside QEMU's own virtio-9p", run: vm9p },
+  'vm-blk': { summary: "disks in a Linux guest, beside QEMU's own virtio-blk", run: vmBlk },
   '9p': { summary: 'the 9p server on a socket, beside diod; --in-process: by itself', run: ninePServers },
   ring: {
     summary: 'the device side of a virtqueue alone',

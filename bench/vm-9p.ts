@@ -6,10 +6,12 @@ import { kernelVersions, type KernelVersion } from '../testbed/kernel.js';
 import { findQemu } from '../testbed/qemu.js';
 import { Bench } from './support/bench-vm.js';
 import { printNotifications, type TestRuns } from './support/notifications.js';
-import { printComparisons, type Comparison } from './support/results.js';
+import { printComparisons } from './support/results.js';
+import { comparison, rotated } from './support/turns.js';
 import { VirtiofsdProcess } from './support/virtiofsd-process.js';
 import { SideRunner, type Run, type VmSide } from './support/vm-sides.js';
 import { MAKE_TAR, VM_TESTS, type VmTest } from './support/vm-tests.js';
+import { positive } from './support/whole-number.js';
 
 const USAGE = `npm run bench -- vm-9p [options]
 
@@ -84,13 +86,6 @@ function readOptions(options: readonly string[]): Settings | undefined {
   };
 }
 
-function positive(option: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1)
-    throw new Error(`${option} ${text}: it is a whole number from 1`);
-  return value;
-}
-
 /** Without it the others are still worth measuring. */
 async function startVirtiofsd(bench: Bench, { cache }: Settings): Promise<VirtiofsdProcess | undefined> {
   try {
@@ -144,7 +139,7 @@ async function boot(
       ...['-device', `virtio-9p-pci,fsdev=native,mount_tag=${QEMU}`],
       ...(virtiofsd?.qemuArguments(VIRTIOFSD) ?? []),
     ],
-    extraFiles: [{ path: '/fsbench', hostPath: await bench.fsbench(), mode: 0o755 }],
+    extraFiles: [{ path: '/fsbench', hostPath: await bench.guestProgram('fsbench'), mode: 0o755 }],
   });
 }
 
@@ -185,19 +180,6 @@ async function measure(
     }
   }
   return results;
-}
-
-/** Who goes first, and after whom, changes with the turn. */
-function rotated<T>(items: readonly T[], turn: number): T[] {
-  const order = turn % 2 === 0 ? [...items] : [...items].reverse();
-  const first = (turn >> 1) % items.length;
-  return [...order.slice(first), ...order.slice(0, first)];
-}
-
-function comparison({ test, sides }: TestRuns): Comparison {
-  const figures = Object.entries(sides).map(([name, runs]) => [name, runs.map(({ figure }) => figure)]);
-  const { name, unit, better } = test;
-  return { name, unit, better, sides: Object.fromEntries(figures) as Record<string, number[]> };
 }
 
 function heading(

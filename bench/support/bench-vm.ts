@@ -6,7 +6,10 @@ import { execa, type ResultPromise } from 'execa';
 import { ChassisClient } from '../../manager/control/client.js';
 
 const CHASSIS = fileURLToPath(new URL('../../../bin/chassis.js', import.meta.url));
-const FSBENCH_SOURCE = fileURLToPath(new URL('../../../bench/guest/fsbench.c', import.meta.url));
+const GUEST_SOURCES = fileURLToPath(new URL('../../../bench/guest/', import.meta.url));
+
+/** Programs that measure inside the guest. */
+export type GuestProgram = 'fsbench' | 'blkbench';
 
 /** A folder, a daemon and a chassis for one measurement; gone when it is closed. */
 export class Bench {
@@ -53,11 +56,11 @@ export class Bench {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  /** Compiles the program that measures inside the guest, as a static binary. */
-  async fsbench(): Promise<string> {
-    const binary = join(this.folder, 'fsbench');
+  /** Compiles a program that measures inside the guest, as a static binary. */
+  async guestProgram(name: GuestProgram): Promise<string> {
+    const binary = join(this.folder, name);
     try {
-      await execa('cc', ['-O2', '-static', '-o', binary, FSBENCH_SOURCE]);
+      await execa('cc', ['-O2', '-static', '-o', binary, join(GUEST_SOURCES, `${name}.c`)]);
     } catch (error) {
       throw new Error('this benchmark needs a C compiler (Debian: gcc libc6-dev)', { cause: error });
     }

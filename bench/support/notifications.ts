@@ -2,9 +2,12 @@ import { table } from '../../cli/support/mounts-text.js';
 import { CROSSINGS, type Crossings, type Run } from './vm-sides.js';
 import type { VmTest } from './vm-tests.js';
 
+/** What of a test is told here. */
+type CountedTest = Pick<VmTest, 'name' | 'unit' | 'better' | 'per' | 'operations'>;
+
 /** All runs of one test, by side. */
 export interface TestRuns {
-  readonly test: VmTest;
+  readonly test: CountedTest;
   readonly sides: Readonly<Record<string, readonly Run[]>>;
 }
 
@@ -12,7 +15,7 @@ export interface TestRuns {
 export function printNotifications(results: readonly TestRuns[], sizeMiB: number, json: boolean): void {
   const text = json
     ? results.map((result) => jsonLine(result, sizeMiB)).join('\n')
-    : `${interruptsTable(results, sizeMiB)}\n\n${crossingsTable(results)}`;
+    : [interruptsTable(results, sizeMiB), kicksTable(results, sizeMiB), crossingsTable(results)].join('\n\n');
   process.stdout.write(`${text}\n`);
 }
 
@@ -25,6 +28,21 @@ function interruptsTable(results: readonly TestRuns[], sizeMiB: number): string 
     result.test.per,
   ]);
   return table(['INTERRUPTS IN THE GUEST', ...names, 'PER'], rows);
+}
+
+/** Doorbells that reached the chassis. Nobody counts its peers'. */
+function kicksTable(results: readonly TestRuns[], sizeMiB: number): string {
+  const own = Object.entries(results[0].sides).filter(([, runs]) => runs[0].crossings !== undefined);
+  const names = own.map(([name]) => name);
+  const rows = results.map(({ test, sides }) => [
+    test.name,
+    ...names.map((name) => {
+      const kicks = totalCrossings(sides[name])?.kicks ?? 0;
+      return shortNumber(kicks / (sides[name].length * amountOf(test, sizeMiB)));
+    }),
+    test.per,
+  ]);
+  return table(['KICKS', ...names, 'PER'], rows);
 }
 
 /** What crossed the chassis's own mounts, by their own count. */
@@ -60,8 +78,12 @@ function jsonLine(result: TestRuns, sizeMiB: number): string {
 function guestInterrupts({ test, sides }: TestRuns, name: string, sizeMiB: number): number {
   const runs = sides[name];
   const total = runs.reduce((sum, run) => sum + run.guestInterrupts, 0);
-  const amount = test.operations === undefined ? sizeMiB : test.operations / 1000;
-  return total / (runs.length * amount);
+  return total / (runs.length * amountOf(test, sizeMiB));
+}
+
+/** How much of what is counted against one run does. */
+function amountOf({ operations }: CountedTest, sizeMiB: number): number {
+  return operations === undefined ? sizeMiB : operations / 1000;
 }
 
 function totalCrossings(runs: readonly Run[]): Crossings | undefined {

@@ -97,7 +97,8 @@ done
 basename virtiofs/virtio*`;
 }
 
-function difference(before: Crossings, after: Crossings): Crossings {
+/** What crossed between two looks. */
+export function difference(before: Crossings, after: Crossings): Crossings {
   const entries = CROSSINGS.map((key) => [key, after[key] - before[key]]);
   return Object.fromEntries(entries) as Crossings;
 }
