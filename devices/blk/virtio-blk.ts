@@ -15,10 +15,7 @@ const PCI_CLASS = 0x010000;
 
 /** Room for two requests of half a megabyte in pages that do not touch, without indirect tables. SeaBIOS and iPXE make their rings smaller. */
 const DEFAULT_QUEUE_SIZE = 256;
-/**
- * Drivers send as many segments as the disk says, in an indirect table that may be no longer than the ring (virtio 1.3, section 2.7.5.3.1). Yet
- * who brings the transport chooses the ring's size, and does not tell: QEMU's vhost-user-blk-pci makes it 128 unless it is asked.
- */
+/** What QEMU's vhost-user-blk-pci makes of a ring unless it is asked. */
 const RELIABLE_QUEUE_SIZE = 128;
 /** Descriptors of a request that hold no data: header and status. */
 const OVERHEAD_DESCRIPTORS = 2;
@@ -36,6 +33,12 @@ export interface VirtioBlkOptions {
   readonly queues?: number;
   /** Descriptors of each queue: a power of two, 4 at least. Default: 256. */
   readonly queueSize?: number;
+  /**
+   * Descriptors that a ring is sure to have where it is in use; no more than `queueSize` counts. Drivers send as many segments as the disk
+   * says, in an indirect table that may be no longer than the ring (virtio 1.3, section 2.7.5.3.1), yet who brings the transport chooses
+   * the ring's size, and does not tell. Default: 128.
+   */
+  readonly reliableQueueSize?: number;
   /** Longest segment that drivers are asked to send, in bytes; longer ones are served all the same. Default: no limit. */
   readonly maxSegmentBytes?: number;
   /** Whether drivers that can choose start with a write-back cache. Default: true. */
@@ -68,13 +71,13 @@ export class VirtioBlk implements VirtioDevice {
 
   /** @throws RangeError for a serial, queue count or queue size that cannot be */
   constructor(backend: BlockBackend, options: VirtioBlkOptions) {
-    const { queues = 1, queueSize = DEFAULT_QUEUE_SIZE } = options;
+    const { queues = 1, queueSize = DEFAULT_QUEUE_SIZE, reliableQueueSize = RELIABLE_QUEUE_SIZE } = options;
     checkQueues(queues, queueSize);
     const readOnly = (options.readOnly ?? false) || backend.limits.readOnly;
     const choices: ConfigChoices = {
       readOnly,
       queueCount: queues,
-      maxSegments: Math.min(queueSize, RELIABLE_QUEUE_SIZE) - OVERHEAD_DESCRIPTORS,
+      maxSegments: Math.min(queueSize, reliableQueueSize) - OVERHEAD_DESCRIPTORS,
       maxSegmentBytes: options.maxSegmentBytes,
     };
     this.#backend = backend;

@@ -10,6 +10,7 @@ import { VirtioBlk } from '../../devices/blk/virtio-blk.js';
 import { Errno } from '../../devices/errno.js';
 import { ChassisError, type DiskSource, type ErrorCode } from '../control/api.js';
 import type { DeviceCounters } from '../counters.js';
+import { DISK_QUEUE_SIZE } from '../vmm/qemu-names.js';
 import type { ResizableDisk } from './device-process.js';
 import type { DiskSpec } from './protocol.js';
 import type { ServedDevice } from './served-function.js';
@@ -89,7 +90,10 @@ class ServedDisk implements ServedDevice, ResizableDisk {
   constructor(backend: BlockBackend, spec: DiskSpec, log: (message: string) => void) {
     const { serial, readOnly } = spec;
     this.spec = spec;
-    this.device = new VirtioBlk(backend, { serial, readOnly, log: (line) => log(`${serial}: ${line}`) });
+    this.device = new VirtioBlk(backend, {
+      ...{ serial, readOnly, queueSize: DISK_QUEUE_SIZE, reliableQueueSize: DISK_QUEUE_SIZE },
+      log: (line) => log(`${serial}: ${line}`),
+    });
   }
 
   get disk(): ResizableDisk {

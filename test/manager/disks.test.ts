@@ -6,6 +6,7 @@ import {
   type TopologyNode,
 } from '../../manager/control/api.js';
 import { ControllerHarness, QUERY, request } from './controller-harness.js';
+import { DISK_QUEUE_SIZE } from '../../manager/vmm/qemu-names.js';
 import { refusal } from './refusal.js';
 
 const lab = ControllerHarness.perTest(3);
@@ -68,6 +69,8 @@ describe('a disk', () => {
     const device = args.map((arg) => (arg.startsWith('{') ? (JSON.parse(arg) as object) : {})).at(-1);
     expect(device).toMatchObject({
       driver: 'vhost-user-blk-pci',
+      // A queue's size is what the disk counts on when it says how many segments a request may have.
+      'queue-size': DISK_QUEUE_SIZE,
       ...{ id: 'chassis-slot1-fn0', chardev: 'chassis-slot1-fn0', bus: 'chassis-slot1', addr: '0.0' },
     });
   });

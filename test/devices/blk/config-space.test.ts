@@ -75,6 +75,16 @@ describe('the config space', () => {
   );
 
   it.each([
+    [256, 256, 254],
+    [256, 1024, 254],
+    [1024, 256, 254],
+    [256, 64, 62],
+  ])('with queues of %i that are sure to be %i in use asks for %i segments', (queueSize, sure, most) => {
+    const { view } = newDevice(1 << 20, {}, { queueSize, reliableQueueSize: sure });
+    expect(view.getUint32(12, true)).toBe(most);
+  });
+
+  it.each([
     [2 ** 20, 2],
     [2 ** 40, 65535],
   ])('tells a geometry that old firmware can take for %i bytes', (sizeBytes, cylinders) => {

@@ -5,6 +5,7 @@ import type { DiskSource } from '../../../manager/control/api.js';
 import type { DiskSpec } from '../../../manager/device-process/protocol.js';
 import { openDisk } from '../../../manager/device-process/served-disk.js';
 import type { ServedDevice } from '../../../manager/device-process/served-function.js';
+import { DISK_QUEUE_SIZE } from '../../../manager/vmm/qemu-names.js';
 import { NbdServer } from '../../devices/blk/backends/nbd/nbd-server.js';
 import { refusal } from '../refusal.js';
 import { temporaryFolders } from '../temporary-folder.js';
@@ -30,6 +31,12 @@ function image(sizeBytes = MIB): string {
   truncateSync(path, sizeBytes);
   return path;
 }
+
+it('a disk asks for as many segments as fit the queues that VMMs are asked for', async () => {
+  const { device } = await open({ type: 'memory', sizeBytes: MIB });
+  const segMax = new DataView(device.config.buffer, device.config.byteOffset).getUint32(12, true);
+  expect([device.queueSizes, segMax]).toEqual([[DISK_QUEUE_SIZE], DISK_QUEUE_SIZE - 2]);
+});
 
 describe('what a disk cannot be kept in', () => {
   it.each<[string, () => DiskSource, string]>([
