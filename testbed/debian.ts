@@ -192,9 +192,15 @@ export const libraryFolder = 'usr/lib/x86_64-linux-gnu';
  * The command line that runs a program of an unpacked tree with that tree's own loader and libraries: no chroot, and nothing of
  * the host's C library.
  * @param program its path below the root.
+ * @param privateLibraries folders below that of the libraries, of packages that keep theirs to themselves.
  */
-export function programInTree(root: string, program: string): string[] {
+export function programInTree(
+  root: string,
+  program: string,
+  privateLibraries: readonly string[] = [],
+): string[] {
   const libraries = join(root, libraryFolder);
   const loader = join(libraries, 'ld-linux-x86-64.so.2');
-  return [loader, '--inhibit-cache', '--library-path', libraries, join(root, program)];
+  const path = [libraries, ...privateLibraries.map((name) => join(libraries, name))].join(':');
+  return [loader, '--inhibit-cache', '--library-path', path, join(root, program)];
 }
