@@ -2,7 +2,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
-import { StreamBackend } from '../../devices/net/backends/stream/stream-backend.js';
+import { StreamFraming } from '../../devices/net/backends/stream/framing.js';
+import { StreamBackend, unixPeer } from '../../devices/net/backends/stream/stream-backend.js';
 import { VirtioNetFeature } from '../../devices/net/protocol.js';
 import { Reactor } from '../../host/index.js';
 import { describeRealGuest } from './lab.js';
@@ -138,7 +139,10 @@ describePasst('Linux with a card on passt', () => {
       },
     });
     reactor.start();
-    const backend = new StreamBackend({ path: passt.path, reactor, log: () => {} });
+    const backend = new StreamBackend({
+      peer: unixPeer(passt.path),
+      ...{ framing: StreamFraming.PLAIN, reactor, log: () => {} },
+    });
     const data = randomBytes(4 << 20);
     const service = createServer((_request, response) => response.end(data)).listen(0, '127.0.0.1');
     const lab = await NetworkLab.boot('6.1', [{ ...vfioUser, own: { backend, address: PASST_GUEST } }]);

@@ -2,7 +2,8 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { expect, it, onTestFinished } from 'vitest';
-import { StreamBackend } from '../../devices/net/backends/stream/stream-backend.js';
+import { StreamFraming } from '../../devices/net/backends/stream/framing.js';
+import { StreamBackend, unixPeer } from '../../devices/net/backends/stream/stream-backend.js';
 import { Reactor } from '../../host/index.js';
 import { frameOf, TestPort } from '../devices/net/support/frames.js';
 import { BROADCAST, concat, ethernet, mac, MAC_A, packet } from '../devices/net/support/packets.js';
@@ -25,7 +26,10 @@ async function onPasst() {
     },
   });
   reactor.start();
-  const backend = new StreamBackend({ path, reactor, log: () => {} });
+  const backend = new StreamBackend({
+    peer: unixPeer(path),
+    ...{ framing: StreamFraming.PLAIN, reactor, log: () => {} },
+  });
   const port = new TestPort();
   backend.port = port;
   onTestFinished(async () => {

@@ -1,18 +1,19 @@
 import type { Frame } from '../../frame.js';
-
-/** Each frame goes behind its length, in network order, as QEMU's `-netdev stream` has it. */
-export const PREFIX_BYTES = 4;
+import { writeHeader } from '../../header.js';
+import { PREFIX_BYTES, type StreamFraming } from './framing.js';
 
 /** Frames on their way into a socket: bytes in one array, in their order. */
 export class OutBuffer {
   readonly bytes: Uint8Array;
+  readonly #headerBytes: StreamFraming;
   readonly #view: DataView;
   /** What is not sent yet lies from here to there. */
   start = 0;
   #end = 0;
 
-  constructor(capacityBytes: number) {
+  constructor(framing: StreamFraming, capacityBytes: number) {
     this.bytes = new Uint8Array(capacityBytes);
+    this.#headerBytes = framing;
     this.#view = new DataView(this.bytes.buffer);
   }
 
@@ -20,18 +21,21 @@ export class OutBuffer {
     return this.#end - this.start;
   }
 
-  /** Room for bytes of frames and prefixes. */
+  /** Room for bytes of frames, and what goes before each. */
   get free(): number {
     return this.bytes.length - this.length;
   }
 
-  /** Appends a finished frame, for which there is room. */
+  /** Appends a frame, for which there is room; a finished one where the framing has no place for what is left to do. */
   append(frame: Frame): void {
     const { byteLength } = frame;
-    if (this.#end + PREFIX_BYTES + byteLength > this.bytes.length) this.#compact();
-    this.#view.setUint32(this.#end, byteLength);
-    frame.data.gather(0, this.bytes, this.#end + PREFIX_BYTES, byteLength);
-    this.#end += PREFIX_BYTES + byteLength;
+    const lengthBytes = this.#headerBytes + byteLength;
+    if (this.#end + PREFIX_BYTES + lengthBytes > this.bytes.length) this.#compact();
+    const at = this.#end + PREFIX_BYTES;
+    this.#view.setUint32(this.#end, lengthBytes);
+    if (this.#headerBytes > 0) writeHeader(this.#view, frame, 0, 0, at);
+    frame.data.gather(0, this.bytes, at + this.#headerBytes, byteLength);
+    this.#end = at + lengthBytes;
   }
 
   /** So much has been sent. */

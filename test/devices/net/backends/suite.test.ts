@@ -7,6 +7,7 @@ import { CapturedBackend } from '../../../../devices/net/capture/captured-backen
 import { LearningSwitch } from '../../../../devices/net/switch/learning-switch.js';
 import { frameOf, TestPort } from '../support/frames.js';
 import { finishedFrames, netBackendSuite, type MadeBackend } from './backend-suite.js';
+import { joinedBackend } from './stream/joined.js';
 import { StreamPeer } from './stream/stream-peer.js';
 
 /** Two ports of a switch, of which the second is the other end. */
@@ -54,6 +55,10 @@ describe('a network backend', () => {
       const made = await StreamPeer.backend();
       return { ...made, backend: new CapturedBackend(made.backend) };
     },
+    keepsRefused: true,
+  });
+  netBackendSuite('at a stream between processes of ours', {
+    make: async () => joinedBackend(),
     keepsRefused: true,
   });
   netBackendSuite('that is a loop', {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { StreamBackend } from '../../../../../devices/net/backends/stream/stream-backend.js';
+import { unixPeer } from '../../../../../devices/net/backends/stream/stream-backend.js';
 import { MAX_FRAME_BYTES } from '../../../../../devices/net/frame.js';
 import { randomFrom } from '../../../blk/support/vectors.js';
 import { frameOf, TestPort } from '../../support/frames.js';
@@ -147,8 +147,7 @@ describe('a peer that goes while the card has no room', () => {
 
 describe('a peer that is not there', () => {
   it('cannot be at a path that no socket can have', () => {
-    const options = { path: `/${'x'.repeat(107)}`, reactor: new StreamPeer().reactor, log: () => {} };
-    expect(() => new StreamBackend(options)).toThrow(RangeError);
+    expect(() => unixPeer(`/${'x'.repeat(107)}`)).toThrow(RangeError);
   });
 
   it('is looked for until it comes, and again when it has gone', async () => {

@@ -4,7 +4,8 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { StreamBackend } from '../../../../../devices/net/backends/stream/stream-backend.js';
+import { StreamFraming } from '../../../../../devices/net/backends/stream/framing.js';
+import { StreamBackend, unixPeer } from '../../../../../devices/net/backends/stream/stream-backend.js';
 import { Reactor } from '../../../../../host/index.js';
 import type { MadeBackend } from '../backend-suite.js';
 
@@ -73,7 +74,8 @@ export class StreamPeer {
 
   connect(): StreamBackend {
     const backend = new StreamBackend({
-      path: this.path,
+      peer: unixPeer(this.path),
+      framing: StreamFraming.PLAIN,
       reactor: this.reactor,
       log: (line) => this.logs.push(line.replace(this.path, 'PATH')),
     });

@@ -1,0 +1,67 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { StreamFraming } from '../../../../../devices/net/backends/stream/framing.js';
+import { StreamConnection } from '../../../../../devices/net/backends/stream/stream-connection.js';
+import { closeFd, Reactor, sendMessage, socketPair } from '../../../../../host/index.js';
+import { frameOf, TestPort } from '../../support/frames.js';
+import { offloaded, packet, payloadOf } from '../../support/packets.js';
+import { framed } from './stream-peer.js';
+import { joined } from './joined.js';
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+describe('a stream between processes of ours', () => {
+  it('carries what is left to do to a frame, and the frame uncut', async () => {
+    const { near, port } = joined();
+    const { whole } = offloaded({ payload: payloadOf(60_000) }, 1400);
+    const work = { needsChecksum: true, csumStart: whole.transportOffset, csumOffset: whole.csumOffset };
+    near.send(frameOf(whole.bytes, { ...work, gsoType: 1, gsoSize: 1400, ecn: true }));
+    near.send(frameOf(packet({ payload: payloadOf(3) }).bytes, { checksumValid: true }));
+    await until(() => port.frames.length === 2);
+    const [first, second] = port.frames;
+    expect(first.work).toMatchObject({ ...work, gsoType: 1, gsoSize: 1400, ecn: true });
+    expect(Buffer.compare(first.bytes, whole.bytes)).toBe(0);
+    expect(second.work).toMatchObject({ checksumValid: true, needsChecksum: false, gsoType: 0 });
+  });
+
+  it('takes no work on trust: what does not fit its frame is skipped, and what follows is not', async () => {
+    const reactor = new Reactor({
+      onError: (error) => {
+        throw error;
+      },
+    });
+    reactor.start();
+    const [ours, theirs] = socketPair();
+    const connection = new StreamConnection({
+      ...{ name: 'ours', framing: StreamFraming.WITH_HEADER, reactor, log: () => {} },
+    });
+    connection.adopt(ours);
+    const port = new TestPort();
+    connection.port = port;
+    onTestFinished(async () => {
+      await connection.close();
+      reactor.close();
+      closeFd(theirs);
+    });
+    const { bytes } = packet({ payload: payloadOf(40) });
+    const header = (...values: number[]) =>
+      Uint8Array.from([...values, ...new Array<number>(12)].slice(0, 12));
+    const hostile = [
+      // A checksum beyond the end, one in the Ethernet header, segments of no bytes, and a type that there is none of.
+      header(1, 0, 0, 0, 0, 0, 0xff, 0xff, 16, 0),
+      header(1, 0, 0, 0, 0, 0, 2, 0, 0, 0),
+      header(1, 1, 0, 0, 0, 0, 34, 0, 16, 0),
+      header(1, 77, 0, 0, 100, 0, 34, 0, 16, 0),
+      header(0, 0x80),
+    ];
+    const stream = Buffer.concat([
+      ...hostile.map((each) => framed(Buffer.concat([each, bytes]))),
+      framed(header()),
+      framed(Buffer.concat([header(), bytes])),
+    ]);
+    expect(sendMessage(theirs, stream, 0, stream.length)).toBe(stream.length);
+    await until(() => port.frames.length > 0);
+    expect(port.take()).toEqual([bytes]);
+  });
+});
