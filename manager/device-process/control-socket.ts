@@ -2,7 +2,7 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { JsonLineDecoder } from '../json-lines.js';
-import { MAX_LINE_BYTES, type Report } from './protocol.js';
+import { MAX_LINE_BYTES } from '../process-protocol.js';
 
 export interface ControlSocketOptions {
   readonly path: string;
@@ -44,7 +44,7 @@ export class ControlSocket {
     return control;
   }
 
-  send(report: Report): void {
+  send(report: object): void {
     if (this.daemon?.writable) this.daemon.write(JSON.stringify(report) + '\n');
   }
 

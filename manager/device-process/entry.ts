@@ -2,9 +2,9 @@
 import { parseArgs } from 'node:util';
 import { Reactor } from '../../host/index.js';
 import { servedFunctions } from '../composition.js';
+import { READY_LINE } from '../process-protocol.js';
 import { ControlSocket } from './control-socket.js';
 import { DeviceProcess } from './device-process.js';
-import { READY_LINE } from './protocol.js';
 
 const DAEMON_TIMEOUT_MS = 30_000;
 

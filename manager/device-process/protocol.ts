@@ -8,18 +8,13 @@ import {
   ChildState,
   DiskSerial,
   DiskSource,
-  ErrorBody,
   FunctionCounters,
   FunctionDriver,
   Port,
   Shown,
   Source,
 } from '../control/api.js';
-
-/** The longest are the counters of 1,792 functions, and a page of children with long names and complaints. */
-export const MAX_LINE_BYTES = 4 << 20;
-/** What the process writes to its standard output once it listens. */
-export const READY_LINE = 'ready';
+import type { Answer } from '../process-protocol.js';
 
 /** A 9p device to make, and what it shows; without a source, no guest can mount it for now. */
 export const NinePSpec = Type.Object({
@@ -169,13 +164,11 @@ export type FunctionStatus = Static<typeof FunctionStatus>;
 export const Status = Type.Object({ functions: Type.Array(FunctionStatus) });
 export type Status = Static<typeof Status>;
 
-export const Report = Type.Union([
-  Type.Object({ id: Id, result: Type.Unknown() }),
-  Type.Object({ id: Id, error: ErrorBody }),
-  /** A VMM opened the function, or left it. */
-  Type.Object({
-    event: Type.Union([Type.Literal('connected'), Type.Literal('disconnected')]),
-    function: Type.String(),
-  }),
-]);
-export type Report = Static<typeof Report>;
+/** A VMM opened the function, or left it. */
+export const ConnectionEvent = Type.Object({
+  event: Type.Union([Type.Literal('connected'), Type.Literal('disconnected')]),
+  function: Type.String(),
+});
+export type ConnectionEvent = Static<typeof ConnectionEvent>;
+
+export type Report = Answer | ConnectionEvent;

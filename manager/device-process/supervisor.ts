@@ -1,21 +1,14 @@
 /** The daemon's end of a device process: starts it, asks it, and notices when it dies. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { rmSync, writeFileSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { TSchema, Static } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import { ChassisError, ErrorCode, Lost, type ErrorBody } from '../control/api.js';
+import { ChassisError, Lost } from '../control/api.js';
 import type { ChassisPaths } from '../control/state-directory.js';
-import { JsonLineDecoder } from '../json-lines.js';
-import { stampOf } from '../process-stamp.js';
-import { BoundedLog } from './bounded-log.js';
+import { SupervisedProcess } from '../supervised-process.js';
 import {
   ChildList,
   CHILDREN_PAGE,
-  MAX_LINE_BYTES,
-  READY_LINE,
-  Report,
+  ConnectionEvent,
   Status,
   type ChildSpec,
   type ChildStatus,
@@ -75,14 +68,7 @@ const READY_TIMEOUT_MS = 20_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 /** A smaller disk waits for what is under way on it, which waits for a server that is lost as long as the NBD client does. */
 const RESIZE_TIMEOUT_MS = 60_000;
-const STOP_TIMEOUT_MS = 3000;
 const DEFAULT_ENTRY = fileURLToPath(new URL('./entry.js', import.meta.url));
-
-interface Pending {
-  resolve(result: unknown): void;
-  reject(error: Error): void;
-  timer: NodeJS.Timeout;
-}
 
 /** @throws ChassisError DEVICE_PROCESS_LOST where it does not come up */
 export async function spawnDeviceProcess(options: SpawnOptions): Promise<DeviceHost> {
@@ -97,48 +83,28 @@ export async function spawnDeviceProcess(options: SpawnOptions): Promise<DeviceH
 }
 
 class DeviceChild implements DeviceHost {
-  readonly pid: number;
-  private readonly options: SpawnOptions;
-  private readonly process: ChildProcess;
-  private readonly log: BoundedLog;
-  private readonly exited: Promise<string>;
-  private readonly pending = new Map<number, Pending>();
-  private socket: Socket | undefined;
-  private nextId = 1;
-  private lostReason: string | undefined;
-  private up = false;
-  private stopping = false;
+  private readonly process: SupervisedProcess;
 
-  constructor(options: SpawnOptions) {
-    const { paths } = options;
-    this.options = options;
-    this.log = new BoundedLog(paths.deviceLog);
-    this.process = spawn(process.execPath, [options.entry ?? DEFAULT_ENTRY, '--socket', paths.deviceSocket], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+  constructor({ paths, entry = DEFAULT_ENTRY, ...hooks }: SpawnOptions) {
+    this.process = new SupervisedProcess({
+      entry,
+      ...{ socketPath: paths.deviceSocket, logPath: paths.deviceLog, stampPath: paths.deviceStamp },
+      lost: lostError,
+      onLost: hooks.onLost,
+      onEvent: (message) => {
+        const { event, function: name } = decode(ConnectionEvent, message);
+        if (event === 'connected') hooks.onConnected(name);
+        else hooks.onDisconnected(name);
+      },
     });
-    this.pid = this.process.pid ?? 0;
-    writeFileSync(paths.deviceStamp, JSON.stringify(stampOf(this.pid) ?? null), { mode: 0o600 });
-    this.process.stderr?.on('data', (bytes: Buffer) => this.log.write(bytes));
-    this.exited = new Promise((resolve) => {
-      this.process.once('error', (error) => resolve(`it could not be started: ${error.message}`));
-      // 'close' comes after the last of standard error, which may say why.
-      this.process.once('close', (code, signal) => resolve(exitReason(code, signal, this.log.tail)));
-    });
-    void this.exited.then((reason) => this.lost(reason));
   }
 
-  async ready(timeoutMs: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const expired = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(lostError(`it was not ready in ${timeoutMs} ms`)), timeoutMs);
-    });
-    const died = this.exited.then((reason) => Promise.reject(lostError(reason)));
-    try {
-      await Promise.race([this.connectOnceReady(), expired, died]);
-      this.up = true;
-    } finally {
-      clearTimeout(timer);
-    }
+  get pid(): number {
+    return this.process.pid;
+  }
+
+  ready(timeoutMs: number): Promise<void> {
+    return this.process.ready(timeoutMs);
   }
 
   async addFunction(spec: FunctionSpec): Promise<void> {
@@ -194,85 +160,12 @@ class DeviceChild implements DeviceHost {
     return decode(Status, await this.ask('status', {})).functions;
   }
 
-  async stop(): Promise<void> {
-    this.stopping = true;
-    this.socket?.destroy();
-    // Before it has a connection to lose, only a signal ends it.
-    if (!this.up) this.process.kill('SIGTERM');
-    const force = setTimeout(() => this.process.kill('SIGKILL'), STOP_TIMEOUT_MS);
-    await this.exited;
-    clearTimeout(force);
-    rmSync(this.options.paths.deviceStamp, { force: true });
-  }
-
-  private async connectOnceReady(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      let text = '';
-      this.process.stdout?.setEncoding('utf8').on('data', (piece: string) => {
-        text = (text + piece).slice(-1024);
-        if (text.includes(READY_LINE + '\n')) resolve();
-      });
-    });
-    this.socket = await this.openControl();
-  }
-
-  private openControl(): Promise<Socket> {
-    return new Promise((resolve, reject) => {
-      const socket = connect(this.options.paths.deviceSocket);
-      const decoder = new JsonLineDecoder(MAX_LINE_BYTES);
-      socket.on('data', (chunk) => {
-        try {
-          decoder.push(chunk, (message) => this.receive(message));
-        } catch (error) {
-          this.log.write(Buffer.from(`daemon: ${(error as Error).message}\n`));
-          socket.destroy();
-        }
-      });
-      socket.once('connect', () => resolve(socket));
-      socket.once('error', (error) => reject(lostError(error.message)));
-      // Without its connection the process ends itself; one that cannot any more is ended.
-      socket.once('close', () => {
-        if (!this.stopping) this.process.kill('SIGKILL');
-      });
-    });
+  stop(): Promise<void> {
+    return this.process.stop();
   }
 
   private ask(method: string, params: unknown, timeoutMs = REQUEST_TIMEOUT_MS): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      if (this.lostReason !== undefined || !this.socket)
-        return reject(lostError(this.lostReason ?? 'it has not started'));
-      const id = this.nextId++;
-      const expire = () =>
-        this.settle(id)?.reject(lostError(`it did not answer ${method} in ${timeoutMs} ms`));
-      this.pending.set(id, { resolve, reject, timer: setTimeout(expire, timeoutMs) });
-      this.socket.write(JSON.stringify({ id, method, params }) + '\n');
-    });
-  }
-
-  private receive(message: unknown): void {
-    const report = decode(Report, message);
-    if ('event' in report) {
-      const hear = report.event === 'connected' ? this.options.onConnected : this.options.onDisconnected;
-      hear(report.function);
-    } else if ('error' in report) {
-      this.settle(report.id)?.reject(asChassisError(report.error));
-    } else {
-      this.settle(report.id)?.resolve(report.result);
-    }
-  }
-
-  private settle(id: number): Pending | undefined {
-    const pending = this.pending.get(id);
-    if (pending) clearTimeout(pending.timer);
-    this.pending.delete(id);
-    return pending;
-  }
-
-  private lost(reason: string): void {
-    this.lostReason = reason;
-    this.socket?.destroy();
-    for (const id of [...this.pending.keys()]) this.settle(id)?.reject(lostError(reason));
-    if (this.up && !this.stopping) this.options.onLost(reason);
+    return this.process.ask(method, params, timeoutMs);
   }
 }
 
@@ -282,30 +175,10 @@ function decode<T extends TSchema>(schema: T, message: unknown): Static<T> {
   return message;
 }
 
-function exitReason(code: number | null, signal: NodeJS.Signals | null, tail: string): string {
-  const how = signal === null ? `it exited with status ${code}` : `it was killed by ${signal}`;
-  const last = lastWords(tail);
-  return last === undefined ? how : `${how}: ${last}`;
-}
-
-/** The last line that says something: not a stack's, nor the version that Node ends its own with. */
-function lastWords(tail: string): string | undefined {
-  const lines = tail.split('\n').filter((line) => line.trim() !== '' && !/^\s+at |^Node\.js v/.test(line));
-  return lines.at(-1)?.trim();
-}
-
 function lostError(reason: string): ChassisError {
   return new ChassisError(
     'DEVICE_PROCESS_LOST',
     `the device process is lost: ${reason}`,
     'start it over with `chassis restart`',
-  );
-}
-
-function asChassisError({ code, message, suggestion }: ErrorBody): ChassisError {
-  return new ChassisError(
-    Object.hasOwn(ErrorCode, code) ? (code as ErrorCode) : 'INTERNAL',
-    message,
-    suggestion,
   );
 }
