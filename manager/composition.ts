@@ -1,5 +1,6 @@
 /**
- * The composition root: the only file that names concrete devices and file systems, save that served-disk.ts names those of disks.
+ * The composition root: the only file that names concrete devices and file systems, save that served-disk.ts and served-card.ts name those
+ * of disks and network cards, and switch-process/ the switch.
  * The device process serves what it makes over either port; the library plugs it into a guest in the same process.
  */
 import { Volume } from 'memfs';
@@ -19,7 +20,8 @@ import { ChassisError, type FunctionCounters, type Shown, type Source } from './
 import { QUEUES_PER_DEVICE } from './chassis/capacity.js';
 import { countersOf, type DeviceCounters } from './counters.js';
 import type { FunctionFactory } from './device-process/device-process.js';
-import type { NinePSpec } from './device-process/protocol.js';
+import type { DeviceSpec, NinePSpec } from './device-process/protocol.js';
+import { openCard } from './device-process/served-card.js';
 import { openDisk } from './device-process/served-disk.js';
 import { VfioUserFunction, VhostUserFunction, type ServedDevice } from './device-process/served-function.js';
 import { ServedQueues } from './device-process/served-queues.js';
@@ -121,8 +123,7 @@ export function create9pSession(fs: FileSystem, options: SessionOptions): Server
 /** What a device process makes its functions with. */
 export function servedFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
   return async (spec, hooks) => {
-    const served =
-      spec.device.type === 'disk' ? await openDisk(spec.device, log) : await servedNineP(spec.device, log);
+    const served = await openDevice(spec.device, reactor, log);
     try {
       const Served = spec.port === 'vfio-user' ? VfioUserFunction : VhostUserFunction;
       return new Served(served, spec, hooks, reactor, log);
@@ -131,6 +132,15 @@ export function servedFunctions(reactor: Reactor, log: (message: string) => void
       throw error;
     }
   };
+}
+
+function openDevice(
+  spec: DeviceSpec,
+  reactor: Reactor,
+  log: (message: string) => void,
+): Promise<ServedDevice> {
+  if (spec.type === 'disk') return openDisk(spec, log);
+  return spec.type === 'card' ? openCard(spec, reactor, log) : servedNineP(spec, log);
 }
 
 async function servedNineP(

@@ -15,6 +15,7 @@ import {
 import type { ChassisPaths } from './control/state-directory.js';
 import {
   ChassisModel,
+  isCard,
   isDisk,
   type DeviceRecord,
   type MountRecord,
@@ -26,9 +27,11 @@ import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js
 import { Departures } from './departures.js';
 import { DeviceFunctions } from './device-functions.js';
 import { Disks } from './disks.js';
+import { Networks } from './networks.js';
 import { QueueMounts } from './queue-mounts.js';
 import { SerialQueue } from './serial-queue.js';
 import { checkSource } from './source-check.js';
+import type { CardPorts } from './switches.js';
 import { TreeMounts } from './tree-mounts.js';
 import { topologyOf } from './topology.js';
 import { describeChild, describeMount, describeSeat } from './views.js';
@@ -42,6 +45,7 @@ export interface ControllerOptions {
   readonly slotCount: number;
   readonly paths: ChassisPaths;
   readonly startDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost>;
+  readonly cardPorts: CardPorts;
   readonly log: (message: string) => void;
 }
 
@@ -49,6 +53,8 @@ export class ChassisController {
   readonly name: string;
   /** What concerns disks. */
   readonly disks: Disks;
+  /** What concerns network cards. */
+  readonly networks: Networks;
   private readonly paths: ChassisPaths;
   private readonly log: (message: string) => void;
   private readonly model: ChassisModel;
@@ -64,14 +70,13 @@ export class ChassisController {
   private closed = false;
 
   constructor(options: ControllerOptions) {
-    const { name, slotCount, paths, startDevices, log } = options;
+    const { name, slotCount, paths, startDevices, cardPorts, log } = options;
     this.name = name;
     this.paths = paths;
     this.log = log;
     this.model = new ChassisModel(slotCount);
     this.devices = new DeviceFunctions({
-      paths,
-      startDevices,
+      ...{ chassis: name, paths, startDevices, cardPorts },
       onLost: (reason) => this.deviceProcessLost(reason),
       children: () => this.model.children.values(),
       seats: () => this.model.seats.values(),
@@ -85,12 +90,14 @@ export class ChassisController {
       ...{ model, devices, slots: this.slots, plugIn },
       exclusively: (job) => this.exclusively(job),
     });
-    this.disks = new Disks({
+    const alone = {
       ...{ chassis: name, model, devices, slots: this.slots, departures: this.departures },
-      exclusively: (job) => this.exclusively(job),
+      exclusively: <T>(job: () => Promise<T>) => this.exclusively(job),
       ready: () => this.readyToAttach(),
-      plugIn: (disk, timeoutMs) => this.plugIn([disk], timeoutMs),
-    });
+      plugIn: (device: DeviceRecord, timeoutMs: number) => this.plugIn([device], timeoutMs),
+    };
+    this.disks = new Disks(alone);
+    this.networks = new Networks(alone);
     this.queueMounts = new QueueMounts({ model, devices, slots: this.slots, plugIn });
   }
 
@@ -112,7 +119,7 @@ export class ChassisController {
     return [...this.model.devices().map((device) => device.tag), ...children.keys(), ...seats.keys()];
   }
 
-  /** Takes all mounts and disks out, whether the guest has them mounted or not. @throws ChassisError as `detach` */
+  /** Takes all mounts, disks and cards out, whether the guest has them mounted or not. @throws ChassisError as `detach` */
   async detachAll(timeoutMs: number): Promise<void> {
     const lost = (device: DeviceRecord) => this.model.slot(device.slot).state === 'lost';
     const devices = this.model.devices();
@@ -122,6 +129,7 @@ export class ChassisController {
       if (this.model.device(tag) !== device) continue;
       this.slots.abandon(slot);
       if (isDisk(device)) await this.disks.remove(tag, { force: true, timeoutMs });
+      else if (isCard(device)) await this.networks.remove(tag, { force: true, timeoutMs });
       else await this.detach(tag, { force: true, slot: true, keepFunction: false, timeoutMs });
     }
   }
@@ -139,6 +147,7 @@ export class ChassisController {
       qmpSocket: this.paths.qmpSocket,
       mounts,
       disks: this.disks.known(),
+      cards: this.networks.known(),
     };
   }
 
@@ -164,7 +173,7 @@ export class ChassisController {
 
   async tree(): Promise<TopologyNode> {
     const mounts = await this.mounts();
-    return topologyOf(this.model.slotCount, mounts, this.disks.known());
+    return topologyOf(this.model.slotCount, mounts, this.disks.known(), this.networks.known());
   }
 
   /** Plugs mounts in, parks them for the next VM, or shows them in the tree or on queues: all of them or none. */

@@ -2,8 +2,12 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import {
   ChassisError,
+  type AddCardRequest,
   type AddDiskRequest,
   type AttachRequest,
+  type Captured,
+  type CaptureRequest,
+  type Card,
   type Chassis,
   type CreateChassisRequest,
   type DeleteChassisQuery,
@@ -18,8 +22,10 @@ import {
   type PlanRequest,
   type QemuArgs,
   type QemuArgsRequest,
+  type RemoveCardQuery,
   type RemoveDiskQuery,
   type ResizeDiskRequest,
+  type SetLinkRequest,
   type TopologyNode,
 } from './control/api.js';
 import { ControlServer } from './control/server.js';
@@ -37,6 +43,7 @@ import { spawnDeviceProcess } from './device-process/supervisor.js';
 import { guestSetup } from './guest-setup.js';
 import { removeChassisFiles, sweepStateDirectory } from './leftovers.js';
 import { SerialQueue } from './serial-queue.js';
+import { Switches } from './switches.js';
 import { VmmLink } from './vmm-link.js';
 
 export interface DaemonOptions {
@@ -47,6 +54,8 @@ export interface DaemonOptions {
   readonly onShutdown: () => void;
   /** The device process's script, where it is not beside the daemon's own (tests run from sources). */
   readonly deviceEntry?: string;
+  /** A switch's, likewise. */
+  readonly switchEntry?: string;
 }
 
 const DEFAULT_SLOTS = 8;
@@ -62,6 +71,7 @@ export class Daemon implements ChassisService {
   private readonly chassis = new Map<string, Running>();
   /** Making and deleting chassis, one at a time. */
   private readonly queue = new SerialQueue();
+  private readonly switches: Switches;
   private server: ControlServer | undefined;
   private state: StateDirectory | undefined;
   private starting: Promise<void> | undefined;
@@ -69,6 +79,8 @@ export class Daemon implements ChassisService {
 
   constructor(options: DaemonOptions) {
     this.options = options;
+    const { directory, log, switchEntry: entry } = options;
+    this.switches = new Switches({ directory, log, ...(entry !== undefined && { entry }) });
   }
 
   /** @throws ChassisError STATE_UNWRITABLE, or CHASSIS_IN_USE where another daemon has the directory */
@@ -117,7 +129,7 @@ export class Daemon implements ChassisService {
         throw new ChassisError(
           'CHASSIS_IN_USE',
           `chassis ${name} is not empty: ${controller.tags.join(', ')}`,
-          'detach mounts and remove disks first, or use --force',
+          'detach mounts and remove disks and network cards first, or use --force',
         );
       }
       await controller.detachAll(query.timeoutMs);
@@ -154,6 +166,31 @@ export class Daemon implements ChassisService {
   async disks(name?: string): Promise<Disk[]> {
     const chassis = name === undefined ? this.sorted() : [this.find(name)];
     return (await Promise.all(chassis.map(({ controller }) => controller.disks.list()))).flat();
+  }
+
+  async addCard(name: string, request: AddCardRequest): Promise<Card> {
+    return this.find(name).controller.networks.add(request);
+  }
+
+  async setLink(name: string, card: string, { up }: SetLinkRequest): Promise<Card> {
+    return this.find(name).controller.networks.setLink(card, up);
+  }
+
+  async capture(name: string, card: string, request: CaptureRequest): Promise<Captured> {
+    return this.find(name).controller.networks.capture(card, request);
+  }
+
+  async endCapture(name: string, card: string): Promise<void> {
+    return this.find(name).controller.networks.endCapture(card);
+  }
+
+  async removeCard(name: string, card: string, query: RemoveCardQuery): Promise<void> {
+    return this.find(name).controller.networks.remove(card, query);
+  }
+
+  async cards(name?: string): Promise<Card[]> {
+    const chassis = name === undefined ? this.sorted() : [this.find(name)];
+    return (await Promise.all(chassis.map(({ controller }) => controller.networks.list()))).flat();
   }
 
   guestSetup({ format }: GuestSetupQuery): GuestSetup {
@@ -199,7 +236,7 @@ export class Daemon implements ChassisService {
     this.state = openStateDirectory(directory);
     try {
       const killed = await sweepStateDirectory(directory);
-      if (killed.length > 0) log(`ended device processes of an earlier daemon: ${killed.join(', ')}`);
+      if (killed.length > 0) log(`ended processes of an earlier daemon: ${killed.join(', ')}`);
       this.server = new ControlServer({ socketPath: apiSocketPath(directory), service: this, log });
       await this.server.start();
     } catch (error) {
@@ -217,6 +254,7 @@ export class Daemon implements ChassisService {
       slotCount,
       paths,
       startDevices: (hooks) => spawnDeviceProcess({ ...hooks, paths, entry: deviceEntry }),
+      cardPorts: this.switches,
       log: (message) => log(`${name}: ${message}`),
     });
     try {
@@ -233,6 +271,7 @@ export class Daemon implements ChassisService {
   private async endChassis({ controller, link, paths }: Running): Promise<void> {
     await link.stop();
     await controller.close();
+    await this.switches.leaveAll(controller.name);
     await removeChassisFiles(paths);
   }
 
@@ -248,6 +287,7 @@ export class Daemon implements ChassisService {
     for (const result of results) {
       if (result.status === 'rejected') this.options.log(`while stopping: ${String(result.reason)}`);
     }
+    await this.switches.stop();
     await server?.stop();
     state?.release();
   }

@@ -1,7 +1,7 @@
-/** How mounts and disks leave a chassis: what may go, what would go along, and what is kept. The caller runs one operation at a time. */
+/** How mounts, disks and cards leave a chassis: what may go, what would go along, and what is kept. The caller runs one operation at a time. */
 import { ChassisError, type DetachQuery } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
-import { isDisk, type ChassisModel, type DeviceRecord, type MountRecord } from './chassis/chassis.js';
+import { isMount, type ChassisModel, type DeviceRecord, type MountRecord } from './chassis/chassis.js';
 import type { DeviceFunctions } from './device-functions.js';
 import { CUT_OFF, type VmSlots } from './vm-slots.js';
 
@@ -75,7 +75,7 @@ export class Departures {
 
   private async unplug(mount: DeviceRecord, query: DetachQuery): Promise<string[]> {
     const leaving = this.model.devicesIn(mount.slot).filter((other) => this.model.isPresent(other));
-    const others = leaving.filter((other) => other !== mount && (isDisk(other) || !other.kept));
+    const others = leaving.filter((other) => other !== mount && (!isMount(other) || !other.kept));
     if (others.length > 0 && !query.slot) throw slotShared(mount, others);
     if (this.slots.isStuck(mount.slot)) throw this.permanent(mount);
     if (!query.force) {

@@ -1,26 +1,37 @@
 /** The functions that a chassis's device process serves, through its deaths and restarts. */
 import {
   ChassisError,
+  type Captured,
+  type CaptureRequest,
   type Chassis,
   type FunctionCounters,
   type FunctionDriver,
   type Lost,
+  type SwitchPortCounters,
 } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
 import {
+  isCard,
   isDisk,
+  isMount,
+  type CardRecord,
   type ChildRecord,
   type DeviceRecord,
+  type DiskRecord,
   type MountRecord,
   type Placement,
   type SeatRecord,
 } from './chassis/chassis.js';
 import type { ChildStatus, DeviceSpec, FunctionStatus } from './device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
+import type { CardPorts } from './switches.js';
 import type { PortUse } from './vmm/port-choice.js';
 
 export interface DeviceFunctionsOptions {
+  readonly chassis: string;
   readonly paths: ChassisPaths;
+  /** Where cards get their ports of switches. */
+  readonly cardPorts: CardPorts;
   readonly startDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost>;
   readonly onLost: (reason: string) => void;
   /** What a tree is to show that is made anew. */
@@ -77,15 +88,21 @@ export class DeviceFunctions {
       return;
     }
     if (now) await this.drop(name);
-    await this.requireRunning().addFunction({
-      function: name,
-      socketPath: this.options.paths.functionSocket(device.slot, device.function),
-      port: use.port,
-      msix: use.msix,
-      device: deviceSpec(device),
-    });
+    const host = this.requireRunning();
+    try {
+      await host.addFunction({
+        function: name,
+        socketPath: this.options.paths.functionSocket(device.slot, device.function),
+        port: use.port,
+        msix: use.msix,
+        device: isCard(device) ? await this.cardSpec(device) : deviceSpec(device),
+      });
+    } catch (error) {
+      await this.leavePort(name);
+      throw error;
+    }
     this.uses.set(name, use);
-    if (isDisk(device)) return;
+    if (!isMount(device)) return;
     if (device.tree) await this.fillTree(device);
     if (device.mux) await this.fillQueues(device);
   }
@@ -180,11 +197,39 @@ export class DeviceFunctions {
     return this.requireRunning().resizeDisk({ function: functionName(disk), sizeBytes, shrink });
   }
 
+  /** @throws ChassisError NO_CARD where it is gone, or DEVICE_PROCESS_LOST */
+  capture(card: Placement, capture: CaptureRequest): Promise<Captured> {
+    return this.requireRunning().capture({ function: functionName(card), capture });
+  }
+
+  /** Where the process is lost, it has ended already. */
+  async endCapture(card: Placement): Promise<void> {
+    await this.host?.endCapture(functionName(card));
+  }
+
+  /** Where the process is lost, the card is made as it is to be once it is there again. */
+  async setLink(record: CardRecord): Promise<void> {
+    const { card } = record;
+    await this.host?.setLink({ function: functionName(record), up: card.up });
+  }
+
+  /** What a card counted, as of the last `refresh`. */
+  cardStatus(card: Placement): FunctionStatus['card'] {
+    return this.latest.get(functionName(card))?.card;
+  }
+
+  /** What its port of a switch counted, as of the last `refresh`. */
+  switchPort(card: Placement): SwitchPortCounters | undefined {
+    return this.options.cardPorts.counters(this.portKey(functionName(card)));
+  }
+
   /** Ends a function once the VMM has left it, or a little later. Does not reject; `removed` awaits it. */
   remove(mount: Placement): void {
     const name = functionName(mount);
-    if (!this.uses.has(name) || this.removals.has(name)) return;
-    const removal = this.removeOnceLeft(name)
+    if (this.removals.has(name)) return;
+    // The port of a card outlives the device process.
+    const ended = this.uses.has(name) ? this.removeOnceLeft(name) : this.leavePort(name);
+    const removal = ended
       .catch((error: unknown) => this.options.log(`cannot remove ${name}: ${String(error)}`))
       .finally(() => this.removals.delete(name));
     this.removals.set(name, removal);
@@ -242,6 +287,8 @@ export class DeviceFunctions {
       if (status.connected) this.connected.add(status.function);
       else this.disconnected(status.function);
     }
+    const cards = functions.filter(({ card }) => card !== undefined);
+    await this.options.cardPorts.refresh(cards.map((card) => this.portKey(card.function)));
   }
 
   /** @throws ChassisError DEVICE_PROCESS_LOST */
@@ -289,6 +336,33 @@ export class DeviceFunctions {
     this.uses.delete(name);
     await this.host?.removeFunction(name);
     this.connected.delete(name);
+    await this.leavePort(name);
+  }
+
+  private leavePort(name: string): Promise<void> {
+    return this.options.cardPorts.leave(this.portKey(name));
+  }
+
+  /** What the switches call a card of this chassis. */
+  private portKey(name: string): string {
+    return `${this.options.chassis}/${name}`;
+  }
+
+  private async cardSpec(record: CardRecord): Promise<DeviceSpec> {
+    const { tag: name, card } = record;
+    const { network, ...properties } = card;
+    const peer =
+      network.type === 'switch'
+        ? {
+            type: network.type,
+            socketPath: await this.options.cardPorts.join(
+              this.portKey(functionName(record)),
+              network,
+              card.mac,
+            ),
+          }
+        : network;
+    return { type: 'card', name, ...properties, peer };
   }
 
   private disconnected(name: string): void {
@@ -313,7 +387,7 @@ export class DeviceFunctions {
   }
 }
 
-function deviceSpec(device: DeviceRecord): DeviceSpec {
+function deviceSpec(device: DiskRecord | MountRecord): DeviceSpec {
   const { tag, readOnly } = device;
   if (isDisk(device)) return { type: 'disk', readOnly, ...device.disk };
   return { type: '9p', tag, ...(!device.kept && { source: device.source }), readOnly };

@@ -1,36 +1,52 @@
-/** Clears what a daemon that was killed left behind: sockets, logs, and device processes that outlived it. */
+/** Clears what a daemon that was killed left behind: sockets, logs, and processes that outlived it. */
 import { lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
-import { ChassisName } from './control/api.js';
-import { ChassisPaths } from './control/state-directory.js';
+import { ChassisName, SwitchName } from './control/api.js';
+import { ChassisPaths, SwitchPaths } from './control/state-directory.js';
 import { isRunning, readStamp } from './process-stamp.js';
 
 const OUR_FILES = /^(device\.(sock|log|log\.old|pid)|s\d{1,3}f[0-7]\.sock)$/;
+const SWITCH_FILES = /^(switch\.(sock|log|log\.old|pid)|p\d{1,9}\.sock)$/;
 
-/** Sweeps a state directory whose lock the caller holds. Answers the pids of device processes that it had to kill. */
+/** Sweeps a state directory whose lock the caller holds. Answers the pids of processes that it had to kill. */
 export async function sweepStateDirectory(directory: string): Promise<number[]> {
   const killed: number[] = [];
   for (const name of readdirSync(directory)) {
-    if (!Value.Check(ChassisName, name) || !lstatSync(join(directory, name)).isDirectory()) continue;
-    const paths = new ChassisPaths(directory, name);
-    const pid = killLeftDeviceProcess(paths);
-    if (pid !== undefined) killed.push(pid);
-    await removeChassisFiles(paths);
+    if (!lstatSync(join(directory, name)).isDirectory()) continue;
+    if (isSwitchFolder(name)) {
+      const paths = new SwitchPaths(directory, name.slice(1));
+      killed.push(...killLeft(paths.stamp));
+      removeSwitchFiles(paths);
+    } else if (Value.Check(ChassisName, name)) {
+      const paths = new ChassisPaths(directory, name);
+      killed.push(...killLeft(paths.deviceStamp));
+      await removeChassisFiles(paths);
+    }
   }
   return killed;
 }
 
+function isSwitchFolder(name: string): boolean {
+  return name.startsWith('@') && Value.Check(SwitchName, name.slice(1));
+}
+
+/** Removes one switch's files by their names. */
+export function removeSwitchFiles({ directory }: SwitchPaths): void {
+  removeFiles(directory, SWITCH_FILES);
+  removeFolder(directory);
+}
+
 /** A process is ours only if pid, start time and boot all match the stamp that its daemon wrote. */
-function killLeftDeviceProcess(paths: ChassisPaths): number | undefined {
-  const stamp = readStamp(paths.deviceStamp);
-  if (!stamp || !isRunning(stamp)) return undefined;
+function killLeft(stampPath: string): number[] {
+  const stamp = readStamp(stampPath);
+  if (!stamp || !isRunning(stamp)) return [];
   try {
     process.kill(stamp.pid, 'SIGKILL');
-    return stamp.pid;
+    return [stamp.pid];
   } catch {
-    return undefined;
+    return [];
   }
 }
 
@@ -39,20 +55,28 @@ function killLeftDeviceProcess(paths: ChassisPaths): number | undefined {
  * chassis of the same name finds the VM again.
  */
 export async function removeChassisFiles(paths: ChassisPaths): Promise<void> {
+  removeFiles(paths.directory, OUR_FILES);
+  if (!(await isListening(paths.qmpSocket))) rmSync(paths.qmpSocket, { force: true });
+  removeFolder(paths.directory);
+}
+
+function removeFiles(directory: string, ours: RegExp): void {
   let names: string[];
   try {
-    names = readdirSync(paths.directory);
+    names = readdirSync(directory);
   } catch {
     return;
   }
   for (const name of names) {
-    if (OUR_FILES.test(name)) rmSync(join(paths.directory, name), { force: true });
+    if (ours.test(name)) rmSync(join(directory, name), { force: true });
   }
-  if (!(await isListening(paths.qmpSocket))) rmSync(paths.qmpSocket, { force: true });
+}
+
+function removeFolder(directory: string): void {
   try {
-    rmdirSync(paths.directory);
+    rmdirSync(directory);
   } catch {
-    // Somebody else's file is in it, or a VM's socket: then it stays.
+    // Somebody else's file is in it, or a VM's socket: then it stays. Or it was never made.
   }
 }
 

@@ -1,5 +1,5 @@
-/** A chassis's hierarchy as a tree: QEMU's ports and switches, the functions in them, and the mounts that these carry; and the disks. */
-import type { Disk, DiskSource, Mount, TopologyNode } from './control/api.js';
+/** A chassis's hierarchy as a tree: QEMU's ports and switches, the functions in them, and the mounts that these carry; the disks and network cards. */
+import type { Card, Disk, DiskSource, Mount, Network, TopologyNode } from './control/api.js';
 import { qemuLayout, type PortPlace, type SlotPort } from './vmm/qemu-layout.js';
 
 /** `mounts` in the order in which they are to appear. */
@@ -7,6 +7,7 @@ export function topologyOf(
   slotCount: number,
   mounts: readonly Mount[],
   disks: readonly Disk[] = [],
+  cards: readonly Card[] = [],
 ): TopologyNode {
   const { rootPorts, extensions } = qemuLayout(slotCount);
   const bySlot = new Map<number, Mount[]>();
@@ -21,6 +22,7 @@ export function topologyOf(
     children: [
       ...(bySlot.get(place.slot) ?? []).map((mount) => functionNode(mount, carriedBy(mount))),
       ...disks.filter(({ slot }) => slot === place.slot).map(diskNode),
+      ...cards.filter(({ slot }) => slot === place.slot).map(cardNode),
     ],
   });
   return {
@@ -81,6 +83,18 @@ function diskNode({ name, source, state, function: fn }: Disk): TopologyNode {
 function diskSourceText(source: DiskSource): string {
   if (source.type === 'memory') return `mem:${source.sizeBytes}`;
   return source.type === 'file' ? source.path : source.uri;
+}
+
+function cardNode({ name, network, state, function: fn }: Card): TopologyNode {
+  return {
+    ...{ kind: 'card', address: lspciAddress({ device: 0, function: fn }), tag: name, state },
+    ...{ source: networkText(network), children: [] },
+  };
+}
+
+function networkText(network: Network): string {
+  if (network.type === 'switch') return `switch ${network.switch}`;
+  return network.type === 'tap' ? `tap ${network.interface}` : network.type;
 }
 
 /** As lspci -t writes it: two hexadecimal digits and a function. */

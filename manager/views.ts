@@ -1,7 +1,16 @@
 /** The model as the API shows it. */
-import type { Disk, FunctionCounters, FunctionDriver, Mount, MountState } from './control/api.js';
+import type {
+  Card,
+  Disk,
+  FunctionCounters,
+  FunctionDriver,
+  Mount,
+  MountState,
+  SwitchPortCounters,
+} from './control/api.js';
 import {
-  isDisk,
+  isMount,
+  type CardRecord,
   type ChassisModel,
   type ChildRecord,
   type DeviceRecord,
@@ -9,7 +18,7 @@ import {
   type MountRecord,
   type SeatRecord,
 } from './chassis/chassis.js';
-import type { ChildStatus } from './device-process/protocol.js';
+import type { ChildStatus, FunctionStatus } from './device-process/protocol.js';
 import { bindCommand, mountCommand, queueMounting, TREE_MOUNT_COMMAND } from './mount-command.js';
 import type { PortUse } from './vmm/port-choice.js';
 
@@ -53,10 +62,33 @@ export function describeDisk(
   };
 }
 
+export function describeCard(
+  model: ChassisModel,
+  record: CardRecord,
+  facts: FunctionFacts & {
+    readonly status: FunctionStatus['card'];
+    readonly switchPort: SwitchPortCounters | undefined;
+  },
+): Card {
+  const { tag: name, card } = record;
+  const { counters, status, switchPort } = facts;
+  return {
+    ...{ name, ...card },
+    ...(status && { carrier: status.carrier, statistics: status.statistics }),
+    ...(switchPort && { switchPort }),
+    ...describeFunction(model, record, facts),
+    ...(counters && { counters: ofQueues(counters) }),
+  };
+}
+
 function withoutFids(counters: FunctionCounters): Disk['counters'] {
-  const { kicks, interrupts, wakes, spuriousWakes, polls, requests, queues } = counters;
   const { bytesRead, bytesWritten } = counters;
-  return { kicks, interrupts, wakes, spuriousWakes, polls, requests, queues, bytesRead, bytesWritten };
+  return { ...ofQueues(counters), bytesRead, bytesWritten };
+}
+
+function ofQueues(counters: FunctionCounters): NonNullable<Card['counters']> {
+  const { kicks, interrupts, wakes, spuriousWakes, polls, requests, queues } = counters;
+  return { kicks, interrupts, wakes, spuriousWakes, polls, requests, queues };
 }
 
 /** Where it sits and how it is served. */
@@ -110,5 +142,5 @@ function functionState(model: ChassisModel, device: DeviceRecord, connected: boo
   const inVm = state === 'plugging' || model.isPresent(device);
   // A VMM without QMP that was given the socket on its command line has it all the same.
   if (!inVm || state === 'empty') return connected ? 'plugged' : 'parked';
-  return !isDisk(device) && device.kept && state === 'plugged' ? 'kept' : state;
+  return isMount(device) && device.kept && state === 'plugged' ? 'kept' : state;
 }

@@ -5,7 +5,7 @@
  */
 import { ChassisError } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
-import { isDisk, type ChassisModel, type DeviceRecord } from './chassis/chassis.js';
+import { isDisk, isMount, type CardRecord, type ChassisModel, type DeviceRecord } from './chassis/chassis.js';
 import { functionBit, functionsIn, type FunctionMask } from './chassis/hotplug.js';
 import type { UnusableSlots } from './chassis/planner.js';
 import type { DeviceFunctions } from './device-functions.js';
@@ -81,7 +81,8 @@ export class VmSlots {
       function: device.function,
       tag: device.tag,
       disk: isDisk(device),
-      mux: !isDisk(device) && device.mux === true,
+      mux: isMount(device) && device.mux === true,
+      ...(device.card && { card: device.card }),
       port: this.devices.use(device)?.port ?? this.choose(device).port,
       socketPath: this.paths.functionSocket(slot, device.function),
     }));
@@ -99,6 +100,14 @@ export class VmSlots {
       if ((functions & ~ours) !== 0) this.strangers.set(slot, functions & ~ours);
     }
     for (const slot of this.model.slotNumbers) await this.plugOrNote(slot);
+    // One that a VM has from its command line is up in it.
+    for (const card of this.model.cards().filter((each) => !each.card.up)) await this.setLink(card);
+  }
+
+  /** Tells the VMM of a card's cable, where it is the VMM that tells the guest: over vhost-user, and while it has the card. */
+  async setLink(card: CardRecord): Promise<void> {
+    if (this.devices.use(card)?.port !== 'vhost-user' || !this.model.isPresent(card)) return;
+    await this.current?.setLink(card.slot, card.function, card.card.up);
   }
 
   /** The VM is gone, and its functions are free for the next one. With `driver`: unless another has come already. */

@@ -15,12 +15,13 @@ export default class List extends BaseCommand {
       `${one.slotsFree} of ${one.slots}`,
       String(one.mounts.length),
       String(one.disks.length),
+      String(one.cards.length),
       one.vmm ? `${one.vmm.type} ${one.vmm.version}` : 'none',
       one.deviceProcess.state,
     ]);
     this.log(
       rows.length > 0
-        ? table(['NAME', 'SLOTS FREE', 'MOUNTS', 'DISKS', 'VM', 'DEVICES'], rows)
+        ? table(['NAME', 'SLOTS FREE', 'MOUNTS', 'DISKS', 'CARDS', 'VM', 'DEVICES'], rows)
         : 'no chassis; make one: chassis create dev',
     );
     return { chassis };

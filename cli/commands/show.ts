@@ -1,8 +1,9 @@
 import { Args } from '@oclif/core';
-import type { Chassis, Disk, FunctionDriver, Mount } from '../../manager/control/api.js';
+import type { Card, Chassis, Disk, FunctionDriver, Mount } from '../../manager/control/api.js';
 import { BaseCommand } from '../support/base-command.js';
 import { disksTable } from '../support/disks-text.js';
 import { mountsTable } from '../support/mounts-text.js';
+import { cardsTable } from '../support/networks-text.js';
 
 export default class Show extends BaseCommand {
   static override summary = 'Show a chassis: its VM, its device process, and what is plugged in where.';
@@ -27,16 +28,17 @@ export default class Show extends BaseCommand {
     if (chassis.vmmProblem !== undefined) this.log(`problem   ${chassis.vmmProblem}`);
     if (chassis.mounts.length > 0) this.log(`\n${mountsTable(chassis.mounts)}`);
     if (chassis.disks.length > 0) this.log(`\n${disksTable(chassis.disks)}`);
+    if (chassis.cards.length > 0) this.log(`\n${cardsTable(chassis.cards)}`);
     const lines = [
       ...chassis.mounts.flatMap((mount) => remarks(mount.tag, mount)),
-      ...chassis.disks.flatMap((disk) => remarks(disk.name, disk)),
+      ...[...chassis.disks, ...chassis.cards].flatMap((device) => remarks(device.name, device)),
     ];
     if (lines.length > 0) this.log(`\n${lines.join('\n')}`);
     return chassis;
   }
 }
 
-function remarks(name: string, shown: Mount | Disk): string[] {
+function remarks(name: string, shown: Mount | Disk | Card): string[] {
   const { port, portReason, driver, reason } = shown;
   const lines = [];
   if (portReason !== undefined) lines.push(`${name} over ${port}: ${portReason}`);

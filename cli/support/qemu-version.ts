@@ -5,8 +5,8 @@ type QemuFacts = NonNullable<QemuArgsRequest['qemu']>;
 
 /** The first QEMU with a vfio-user client. */
 const MINIMUM = [10, 1] as const;
-/** Those over which mounts and disks are served. */
-const DEVICES = ['vfio-user-pci', 'vhost-user-test-device-pci', 'vhost-user-blk-pci'];
+/** Those over which mounts, disks and network cards are served. */
+const DEVICES = ['vfio-user-pci', 'vhost-user-test-device-pci', 'vhost-user-blk-pci', 'virtio-net-pci'];
 const WAY_OUT =
   'install QEMU 10.1 or later (Debian 13: qemu-system-x86 from backports) or name one with --qemu or $CHASSIS_QEMU';
 
@@ -30,6 +30,6 @@ export async function requireQemu(command: string): Promise<QemuFacts> {
 
 async function devicesOf(command: string): Promise<string[]> {
   const { stdout } = await execa(command, ['-device', 'help'], { reject: false });
-  const names = [...(stdout ?? '').matchAll(/^name "([\w-]+-user-[\w-]+)"/gm)].map(([, name]) => name);
+  const names = [...(stdout ?? '').matchAll(/^name "([\w-]+)"/gm)].map(([, name]) => name);
   return names.filter((name) => DEVICES.includes(name));
 }

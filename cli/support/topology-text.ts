@@ -44,7 +44,7 @@ function label(first: TopologyNode, last: TopologyNode): string {
   if (tag !== undefined)
     return [
       address,
-      kind === 'disk' && 'disk',
+      (kind === 'disk' || kind === 'card') && kind,
       queue !== undefined && `queue ${queue}`,
       tag,
       source,

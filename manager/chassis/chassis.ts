@@ -1,8 +1,8 @@
 /**
- * One VM's hardware as a model: slots 1 to N of functions 0 to 7, and the mounts and disks in them by name. It does no I/O and
+ * One VM's hardware as a model: slots 1 to N of functions 0 to 7, and the mounts, disks and network cards in them by name. It does no I/O and
  * knows no VMM: the manager asks the planner, changes the model, and makes the world follow.
  */
-import type { DiskSource, PortChoice, Shown, Source } from '../control/api.js';
+import type { DiskSource, Network, PortChoice, Shown, Source } from '../control/api.js';
 import { EMPTY_SLOT, functionBit, step, type SlotEvent, type SlotStatus } from './hotplug.js';
 import { maxSlots, QEMU_RULES, type PlacementRules } from './placement-rules.js';
 
@@ -16,7 +16,7 @@ export interface Placement {
 
 /** What every function has, whatever device it holds. */
 interface FunctionRecord extends Placement {
-  /** What the chassis knows it by: a mount's tag, or a disk's name. */
+  /** What the chassis knows it by: a mount's tag, or a disk's or card's name. */
   readonly tag: string;
   readonly readOnly: boolean;
   /** The operator promised that it stays until the VM stops. */
@@ -27,6 +27,7 @@ interface FunctionRecord extends Placement {
 /** A function that holds a 9p device. */
 export interface MountRecord<S = Shown> extends FunctionRecord {
   readonly disk?: undefined;
+  readonly card?: undefined;
   readonly source: S;
   /** The mount is gone, but its function stays where it is, under its tag, for another mount. */
   readonly kept?: boolean;
@@ -38,6 +39,7 @@ export interface MountRecord<S = Shown> extends FunctionRecord {
 
 /** A function that holds a disk. It is function 0, and alone in its slot. */
 export interface DiskRecord extends FunctionRecord {
+  readonly card?: undefined;
   readonly disk: {
     readonly source: DiskSource;
     /** Writes go to memory, and the source stays as it is. */
@@ -48,7 +50,20 @@ export interface DiskRecord extends FunctionRecord {
   };
 }
 
-export type DeviceRecord<S = Shown> = MountRecord<S> | DiskRecord;
+/** A function that holds a network card. It is function 0, and alone in its slot. */
+export interface CardRecord extends FunctionRecord {
+  readonly disk?: undefined;
+  readonly card: {
+    readonly network: Network;
+    readonly mac: string;
+    readonly mtu?: number;
+    readonly queuePairs: number;
+    /** The cable is in. */
+    readonly up: boolean;
+  };
+}
+
+export type DeviceRecord<S = Shown> = MountRecord<S> | DiskRecord | CardRecord;
 
 /** A mount that has no function of its own: a directory of the tree. */
 export interface ChildRecord {
@@ -107,12 +122,17 @@ export class ChassisModel<S = Shown> {
 
   mount(tag: string): MountRecord<S> | undefined {
     const device = this.byTag.get(tag);
-    return device && isDisk(device) ? undefined : device;
+    return device && isMount(device) ? device : undefined;
   }
 
   disk(name: string): DiskRecord | undefined {
     const device = this.byTag.get(name);
     return device && isDisk(device) ? device : undefined;
+  }
+
+  card(name: string): CardRecord | undefined {
+    const device = this.byTag.get(name);
+    return device && isCard(device) ? device : undefined;
   }
 
   /** The mount that carries the children, if there is one. */
@@ -132,12 +152,17 @@ export class ChassisModel<S = Shown> {
 
   /** All mounts, by slot and function. */
   mounts(): MountRecord<S>[] {
-    return this.devices().filter((device) => !isDisk(device));
+    return this.devices().filter(isMount);
   }
 
   /** All disks, by slot. */
   disks(): DiskRecord[] {
     return this.devices().filter(isDisk);
+  }
+
+  /** All network cards, by slot. */
+  cards(): CardRecord[] {
+    return this.devices().filter(isCard);
   }
 
   devicesIn(slot: number): DeviceRecord<S>[] {
@@ -148,9 +173,9 @@ export class ChassisModel<S = Shown> {
     return this.devicesIn(slot).find((device) => device.function === fn);
   }
 
-  /** True where a slot is a disk's, and takes nothing beside it. */
-  holdsDisk(slot: number): boolean {
-    return this.devicesIn(slot).some(isDisk);
+  /** True where a slot is a disk's or a card's, and takes nothing beside it. */
+  isWhole(slot: number): boolean {
+    return !this.devicesIn(slot).every(isMount);
   }
 
   get slotsFree(): number {
@@ -168,7 +193,7 @@ export class ChassisModel<S = Shown> {
     this.apply(devices[0].slot, { type: 'attached', functions });
     for (const device of devices) {
       this.byTag.set(device.tag, device);
-      if (isDisk(device)) continue;
+      if (!isMount(device)) continue;
       if (device.tree) this.treeTag = device.tag;
       if (device.mux) this.muxTag = device.tag;
     }
@@ -207,7 +232,7 @@ export class ChassisModel<S = Shown> {
 
   private forget(device: DeviceRecord<S>): void {
     this.byTag.delete(device.tag);
-    if (isDisk(device)) return;
+    if (!isMount(device)) return;
     if (device.tree) {
       this.treeTag = undefined;
       this.children.clear();
@@ -219,6 +244,14 @@ export class ChassisModel<S = Shown> {
   }
 }
 
+export function isMount<S>(device: DeviceRecord<S>): device is MountRecord<S> {
+  return device.disk === undefined && device.card === undefined;
+}
+
 export function isDisk(device: DeviceRecord<unknown>): device is DiskRecord {
   return device.disk !== undefined;
+}
+
+export function isCard(device: DeviceRecord<unknown>): device is CardRecord {
+  return device.card !== undefined;
 }

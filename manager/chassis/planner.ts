@@ -2,13 +2,13 @@
  * Decides where an attach goes, or says why it cannot and what would help. Pure: it reads the model and changes nothing.
  */
 import { ChassisError } from '../control/api.js';
-import { isDisk, type ChassisModel, type MountRecord, type Placement } from './chassis.js';
+import { isMount, type ChassisModel, type MountRecord, type Placement } from './chassis.js';
 import { functionsIn } from './hotplug.js';
 import { maxSlots, type PlacementRules } from './placement-rules.js';
 
 /** An attach, as far as placing it goes. */
 export interface PlacementRequest {
-  /** Tags of the mounts, 1 to 8; or the name of a disk. */
+  /** Tags of the mounts, 1 to 8; or the name of a disk or a card. */
   readonly tags: readonly string[];
   readonly slot?: number;
   readonly function?: number;
@@ -116,7 +116,7 @@ export function checkTags<S>(model: ChassisModel<S>, tags: readonly string[]): v
       throw new ChassisError(
         'TAG_IN_USE',
         `tag ${quoted(tag)} is in use: slot ${other.slot}, function ${other.function}`,
-        `choose another ${isDisk(other) ? 'name: a disk has that one' : 'tag, or detach that mount first'}`,
+        `choose another ${isMount(other) ? 'tag, or detach that mount first' : `name: a ${other.disk ? 'disk' : 'network card'} has that one`}`,
       );
     }
   }
@@ -180,7 +180,7 @@ function noSlotSuggestion<S>(model: ChassisModel<S>, request: PlacementRequest):
   const roomy = model.slotNumbers.find(
     (slot) =>
       !request.alone &&
-      !model.holdsDisk(slot) &&
+      !model.isWhole(slot) &&
       model.slot(slot).state === 'parked' &&
       freeRun(model, slot, request.tags.length) !== undefined,
   );
@@ -214,7 +214,7 @@ function placeInSlot<S>(
   const obstacle = unusable.get(slot);
   if (obstacle !== undefined) throw taken(model, unusable, obstacle);
   const here = request.function === undefined ? undefined : model.deviceAt(slot, request.function);
-  if (here && !isDisk(here) && here.kept) throw keptFor(here);
+  if (here && isMount(here) && here.kept) throw keptFor(here);
   checkJoinable(model, slot, unusable, request.alone ?? false);
   const fn = request.function ?? freeRun(model, slot, request.tags.length);
   if (fn === undefined) {
@@ -239,8 +239,12 @@ function checkJoinable<S>(
   const { state } = model.slot(slot);
   if (state === 'empty') return;
   const tags = model.devicesIn(slot).map((device) => quoted(device.tag));
-  if (alone || model.holdsDisk(slot)) {
-    throw taken(model, unusable, `slot ${slot} has ${tags.join(', ')}, and a disk has a slot of its own`);
+  if (alone || model.isWhole(slot)) {
+    throw taken(
+      model,
+      unusable,
+      `slot ${slot} has ${tags.join(', ')}, and a disk has a slot of its own, as a network card has`,
+    );
   }
   if (state === 'parked') return;
   throw taken(

@@ -5,10 +5,12 @@
 import { Type, type Static } from '@sinclair/typebox';
 import { Disk } from './disks.js';
 import { FunctionCounters, FunctionDriver, MAX_SLOTS, MountState, Port } from './function.js';
+import { Card } from './networks.js';
 import { Via } from './topology.js';
 
 export * from './disks.js';
 export * from './function.js';
+export * from './networks.js';
 export * from './topology.js';
 
 /** A misspelt option is refused, not ignored: `readonly` must not mean a writable mount. */
@@ -168,6 +170,7 @@ export const Chassis = Type.Object({
   qmpSocket: Type.String(),
   mounts: Type.Array(Mount),
   disks: Type.Array(Disk),
+  cards: Type.Array(Card),
 });
 export type Chassis = Static<typeof Chassis>;
 
@@ -220,7 +223,7 @@ export type Detached = Static<typeof Detached>;
 /** Query of deleting a chassis. */
 export const DeleteChassisQuery = Type.Object(
   {
-    /** Takes all mounts and disks out first. */
+    /** Takes all mounts, disks and cards out first. */
     force: Type.Boolean({ default: false }),
     timeoutMs: Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 }),
   },
@@ -241,6 +244,7 @@ export const ErrorCode = {
   NO_CHASSIS: 404,
   NO_MOUNT: 404,
   NO_DISK: 404,
+  NO_CARD: 404,
   CHASSIS_EXISTS: 409,
   CHASSIS_IN_USE: 409,
   TAG_IN_USE: 409,
@@ -259,6 +263,10 @@ export const ErrorCode = {
   SOURCE_IN_USE: 409,
   /** A disk's size that cannot be, or that what it is kept in cannot get. */
   SIZE_INVALID: 400,
+  /** Another card of the chassis has that address. */
+  MAC_IN_USE: 409,
+  /** What a card was to be plugged into cannot be had: a TAP device, passt, or a switch. */
+  NETWORK_UNAVAILABLE: 409,
   TAG_INVALID: 400,
   /** Only `chassis export` says this: somebody else listens there. */
   ADDRESS_IN_USE: 409,
@@ -303,6 +311,11 @@ export class ChassisError extends Error {
  * - POST `/chassis/:name/disks` (AddDiskRequest) answers the Disk; GET `/chassis/:name/disks`; GET `/disks`
  * - POST `/chassis/:name/disks/:disk/resize` (ResizeDiskRequest) answers the Disk
  * - DELETE `/chassis/:name/disks/:disk` (RemoveDiskQuery)
+ * - POST `/chassis/:name/cards` (AddCardRequest) answers the Card; GET `/chassis/:name/cards`; GET `/cards`
+ * - POST `/chassis/:name/cards/:card/link` (SetLinkRequest) answers the Card
+ * - POST `/chassis/:name/cards/:card/capture` (CaptureRequest) answers Captured once it has ended: DELETE of the same ends it, and so does
+ *   the end of the connection that asked for it
+ * - DELETE `/chassis/:name/cards/:card` (RemoveCardQuery)
  * - GET `/chassis/:name/tree` answers the root TopologyNode; POST `/plan` (PlanRequest) answers Plan
  * - GET `/guest-setup` (GuestSetupQuery) answers GuestSetup
  * - POST `/chassis/:name/restart` starts a lost device process over, answers the chassis

@@ -4,8 +4,12 @@ import {
   API_PREFIX,
   ChassisError,
   ErrorCode,
+  type AddCardRequest,
   type AddDiskRequest,
   type AttachRequest,
+  type Captured,
+  type CaptureRequest,
+  type Card,
   type Chassis,
   type CreateChassisRequest,
   type DeleteChassisQuery,
@@ -21,6 +25,7 @@ import {
   type PlanRequest,
   type QemuArgs,
   type QemuArgsRequest,
+  type RemoveCardQuery,
   type RemoveDiskQuery,
   type ResizeDiskRequest,
   type TopologyNode,
@@ -41,6 +46,9 @@ export type AttachOptions = Partial<Omit<AttachRequest, 'mounts'>> & {
 
 /** What of a disk has a default may be left out. */
 export type AddDiskOptions = Partial<AddDiskRequest> & Pick<AddDiskRequest, 'name' | 'source'>;
+
+/** What of a card has a default may be left out. */
+export type AddCardOptions = Partial<AddCardRequest> & Pick<AddCardRequest, 'name' | 'network'>;
 
 export interface ChassisClientOptions {
   /** The daemon's state directory; its default (`defaultStateDirectory`) when absent. */
@@ -113,6 +121,40 @@ export class ChassisClient {
   /** The disks of one chassis, or of all. */
   disks(name?: string): Promise<Disk[]> {
     return this.call('GET', name === undefined ? '/disks' : `/chassis/${encodeURIComponent(name)}/disks`);
+  }
+
+  /** Resolves once the VM has the card, or at once, parked, where no VM is connected. */
+  addCard(name: string, options: AddCardOptions): Promise<Card> {
+    return this.call('POST', `/chassis/${encodeURIComponent(name)}/cards`, options);
+  }
+
+  /** Pulls a card's cable, or plugs it in again. */
+  setLink(name: string, card: string, up: boolean): Promise<Card> {
+    return this.call('POST', `${cardPath(name, card)}/link`, { up });
+  }
+
+  /** Resolves once the capture has ended; it ends with this program, too. */
+  capture(
+    name: string,
+    card: string,
+    options: Partial<CaptureRequest> & Pick<CaptureRequest, 'path'>,
+  ): Promise<Captured> {
+    return this.call('POST', `${cardPath(name, card)}/capture`, options);
+  }
+
+  /** Ends the capture that is under way, if there is one. */
+  async endCapture(name: string, card: string): Promise<void> {
+    await this.call('DELETE', `${cardPath(name, card)}/capture`);
+  }
+
+  /** Resolves once the VM let go. */
+  async removeCard(name: string, card: string, options: Partial<RemoveCardQuery> = {}): Promise<void> {
+    await this.call('DELETE', cardPath(name, card) + query(options));
+  }
+
+  /** The network cards of one chassis, or of all. */
+  cards(name?: string): Promise<Card[]> {
+    return this.call('GET', name === undefined ? '/cards' : `/chassis/${encodeURIComponent(name)}/cards`);
   }
 
   /** What a guest is to be given, so that it mounts what is wanted by itself. */
@@ -195,6 +237,10 @@ export class ChassisClient {
 
 function diskPath(chassis: string, disk: string): string {
   return `/chassis/${encodeURIComponent(chassis)}/disks/${encodeURIComponent(disk)}`;
+}
+
+function cardPath(chassis: string, card: string): string {
+  return `/chassis/${encodeURIComponent(chassis)}/cards/${encodeURIComponent(card)}`;
 }
 
 function query(options: Partial<DetachQuery>): string {

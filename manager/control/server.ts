@@ -4,9 +4,11 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Static, TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import {
+  AddCardRequest,
   AddDiskRequest,
   API_PREFIX,
   AttachRequest,
+  CaptureRequest,
   ChassisError,
   CreateChassisRequest,
   DeleteChassisQuery,
@@ -15,8 +17,10 @@ import {
   GuestSetupQuery,
   PlanRequest,
   QemuArgsRequest,
+  RemoveCardQuery,
   RemoveDiskQuery,
   ResizeDiskRequest,
+  SetLinkRequest,
   type ErrorBody,
 } from './api.js';
 import type { ChassisService } from './service.js';
@@ -55,6 +59,7 @@ export class ControlServer {
     });
     this.addRoutes(options.service);
     this.addDiskRoutes(options.service);
+    this.addCardRoutes(options.service);
   }
 
   /** Listens. The caller holds the directory's lock, so a socket that is there already is a leftover. */
@@ -122,6 +127,38 @@ export class ControlServer {
     app.delete<{ Params: NameParams & { disk: string } }>(`${disks}/:disk`, async (request) => {
       const { name, disk } = request.params;
       await service.removeDisk(name, disk, parseQuery(RemoveDiskQuery, request));
+      return {};
+    });
+  }
+
+  private addCardRoutes(service: ChassisService): void {
+    const { app } = this;
+    const cards = `${API_PREFIX}/chassis/:name/cards`;
+    type CardParams = { Params: NameParams & { card: string } };
+    app.get(`${API_PREFIX}/cards`, () => service.cards());
+    app.get<{ Params: NameParams }>(cards, ({ params }) => service.cards(params.name));
+    app.post<{ Params: NameParams }>(cards, (request) =>
+      service.addCard(request.params.name, parseBody(AddCardRequest, request)),
+    );
+    app.post<CardParams>(`${cards}/:card/link`, (request) =>
+      service.setLink(request.params.name, request.params.card, parseBody(SetLinkRequest, request)),
+    );
+    app.post<CardParams>(`${cards}/:card/capture`, (request, reply) => {
+      const { name, card } = request.params;
+      const end = () => void service.endCapture(name, card).catch(() => undefined);
+      // Who asked for it is gone, and would never end it.
+      reply.raw.once('close', () => {
+        if (!reply.raw.writableFinished) end();
+      });
+      return service.capture(name, card, parseBody(CaptureRequest, request));
+    });
+    app.delete<CardParams>(`${cards}/:card/capture`, async ({ params }) => {
+      await service.endCapture(params.name, params.card);
+      return {};
+    });
+    app.delete<CardParams>(`${cards}/:card`, async (request) => {
+      const { name, card } = request.params;
+      await service.removeCard(name, card, parseQuery(RemoveCardQuery, request));
       return {};
     });
   }

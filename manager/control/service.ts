@@ -1,7 +1,11 @@
 /** What the control server serves: the daemon, or a stand-in in tests. Every method may reject with ChassisError. */
 import type {
+  AddCardRequest,
   AddDiskRequest,
   AttachRequest,
+  Captured,
+  CaptureRequest,
+  Card,
   Chassis,
   CreateChassisRequest,
   DeleteChassisQuery,
@@ -16,8 +20,10 @@ import type {
   PlanRequest,
   QemuArgs,
   QemuArgsRequest,
+  RemoveCardQuery,
   RemoveDiskQuery,
   ResizeDiskRequest,
+  SetLinkRequest,
   TopologyNode,
 } from './api.js';
 
@@ -34,6 +40,14 @@ export interface ChassisService {
   resizeDisk(name: string, disk: string, request: ResizeDiskRequest): Promise<Disk>;
   removeDisk(name: string, disk: string, query: RemoveDiskQuery): Promise<void>;
   disks(name?: string): Promise<Disk[]>;
+  addCard(name: string, request: AddCardRequest): Promise<Card>;
+  setLink(name: string, card: string, request: SetLinkRequest): Promise<Card>;
+  /** Resolves once the capture has ended. */
+  capture(name: string, card: string, request: CaptureRequest): Promise<Captured>;
+  /** Ends the capture that is under way, if there is one. */
+  endCapture(name: string, card: string): Promise<void>;
+  removeCard(name: string, card: string, query: RemoveCardQuery): Promise<void>;
+  cards(name?: string): Promise<Card[]>;
   guestSetup(query: GuestSetupQuery): GuestSetup;
   /** What mounts would need, and what would be left; nothing is changed. */
   plan(request: PlanRequest): Promise<Plan>;

@@ -19,7 +19,7 @@ import { isRunning, readStamp, stampOf } from '../process-stamp.js';
 
 /** `sun_path` of sockaddr_un (Linux, unix(7)) has 108 bytes, the last of which is NUL. */
 export const SOCKET_PATH_MAX_BYTES = 107;
-/** The longest path below the directory: a name of 32 characters, `/device.sock`. */
+/** The longest path below the directory: a name of 32 characters, `/device.sock`; or `@`, 31 characters, `/switch.sock`. */
 const LONGEST_NAME_BYTES = 1 + 32 + '/device.sock'.length;
 
 /**
@@ -64,6 +64,30 @@ export class ChassisPaths {
   }
   functionSocket(slot: number, fn: number): string {
     return join(this.directory, `s${slot}f${fn}.sock`);
+  }
+}
+
+/** The files of one switch, in a folder that no chassis can have. Its process makes the sockets. */
+export class SwitchPaths {
+  readonly directory: string;
+
+  constructor(stateDirectory: string, name: string) {
+    this.directory = join(stateDirectory, `@${name}`);
+  }
+
+  /** The process's control socket. */
+  get controlSocket(): string {
+    return join(this.directory, 'switch.sock');
+  }
+  get log(): string {
+    return join(this.directory, 'switch.log');
+  }
+  get stamp(): string {
+    return join(this.directory, 'switch.pid');
+  }
+  /** Where the device process of a port's card connects. */
+  portSocket(number: number): string {
+    return join(this.directory, `p${number}.sock`);
   }
 }
 

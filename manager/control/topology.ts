@@ -56,18 +56,19 @@ export type Plan = Static<typeof Plan>;
 
 /** One node of the hierarchy, with what is below it. */
 export interface TopologyNode {
-  /** A disk is a function; one of kind 'function' carries a mount, or the tree. */
-  readonly kind: 'root-complex' | 'root-port' | 'switch' | 'downstream-port' | 'function' | 'mount' | 'disk';
+  /** A disk or network card is a function; one of kind 'function' carries a mount, or the tree. */
+  readonly kind:
+    'root-complex' | 'root-port' | 'switch' | 'downstream-port' | 'function' | 'mount' | 'disk' | 'card';
   /** Device and function numbers on the bus that it sits on, as lspci writes them: `10.0`. */
   readonly address?: string;
   /** Of a port: the chassis's slot behind it. */
   readonly slot?: number;
   /** Of a mount on a queue: which one, from 0. */
   readonly queue?: number;
-  /** Of a function or mount; a disk's name. */
+  /** Of a function or mount; a disk's or card's name. */
   readonly tag?: string;
   readonly state?: string;
-  /** What a mount shows, or a disk is kept in, in words. */
+  /** What a mount shows, a disk is kept in, or a card is plugged into, in words. */
   readonly source?: string;
   /** Where in the guest a mount of the tree is wanted. */
   readonly target?: string;

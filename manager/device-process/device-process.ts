@@ -2,18 +2,23 @@
 import { Value } from '@sinclair/typebox/value';
 import {
   ChassisError,
+  type Captured,
   type FunctionCounters,
   type FunctionDriver,
   type Lost,
   type Shown,
 } from '../control/api.js';
+import { answerOf } from '../process-protocol.js';
 import { SerialQueue } from '../serial-queue.js';
+import type { ServedCard } from './served-card.js';
 import type { ServedQueues } from './served-queues.js';
 import type { ServedTree } from './served-tree.js';
 import {
   Request,
+  type CaptureOrder,
   type DiskResize,
   type FunctionSpec,
+  type LinkChange,
   type Report,
   type SeatRemoval,
   type SourceChange,
@@ -35,6 +40,8 @@ export interface ServedFunction {
   readonly tree: ServedTree | undefined;
   /** What is done to it where it is a disk. */
   readonly disk: ResizableDisk | undefined;
+  /** What is done to it where it is a network card. */
+  readonly card?: ServedCard | undefined;
   /** What its queues show, where each can carry a mount. */
   readonly queues?: ServedQueues | undefined;
   /** Ends the VMM's connection, removes the socket, and lets the device's files go. */
@@ -65,8 +72,10 @@ export interface DeviceProcessOptions {
   readonly log: (message: string) => void;
 }
 
-/** Requests that last as long as a guest, or what it has under way. */
-const GUEST_PACED: ReadonlySet<Request['method']> = new Set(['childMounted', 'releaseChild', 'resizeDisk']);
+/** Requests that last as long as a guest, or what it has under way; and a capture, which lasts as long as somebody likes. */
+const UNHURRIED: ReadonlySet<Request['method']> = new Set([
+  ...(['childMounted', 'releaseChild', 'resizeDisk', 'capture'] as const),
+]);
 
 export class DeviceProcess {
   private readonly options: DeviceProcessOptions;
@@ -80,8 +89,8 @@ export class DeviceProcess {
   /** Takes one line of the daemon, parsed. @throws TypeError where it is no request: then the daemon is not ours */
   receive(message: unknown): void {
     if (!Value.Check(Request, message)) throw new TypeError('not a request of the device protocol');
-    // One at a time, so that a function is not removed while it is being made; but a guest keeps nobody waiting but who asks for it.
-    if (GUEST_PACED.has(message.method)) void this.answer(message);
+    // One at a time, so that a function is not removed while it is being made; but a guest or a capture keeps nobody waiting but who asks for it.
+    if (UNHURRIED.has(message.method)) void this.answer(message);
     else void this.queue.run(() => this.answer(message));
   }
 
@@ -97,11 +106,8 @@ export class DeviceProcess {
   }
 
   private async answer(request: Request): Promise<void> {
-    try {
-      this.options.report({ id: request.id, result: await this.perform(request) });
-    } catch (error) {
-      this.options.report({ id: request.id, error: this.describe(error) });
-    }
+    const { report, log } = this.options;
+    report(await answerOf(request.id, () => this.perform(request), log));
   }
 
   private async perform(request: Request): Promise<unknown> {
@@ -114,6 +120,12 @@ export class DeviceProcess {
         return this.setSource(request.params);
       case 'resizeDisk':
         return this.done(this.resizeDisk(request.params));
+      case 'setLink':
+        return this.setLink(request.params);
+      case 'capture':
+        return this.capture(request.params);
+      case 'endCapture':
+        return this.endCapture(request.params.function);
       case 'addChild':
         return this.done(this.tree(request.params.function).add(request.params));
       case 'childMounted':
@@ -183,6 +195,26 @@ export class DeviceProcess {
     await disk.resize(sizeBytes, shrink);
   }
 
+  private setLink({ function: name, up }: LinkChange): Record<string, never> {
+    this.card(name).setLink(up);
+    return {};
+  }
+
+  private capture({ function: name, capture }: CaptureOrder): Promise<Captured> {
+    return this.card(name).startCapture(capture);
+  }
+
+  private endCapture(name: string): Record<string, never> {
+    this.functions.get(name)?.card?.endCapture();
+    return {};
+  }
+
+  private card(name: string): ServedCard {
+    const card = this.functions.get(name)?.card;
+    if (!card) throw new ChassisError('NO_CARD', 'the card was removed meanwhile');
+    return card;
+  }
+
   /** One that is not there is gone already. */
   private async removeFunction(name: string): Promise<Record<string, never>> {
     const served = this.functions.get(name);
@@ -198,17 +230,9 @@ export class DeviceProcess {
       counters: served.counters(),
       ...(served.driver && { driver: served.driver }),
       ...(served.disk && { sizeBytes: served.disk.sizeBytes }),
+      ...(served.card && { card: served.card.status }),
       ...(served.queues && { seats: served.queues.list(served.counters()) }),
     }));
     return { functions };
-  }
-
-  private describe(error: unknown) {
-    if (error instanceof ChassisError) {
-      const { code, message, suggestion } = error;
-      return { code, message, ...(suggestion !== undefined && { suggestion }) };
-    }
-    this.options.log(error instanceof Error ? (error.stack ?? error.message) : String(error));
-    return { code: 'INTERNAL', message: 'the device process failed; see its log' };
   }
 }

@@ -5,14 +5,19 @@
 import { Type, type Static } from '@sinclair/typebox';
 import { MUX_QUEUES_MAX } from '../../devices/9p/virtio-9p-mux.js';
 import {
+  CaptureRequest,
+  CardStatistics,
   ChildState,
   DiskSerial,
   DiskSource,
   FunctionCounters,
   FunctionDriver,
+  Mac,
+  PasstNetwork,
   Port,
   Shown,
   Source,
+  TapNetwork,
 } from '../control/api.js';
 import type { Answer } from '../process-protocol.js';
 
@@ -37,7 +42,23 @@ export const DiskSpec = Type.Object({
 });
 export type DiskSpec = Static<typeof DiskSpec>;
 
-export const DeviceSpec = Type.Union([NinePSpec, DiskSpec]);
+/** A network card to make, and what it is plugged into: of a switch, the socket of its port there. */
+export const CardSpec = Type.Object({
+  type: Type.Literal('card'),
+  name: Type.String(),
+  mac: Mac,
+  mtu: Type.Optional(Type.Integer()),
+  queuePairs: Type.Integer(),
+  up: Type.Boolean(),
+  peer: Type.Union([
+    Type.Object({ type: Type.Literal('switch'), socketPath: Type.String() }),
+    TapNetwork,
+    PasstNetwork,
+  ]),
+});
+export type CardSpec = Static<typeof CardSpec>;
+
+export const DeviceSpec = Type.Union([NinePSpec, DiskSpec, CardSpec]);
 export type DeviceSpec = Static<typeof DeviceSpec>;
 
 export const DiskResize = Type.Object({
@@ -46,6 +67,12 @@ export const DiskResize = Type.Object({
   shrink: Type.Boolean(),
 });
 export type DiskResize = Static<typeof DiskResize>;
+
+export const LinkChange = Type.Object({ function: Type.String(), up: Type.Boolean() });
+export type LinkChange = Static<typeof LinkChange>;
+
+export const CaptureOrder = Type.Object({ function: Type.String(), capture: CaptureRequest });
+export type CaptureOrder = Static<typeof CaptureOrder>;
 
 /** What a function is to show from now on; without a source, nothing. */
 export const SourceChange = Type.Object({
@@ -124,6 +151,15 @@ export const Request = Type.Union([
   Type.Object({ id: Id, method: Type.Literal('setSource'), params: SourceChange }),
   /** Changes a disk's size; answered once the guest is told. */
   Type.Object({ id: Id, method: Type.Literal('resizeDisk'), params: DiskResize }),
+  Type.Object({ id: Id, method: Type.Literal('setLink'), params: LinkChange }),
+  /** Answers Captured, once the capture has ended. */
+  Type.Object({ id: Id, method: Type.Literal('capture'), params: CaptureOrder }),
+  /** Resolves also where there is no capture. */
+  Type.Object({
+    id: Id,
+    method: Type.Literal('endCapture'),
+    params: Type.Object({ function: Type.String() }),
+  }),
   Type.Object({ id: Id, method: Type.Literal('addChild'), params: ChildSpec }),
   /** Answered once the guest's helper has mounted it at its target. */
   Type.Object({ id: Id, method: Type.Literal('childMounted'), params: ChildWait }),
@@ -156,6 +192,8 @@ export const FunctionStatus = Type.Object({
   driver: Type.Optional(FunctionDriver),
   /** Of a disk. */
   sizeBytes: Type.Optional(Type.Integer()),
+  /** Of a network card: whether there is somebody at the other end of its cable, and what it counted. */
+  card: Type.Optional(Type.Object({ carrier: Type.Boolean(), statistics: CardStatistics })),
   /** Of a multiplexing function: the queues that serve a mount. */
   seats: Type.Optional(Type.Array(SeatStatus)),
 });

@@ -10,11 +10,15 @@ import { VfioUserServer } from '../ports/vfio-user/server.js';
 import { VhostUserServer } from '../ports/vhost-user/server.js';
 import type { FunctionHooks, ResizableDisk, ServedFunction } from './device-process.js';
 import type { FunctionSpec } from './protocol.js';
+import type { ServedCard } from './served-card.js';
 import type { ServedQueues } from './served-queues.js';
 import type { ServedTree } from './served-tree.js';
 
 /** A device, whatever it is, and what the daemon may do to it. */
-export interface ServedDevice extends Pick<ServedFunction, 'setSource' | 'tree' | 'queues' | 'disk'> {
+export interface ServedDevice extends Pick<
+  ServedFunction,
+  'setSource' | 'tree' | 'queues' | 'disk' | 'card'
+> {
   readonly device: VirtioDevice;
   counted(): DeviceCounters;
 }
@@ -50,6 +54,10 @@ abstract class DeviceFunction implements ServedFunction {
 
   get disk(): ResizableDisk | undefined {
     return this.served.disk;
+  }
+
+  get card(): ServedCard | undefined {
+    return this.served.card;
   }
 
   setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {

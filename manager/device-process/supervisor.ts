@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import type { TSchema, Static } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import { ChassisError, Lost } from '../control/api.js';
+import { Captured, ChassisError, Lost } from '../control/api.js';
 import type { ChassisPaths } from '../control/state-directory.js';
 import { SupervisedProcess } from '../supervised-process.js';
 import {
@@ -12,10 +12,12 @@ import {
   Status,
   type ChildSpec,
   type ChildStatus,
+  type CaptureOrder,
   type DiskResize,
   type FunctionSpec,
   Seated,
   type FunctionStatus,
+  type LinkChange,
   type SeatRemoval,
   type SeatSpec,
   type SourceChange,
@@ -31,6 +33,11 @@ export interface DeviceHost {
   setSource(change: SourceChange): Promise<void>;
   /** @throws ChassisError SIZE_INVALID, or NO_DISK where it is gone */
   resizeDisk(change: DiskResize): Promise<void>;
+  /** @throws ChassisError NO_CARD where it is gone */
+  setLink(change: LinkChange): Promise<void>;
+  /** Resolves once the capture has ended. @throws ChassisError NO_CARD, SOURCE_IN_USE or SOURCE_UNREADABLE */
+  capture(order: CaptureOrder): Promise<Captured>;
+  endCapture(fn: string): Promise<void>;
   /** @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
   addChild(child: ChildSpec): Promise<void>;
   /** Resolves once the guest's helper has mounted it. @throws ChassisError GUEST_REFUSED or GUEST_TIMEOUT with the reason */
@@ -121,6 +128,18 @@ class DeviceChild implements DeviceHost {
 
   async resizeDisk(change: DiskResize): Promise<void> {
     await this.ask('resizeDisk', change, RESIZE_TIMEOUT_MS);
+  }
+
+  async setLink(change: LinkChange): Promise<void> {
+    await this.ask('setLink', change);
+  }
+
+  async capture(order: CaptureOrder): Promise<Captured> {
+    return decode(Captured, await this.ask('capture', order, order.capture.forMs + REQUEST_TIMEOUT_MS));
+  }
+
+  async endCapture(fn: string): Promise<void> {
+    await this.ask('endCapture', { function: fn });
   }
 
   async addChild(child: ChildSpec): Promise<void> {

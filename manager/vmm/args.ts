@@ -3,6 +3,7 @@ import { MAX_SLOTS } from '../control/api.js';
 import type { PluggableFunction } from './driver.js';
 import { addressText, qemuLayout, type ExtensionChassis, type SlotPort } from './qemu-layout.js';
 import {
+  cardNetdev,
   deviceId,
   functionDevice,
   inPlugOrder,
@@ -61,6 +62,9 @@ function extensionChassis({ number, uplink, slots }: ExtensionChassis): string[]
 function coldPlugged(slot: number, functions: readonly PluggableFunction[]): string[] {
   return inPlugOrder(functions).flatMap((plugged) => [
     ...(plugged.port === 'vhost-user' ? ['-chardev', chardev(slot, plugged)] : []),
+    ...(plugged.port === 'vhost-user' && plugged.card
+      ? ['-netdev', JSON.stringify(cardNetdev(slot, plugged))]
+      : []),
     ...['-device', JSON.stringify(functionDevice(slot, functions.length > 1, plugged))],
   ]);
 }

@@ -6,15 +6,25 @@ import type { VmmAbilities } from './port-choice.js';
 export interface PluggableFunction {
   /** 0–7. */
   readonly function: number;
-  /** The mount's, of which a 9p device's config space consists; or a disk's name. */
+  /** The mount's, of which a 9p device's config space consists; or a disk's or card's name. */
   readonly tag: string;
   /** It is a disk, and no 9p device. */
   readonly disk?: boolean;
+  /** It is a network card: what of one a VMM has to know. */
+  readonly card?: PluggableCard;
   /** It has a queue for each of many mounts. */
   readonly mux?: boolean;
   readonly port: Port;
   /** Where the device process serves it. */
   readonly socketPath: string;
+}
+
+export interface PluggableCard {
+  readonly mac: string;
+  readonly mtu?: number;
+  readonly queuePairs: number;
+  /** The cable is in. */
+  readonly up: boolean;
 }
 
 export interface VmmDriver {
@@ -35,4 +45,6 @@ export interface VmmDriver {
    * @throws ChassisError VMM_REFUSED (the guest will not), VMM_GONE or GUEST_TIMEOUT
    */
   unplug(slot: number, functions: readonly number[], timeoutMs: number): Promise<void>;
+  /** Tells the guest of a card that its cable was pulled, or plugged in again: over vhost-user. @throws ChassisError VMM_GONE or VMM_REFUSED */
+  setLink(slot: number, fn: number, up: boolean): Promise<void>;
 }

@@ -14,6 +14,8 @@ export interface PortWish {
   readonly permanent: boolean;
   /** There where it is a disk. */
   readonly disk?: object;
+  /** There where it is a network card. */
+  readonly card?: object;
 }
 
 /** What of it a VMM can do. */
@@ -23,6 +25,8 @@ export interface VmmAbilities {
   readonly vhostUser: boolean;
   /** It has a vhost-user disk. */
   readonly vhostUserDisk: boolean;
+  /** It has a virtio network card, whose queues it can leave to a vhost-user back-end. */
+  readonly vhostUserNet: boolean;
   /** True where unplugging a vfio-user function that has MSI-X crashes the VM: such functions must stay, or do with INTx. */
   readonly msixPreventsUnplug: boolean;
 }
@@ -41,19 +45,32 @@ export interface PortUse {
  * @throws ChassisError VMM_UNSUITABLE where the VMM lacks the port that was asked for
  */
 export function choosePort(device: PortWish, abilities: VmmAbilities | undefined): PortUse {
-  return device.disk ? chooseForDisk(device, abilities) : chooseForMount(device, abilities);
+  if (device.disk) return chooseWhole(device, abilities, abilities?.vhostUserDisk, DISK);
+  if (device.card) return chooseWhole(device, abilities, abilities?.vhostUserNet, CARD);
+  return chooseForMount(device, abilities);
 }
 
-/** Every QEMU of ours has its own disk for vhost-user, unless it was built without: so it is taken for one that is not known yet. */
-function chooseForDisk({ port, permanent }: PortWish, abilities: VmmAbilities | undefined): PortUse {
+const DISK = { driver: 'vhost-user-blk-pci', lacking: 'the VMM has no vhost-user disk' } as const;
+const CARD = { driver: 'virtio-net-pci', lacking: 'the VMM has no virtio network card' } as const;
+
+/**
+ * For what the VMM has a vhost-user front end of its own for, disks and network cards. Every QEMU of ours has, unless it was built without:
+ * so one that is not known yet is taken to.
+ */
+function chooseWhole(
+  { port, permanent }: PortWish,
+  abilities: VmmAbilities | undefined,
+  able: boolean | undefined,
+  { driver, lacking }: { readonly driver: string; readonly lacking: string },
+): PortUse {
   if (port === 'vfio-user') return chooseVfioUser(permanent, port, abilities, '');
-  if (!abilities || abilities.vhostUserDisk) {
+  if (able ?? true) {
     const reason =
       port === 'auto' ? 'MSI-X, kicks and interrupts by eventfd, and it unplugs safely' : 'asked for';
     return { port: 'vhost-user', msix: true, reason };
   }
-  if (port === 'vhost-user') throw lacks(port, 'vhost-user-blk-pci');
-  return chooseVfioUser(permanent, undefined, abilities, 'the VMM has no vhost-user disk');
+  if (port === 'vhost-user') throw lacks(port, driver);
+  return chooseVfioUser(permanent, undefined, abilities, lacking);
 }
 
 function chooseForMount(mount: PortWish, abilities: VmmAbilities | undefined): PortUse {

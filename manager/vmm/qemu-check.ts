@@ -1,7 +1,7 @@
 /** Whether a running QEMU can take our functions, and what else must be known about its version. */
 import { ChassisError, type QemuArgsRequest } from '../control/api.js';
 import type { VmmAbilities } from './port-choice.js';
-import { portId, VFIO_USER_DEVICE, VHOST_USER_DEVICE, VHOST_USER_DISK } from './qemu-names.js';
+import { portId, VFIO_USER_DEVICE, VHOST_USER_DEVICE, VHOST_USER_DISK, VIRTIO_NET } from './qemu-names.js';
 import { isRecord, QmpCommandError, type QemuVersion, type QmpClient } from './qmp.js';
 
 const OLDEST: QemuVersion = { major: 10, minor: 1, micro: 0 };
@@ -67,15 +67,17 @@ export async function checkQemu(qmp: QmpClient, slotCount: number): Promise<VmmA
 }
 
 async function findAbilities(qmp: QmpClient): Promise<VmmAbilities> {
-  const [vfioUser, vhostUser, vhostUserDisk] = [
+  const [vfioUser, vhostUser, vhostUserDisk, vhostUserNet] = [
     await hasDevice(qmp, VFIO_USER_DEVICE),
     await hasDevice(qmp, VHOST_USER_DEVICE),
     await hasDevice(qmp, VHOST_USER_DISK),
+    await hasDevice(qmp, VIRTIO_NET),
   ];
   return {
     vfioUser,
     vhostUser,
     vhostUserDisk,
+    vhostUserNet,
     msixPreventsUnplug: hasQuirk(qmp.version, MSIX_UNPLUG_ABORTS),
   };
 }
@@ -87,6 +89,7 @@ export function qemuAbilities(qemu: NonNullable<QemuArgsRequest['qemu']>): VmmAb
     vfioUser: qemu.devices.includes(VFIO_USER_DEVICE),
     vhostUser: qemu.devices.includes(VHOST_USER_DEVICE),
     vhostUserDisk: qemu.devices.includes(VHOST_USER_DISK),
+    vhostUserNet: qemu.devices.includes(VIRTIO_NET),
     msixPreventsUnplug: hasQuirk({ major, minor, micro }, MSIX_UNPLUG_ABORTS),
   };
 }

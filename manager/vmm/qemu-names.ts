@@ -2,7 +2,7 @@
 
 import { MUX_CONFIG_BYTES } from '../../devices/9p/mux-config.js';
 import { QUEUES_PER_DEVICE } from '../chassis/capacity.js';
-import type { PluggableFunction } from './driver.js';
+import type { PluggableCard, PluggableFunction } from './driver.js';
 
 /** The guest's memory, which must be shared with the device process. */
 export const MEMORY_ID = 'chassis-mem';
@@ -39,6 +39,8 @@ export const VHOST_USER_DISK = 'vhost-user-blk-pci';
 export const DISK_QUEUE_SIZE = 256;
 /** Left alone it makes a queue for each processor, and queues that are smaller than the disk counts on. */
 const DISK = { 'num-queues': 1, 'queue-size': DISK_QUEUE_SIZE } as const;
+/** QEMU's network card, whose queues a `-netdev vhost-user` of the same id leaves to us. It answers the control queue itself. */
+export const VIRTIO_NET = 'virtio-net-pci';
 /** Of the 9p device: what its transports would tell over vfio-user. */
 const NINE_P = { 'virtio-id': 9, num_vqs: 1, vq_size: 128 } as const;
 /** What the multiplexing one has otherwise. */
@@ -46,17 +48,35 @@ const MUX = { num_vqs: QUEUES_PER_DEVICE, config_size: MUX_CONFIG_BYTES } as con
 
 /** `-device` and `device_add` take the same JSON. Over vhost-user it names the chardev of the same id. */
 export function functionDevice(slot: number, multifunction: boolean, plugged: PluggableFunction) {
-  const { function: fn, port, socketPath, tag, disk, mux } = plugged;
+  const { function: fn, port, socketPath, tag, disk, card, mux } = plugged;
   const id = deviceId(slot, fn);
   const place = { id, bus: portId(slot), addr: `0.${fn}`, multifunction };
   if (port === 'vfio-user') {
     return { driver: VFIO_USER_DEVICE, ...place, socket: { type: 'unix', path: socketPath } };
   }
   if (disk) return { driver: VHOST_USER_DISK, ...place, ...DISK, chardev: id };
+  if (card) return { driver: VIRTIO_NET, ...place, ...cardProperties(card), netdev: id };
   if (mux) return { driver: VHOST_USER_DEVICE, ...place, ...NINE_P, ...MUX, chardev: id };
   // Linux's `struct virtio_9p_config`: the tag's length in 16 bits, and the tag.
   const configSizeBytes = 2 + Buffer.byteLength(tag);
   return { driver: VHOST_USER_DEVICE, ...place, ...NINE_P, config_size: configSizeBytes, chardev: id };
+}
+
+/**
+ * A vector for each queue and one for changes. No boot ROM: QEMU would look for a file that not every system has. What the guest takes
+ * unfinished is settled when its driver starts, since QEMU does not pass on what it says later.
+ */
+function cardProperties({ mac, mtu, queuePairs }: PluggableCard) {
+  return {
+    ...{ mac, mq: queuePairs > 1, vectors: 2 * queuePairs + 2, romfile: '', ctrl_guest_offloads: false },
+    ...(mtu !== undefined && { host_mtu: mtu }),
+  };
+}
+
+/** What `netdev_add` and `-netdev` take for a network card over vhost-user. */
+export function cardNetdev(slot: number, { function: fn, card }: PluggableFunction) {
+  const id = deviceId(slot, fn);
+  return { type: 'vhost-user', id, chardev: id, queues: card?.queuePairs ?? 1 };
 }
 
 /** Functions 1 to 7 first: the guest looks at the slot when function 0 arrives, and QEMU adds nothing after it. */

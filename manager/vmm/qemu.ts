@@ -11,7 +11,7 @@ import {
   peripherals,
   portNumbers,
 } from './qemu-check.js';
-import { deviceId, functionDevice, inPlugOrder, parseDeviceId, portId } from './qemu-names.js';
+import { cardNetdev, deviceId, functionDevice, inPlugOrder, parseDeviceId, portId } from './qemu-names.js';
 import { QmpClosedError, QmpCommandError, QmpTimeoutError, type QmpClient, type QmpEvent } from './qmp.js';
 
 export interface QemuDriverOptions {
@@ -37,7 +37,7 @@ export class QemuDriver implements VmmDriver {
   private readonly slotCount: number;
   private readonly onDeleted: QemuDriverOptions['onDeleted'];
   /** Of functions that the VM let go, by device id: the next of that id waits for it. */
-  private readonly chardevRemovals = new Map<string, Promise<void>>();
+  private readonly backendRemovals = new Map<string, Promise<void>>();
   /** Why a slot is unusable, by the QOM path of what is in the way; without a path where a port is missing. */
   private obstacles: { readonly path?: string; readonly slot: number; readonly reason: string }[] = [];
 
@@ -92,16 +92,18 @@ export class QemuDriver implements VmmDriver {
     try {
       for (const plugged of inPlugOrder(functions)) {
         const leftMs = () => Math.max(1, deadline - Date.now());
-        if (plugged.port === 'vhost-user') await this.addChardev(slot, plugged, leftMs());
+        if (plugged.port === 'vhost-user') await this.addBackend(slot, plugged, leftMs);
         tried.push(plugged.function);
         const device = functionDevice(slot, functions.length > 1, plugged);
         await this.qmp.execute('device_add', device, leftMs());
+        if (plugged.card?.up === false && plugged.port === 'vhost-user')
+          await this.setLink(slot, plugged.function, false);
       }
     } catch (error) {
       // The last one tried may still come true if its answer is late.
       await this.takeBack(slot, error instanceof QmpTimeoutError ? tried : tried.slice(0, -1));
       const chardevs = functions.filter(({ port }) => port === 'vhost-user');
-      await Promise.all(chardevs.map(({ function: fn }) => this.removeChardev(deviceId(slot, fn))));
+      await Promise.all(chardevs.map(({ function: fn }) => this.removeBackend(deviceId(slot, fn))));
       throw asChassisError(error, `plug slot ${slot}`);
     }
   }
@@ -122,7 +124,7 @@ export class QemuDriver implements VmmDriver {
       });
       watch.gone(await Promise.race([this.requestUnplug(slot, functions), expired]));
       await Promise.race([watch.done, expired, this.qmp.closed.then((reason) => Promise.reject(reason))]);
-      for (const fn of functions) await this.chardevRemovals.get(deviceId(slot, fn));
+      for (const fn of functions) await this.backendRemovals.get(deviceId(slot, fn));
     } catch (error) {
       throw asChassisError(error, `unplug slot ${slot}`);
     } finally {
@@ -132,21 +134,31 @@ export class QemuDriver implements VmmDriver {
     }
   }
 
-  /** The socket of a vhost-user function, under the function's own id. */
-  private async addChardev(slot: number, plugged: PluggableFunction, timeoutMs: number): Promise<void> {
+  async setLink(slot: number, fn: number, up: boolean): Promise<void> {
+    try {
+      await this.qmp.execute('set_link', { name: deviceId(slot, fn), up });
+    } catch (error) {
+      throw asChassisError(error, `change the link of slot ${slot}`);
+    }
+  }
+
+  /** The socket of a vhost-user function, and of a network card what QEMU plugs it into, under the function's own id. */
+  private async addBackend(slot: number, plugged: PluggableFunction, leftMs: () => number): Promise<void> {
     const id = deviceId(slot, plugged.function);
-    await this.chardevRemovals.get(id);
-    this.chardevRemovals.delete(id);
+    await this.backendRemovals.get(id);
+    this.backendRemovals.delete(id);
     const addr = { type: 'unix', data: { path: plugged.socketPath } };
     await this.qmp.execute(
       'chardev-add',
       { id, backend: { type: 'socket', data: { addr, server: false } } },
-      timeoutMs,
+      leftMs(),
     );
+    if (plugged.card) await this.qmp.execute('netdev_add', cardNetdev(slot, plugged), leftMs());
   }
 
   /** A function over vfio-user has none, and a QEMU that is gone neither: both are fine. */
-  private async removeChardev(id: string): Promise<void> {
+  private async removeBackend(id: string): Promise<void> {
+    await this.qmp.execute('netdev_del', { id }).catch(() => undefined);
     await this.qmp.execute('chardev-remove', { id }).catch(() => undefined);
   }
 
@@ -245,7 +257,7 @@ export class QemuDriver implements VmmDriver {
     );
     const place = typeof device === 'string' ? parseDeviceId(device) : undefined;
     if (typeof device !== 'string' || !place) return;
-    this.chardevRemovals.set(device, this.removeChardev(device));
+    this.backendRemovals.set(device, this.removeBackend(device));
     this.onDeleted(place.slot, place.function);
   }
 }

@@ -5,7 +5,7 @@ import { afterEach, beforeEach } from 'vitest';
 import type { AttachRequest, DetachQuery } from '../../manager/control/api.js';
 import { ChassisPaths } from '../../manager/control/state-directory.js';
 import { ChassisController } from '../../manager/controller.js';
-import { FakeDevices, FakeVmm } from './fakes.js';
+import { FakeCardPorts, FakeDevices, FakeVmm } from './fakes.js';
 
 export const QUERY: DetachQuery = { force: false, slot: false, keepFunction: false, timeoutMs: 1000 };
 
@@ -19,6 +19,7 @@ export function request(tags: readonly string[], options: Partial<AttachRequest>
 export class ControllerHarness {
   folder = '';
   readonly processes: FakeDevices[] = [];
+  cardPorts = new FakeCardPorts();
   log: string[] = [];
   /** Of the next device process: its `refuseSeat`. */
   refuseSeatNext: FakeDevices['refuseSeat'];
@@ -65,6 +66,7 @@ export class ControllerHarness {
     this.folder = mkdtempSync(join(tmpdir(), 'chassis-controller-'));
     this.processes.length = 0;
     this.log = [];
+    this.cardPorts = new FakeCardPorts();
     this.refuseSeatNext = undefined;
     this.current = new ChassisController({
       name: 'dev',
@@ -75,6 +77,7 @@ export class ControllerHarness {
         this.devices.refuseSeat = this.refuseSeatNext;
         return this.devices;
       },
+      cardPorts: this.cardPorts,
       log: (message) => this.log.push(message),
     });
     await this.current.start();

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ChassisError, type AttachRequest, type DetachQuery, type Mount } from '../../manager/control/api.js';
 import { ChassisPaths } from '../../manager/control/state-directory.js';
 import { ChassisController } from '../../manager/controller.js';
-import { FakeDevices, FakeVmm } from './fakes.js';
+import { FakeCardPorts, FakeDevices, FakeVmm } from './fakes.js';
 import { refusal } from './refusal.js';
 
 const QUERY: DetachQuery = { force: false, slot: false, keepFunction: false, timeoutMs: 1000 };
@@ -27,6 +27,7 @@ describe('ChassisController', () => {
     log = [];
     controller = new ChassisController({
       name: 'dev',
+      cardPorts: new FakeCardPorts(),
       slotCount: 3,
       paths: new ChassisPaths(folder, 'dev'),
       startDevices: async (hooks) => {

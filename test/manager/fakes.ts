@@ -1,17 +1,31 @@
-import { ChassisError, type FunctionCounters, type Lost, type Vmm } from '../../manager/control/api.js';
+import { newNetStatistics } from '../../devices/net/statistics.js';
+import {
+  ChassisError,
+  type Captured,
+  type FunctionCounters,
+  type Lost,
+  type Shown,
+  type SwitchNetwork,
+  type SwitchPortCounters,
+  type Vmm,
+} from '../../manager/control/api.js';
 import type { FunctionMask } from '../../manager/chassis/hotplug.js';
 import type {
+  CaptureOrder,
   ChildSpec,
   ChildStatus,
+  DeviceSpec,
   DiskResize,
   FunctionSpec,
   FunctionStatus,
+  LinkChange,
   SeatRemoval,
   SeatSpec,
   SeatStatus,
   SourceChange,
 } from '../../manager/device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from '../../manager/device-process/supervisor.js';
+import type { CardPorts } from '../../manager/switches.js';
 import type { PluggableFunction, VmmDriver } from '../../manager/vmm/driver.js';
 
 export const NO_COUNTERS: FunctionCounters = {
@@ -26,6 +40,34 @@ export const NO_COUNTERS: FunctionCounters = {
   bytesWritten: 0,
   fids: 0,
 };
+
+/** What a 9p device shows. */
+export function shownBy(device: DeviceSpec | undefined): Shown | undefined {
+  return device?.type === '9p' ? device.source : undefined;
+}
+
+/** Ports of switches that are only a table. */
+export class FakeCardPorts implements CardPorts {
+  readonly joined = new Map<string, { readonly network: SwitchNetwork; readonly mac: string }>();
+  readonly counted: SwitchPortCounters = { sent: 1, received: 2, refused: 3, storm: 4, dropped: 5 };
+  refuse: ChassisError | undefined;
+
+  async join(card: string, network: SwitchNetwork, mac: string): Promise<string> {
+    if (this.refuse) throw this.refuse;
+    this.joined.set(card, { network, mac });
+    return `/switch/${card}`;
+  }
+
+  async leave(card: string): Promise<void> {
+    this.joined.delete(card);
+  }
+
+  counters(card: string): SwitchPortCounters | undefined {
+    return this.joined.has(card) ? this.counted : undefined;
+  }
+
+  async refresh(): Promise<void> {}
+}
 
 /** A device process that is only a table. */
 export class FakeDevices implements DeviceHost {
@@ -50,6 +92,8 @@ export class FakeDevices implements DeviceHost {
   readonly waiting: (() => void)[] = [];
   /** Sizes of disks, by function. */
   readonly diskBytes = new Map<string, number>();
+  /** Ends captures, by function. */
+  readonly captures = new Map<string, (captured: Captured) => void>();
   stopped = false;
   private readonly hooks: DeviceHostHooks;
 
@@ -70,8 +114,8 @@ export class FakeDevices implements DeviceHost {
   }
 
   async removeFunction(name: string): Promise<void> {
-    if (this.functions.get(name)?.device.source?.type === 'tree') this.inTree.clear();
-    if (this.functions.get(name)?.device.source?.type === 'queues') this.onQueues.clear();
+    if (shownBy(this.functions.get(name)?.device)?.type === 'tree') this.inTree.clear();
+    if (shownBy(this.functions.get(name)?.device)?.type === 'queues') this.onQueues.clear();
     this.functions.delete(name);
     this.connected.delete(name);
     this.diskBytes.delete(name);
@@ -82,6 +126,21 @@ export class FakeDevices implements DeviceHost {
     if (now === undefined) throw new Error(`${name} is no disk`);
     if (sizeBytes < now && !shrink) throw new ChassisError('SIZE_INVALID', 'smaller');
     this.diskBytes.set(name, sizeBytes);
+  }
+
+  async setLink({ function: name, up }: LinkChange): Promise<void> {
+    const spec = this.functions.get(name);
+    if (spec?.device.type !== 'card') throw new ChassisError('NO_CARD', `there is no ${name}`);
+    this.functions.set(name, { ...spec, device: { ...spec.device, up } });
+  }
+
+  capture({ function: name }: CaptureOrder): Promise<Captured> {
+    return new Promise((resolve) => this.captures.set(name, resolve));
+  }
+
+  async endCapture(name: string): Promise<void> {
+    this.captures.get(name)?.({ frames: 1, bytes: 300, reason: 'ended' });
+    this.captures.delete(name);
   }
 
   async setSource({ function: name, source, readOnly }: SourceChange): Promise<void> {
@@ -97,7 +156,7 @@ export class FakeDevices implements DeviceHost {
   async addChild(child: ChildSpec): Promise<void> {
     const refusal = this.refuseChild?.(child);
     if (refusal) throw refusal;
-    if (this.functions.get(child.function)?.device.source?.type !== 'tree') throw new Error('no tree');
+    if (shownBy(this.functions.get(child.function)?.device)?.type !== 'tree') throw new Error('no tree');
     this.inTree.set(child.name, child);
   }
 
@@ -128,7 +187,7 @@ export class FakeDevices implements DeviceHost {
   async addSeat(seat: SeatSpec): Promise<number> {
     const refusal = this.refuseSeat?.(seat);
     if (refusal) throw refusal;
-    if (this.functions.get(seat.function)?.device.source?.type !== 'queues') throw new Error('no queues');
+    if (shownBy(this.functions.get(seat.function)?.device)?.type !== 'queues') throw new Error('no queues');
     const queue = seat.queues.find((each) => !this.onQueues.has(each));
     if (queue === undefined) throw new Error(`all of ${seat.queues.join()} are taken`);
     this.onQueues.set(queue, seat);
@@ -148,8 +207,9 @@ export class FakeDevices implements DeviceHost {
       function: name,
       connected: this.connected.has(name),
       counters: { ...NO_COUNTERS, fids: this.fids.get(name) ?? 0 },
+      ...(device.type === 'card' && { card: { carrier: device.up, statistics: newNetStatistics() } }),
       ...(this.diskBytes.has(name) && { sizeBytes: this.diskBytes.get(name) }),
-      ...(device.source?.type === 'queues' && { seats: this.seats() }),
+      ...(shownBy(device)?.type === 'queues' && { seats: this.seats() }),
     }));
   }
 
@@ -191,7 +251,12 @@ export class FakeVmm implements VmmDriver {
   readonly unusable = new Map<number, string>();
   readonly has = new Map<number, FunctionMask>();
   readonly calls: string[] = [];
-  readonly abilities = { vfioUser: true, vhostUser: false, vhostUserDisk: true, msixPreventsUnplug: true };
+  readonly abilities = {
+    ...{ vfioUser: true, vhostUser: false, vhostUserDisk: true, vhostUserNet: true },
+    msixPreventsUnplug: true,
+  };
+  /** Links of cards, by slot. */
+  readonly links = new Map<number, boolean>();
   guest: 'agrees' | 'ignores' | 'refuses' = 'agrees';
   /** Makes a plug fail. */
   refusePlug: ((slot: number) => ChassisError | undefined) | undefined;
@@ -227,6 +292,10 @@ export class FakeVmm implements VmmDriver {
     if (this.guest === 'refuses') throw new ChassisError('VMM_REFUSED', 'the guest will not');
     if (this.guest === 'ignores') throw new ChassisError('GUEST_TIMEOUT', 'the guest did not');
     this.eject(slot);
+  }
+
+  async setLink(slot: number, _fn: number, up: boolean): Promise<void> {
+    this.links.set(slot, up);
   }
 
   /** An unplug that lasts until the VM dies. */

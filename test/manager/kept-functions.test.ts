@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ChassisError } from '../../manager/control/api.js';
+import { shownBy } from './fakes.js';
 import { ControllerHarness, QUERY, request } from './controller-harness.js';
 import { refusal } from './refusal.js';
 
@@ -14,7 +15,7 @@ describe('a function that is kept when its mount goes', () => {
     expect(await lab.controller.detach('b', KEEP)).toEqual({ tags: ['b'] });
     expect(await lab.states()).toEqual(['a 1.0 plugged', 'b 1.1 kept', 'c 1.2 plugged']);
     expect(vmm.calls).toEqual(['plug 1: 0 1 2']);
-    expect(lab.devices.functions.get('slot1-fn1')?.device.source).toBeUndefined();
+    expect(shownBy(lab.devices.functions.get('slot1-fn1')?.device)).toBeUndefined();
     expect((await lab.controller.mounts())[1]).not.toHaveProperty('source');
   });
 
@@ -96,7 +97,7 @@ describe('a function that is kept when its mount goes', () => {
       refusal('SOURCE_UNREADABLE'),
     );
     expect(await lab.states()).toEqual(['a 1.0 plugged', 'b 1.1 kept', 'c 1.2 kept']);
-    expect(lab.devices.functions.get('slot1-fn1')?.device.source).toBeUndefined();
+    expect(shownBy(lab.devices.functions.get('slot1-fn1')?.device)).toBeUndefined();
   });
 
   it('is plugged empty into the next VM, and served so by the next device process', async () => {
@@ -109,7 +110,7 @@ describe('a function that is kept when its mount goes', () => {
     await lab.controller.restart();
     expect((await lab.boot()).calls).toEqual(['plug 1: 0 1']);
     expect(await lab.states()).toEqual(['a 1.0 plugged', 'b 1.1 kept']);
-    expect(lab.devices.functions.get('slot1-fn1')?.device.source).toBeUndefined();
+    expect(shownBy(lab.devices.functions.get('slot1-fn1')?.device)).toBeUndefined();
   });
 
   it('does not take a mount while its slot is leaving', async () => {

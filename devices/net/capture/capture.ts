@@ -1,13 +1,25 @@
 import type { Frame } from '../frame.js';
 import { fileHeader, PacketWriter, type Direction } from './pcapng.js';
 
+/** Why a capture ended: somebody ended it, its card was removed, there was no room for a frame, or the file could not be written. */
+export type CaptureEnd = 'ended' | 'removed' | 'full' | 'unwritable';
+
+export interface CaptureCounters {
+  /** Frames that are in the file, those that went by once there was no room for one, and the file's size. */
+  readonly frames: number;
+  readonly left: number;
+  readonly bytes: number;
+}
+
 export interface CaptureOptions {
   /** What the capture calls the card. */
   readonly name: string;
   /** Takes each part of the file; it belongs to the capture again when the call returns. What it throws ends the capture. */
   readonly write: (bytes: Uint8Array) => void;
-  /** The file's largest size in bytes: what would go beyond it is not captured. */
+  /** The file's largest size in bytes: the first frame that would go beyond it ends the capture. */
   readonly maxBytes: number;
+  /** Called once. */
+  readonly onEnd?: (reason: CaptureEnd, counters: CaptureCounters) => void;
   /** Most bytes of a frame that are kept. Default: 65,536, which leaves out nothing but the end of the very longest. */
   readonly snapLengthBytes?: number;
   /** Microseconds since 1970. Default: the clock. */
@@ -34,8 +46,7 @@ export class Capture {
     this.#write(fileHeader(options.name, snapLengthBytes));
   }
 
-  /** Frames that are in the file, those that had no room in it, and its size. */
-  get counters(): { readonly frames: number; readonly left: number; readonly bytes: number } {
+  get counters(): CaptureCounters {
     return { frames: this.#frames, left: this.#left, bytes: this.#bytes };
   }
 
@@ -47,16 +58,21 @@ export class Capture {
   }
 
   /** Nothing is written any more. */
-  end(): void {
+  end(reason: CaptureEnd): void {
+    if (!this.#open) return;
     this.#open = false;
+    this.#options.onEnd?.(reason, this.counters);
   }
 
   #write(bytes: Uint8Array): boolean {
-    if (this.#bytes + bytes.length > this.#options.maxBytes) return false;
+    if (this.#bytes + bytes.length > this.#options.maxBytes) {
+      this.end('full');
+      return false;
+    }
     try {
       this.#options.write(bytes);
     } catch {
-      this.#open = false;
+      this.end('unwritable');
       return false;
     }
     this.#bytes += bytes.length;

@@ -28,7 +28,7 @@ export class CapturedBackend extends NetBackend {
 
   /** Starts a capture, in place of one that is under way; or ends it. */
   set capture(capture: Capture | undefined) {
-    this.#capture?.end();
+    this.#capture?.end('ended');
     this.#capture = capture;
   }
 
@@ -51,7 +51,8 @@ export class CapturedBackend extends NetBackend {
   }
 
   close(): void | Promise<void> {
-    this.capture = undefined;
+    this.#capture?.end('removed');
+    this.#capture = undefined;
     return this.#backend.close();
   }
 }

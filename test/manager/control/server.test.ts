@@ -5,9 +5,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   ChassisError,
+  type Captured,
+  type Card,
   type Chassis,
   type Disk,
   type Mount,
+  type PasstNetwork,
   type Plan,
   type TopologyNode,
 } from '../../../manager/control/api.js';
@@ -34,6 +37,10 @@ const DISK: Disk = {
   ...{ chassis: 'dev', name: 'root', source: { type: 'memory', sizeBytes: 512 }, readOnly: false },
   ...{ overlay: false, serial: 'root', slot: 2, function: 0, state: 'parked' },
 };
+const CARD: Card = {
+  ...{ chassis: 'dev', name: 'lan0', network: { type: 'tap', interface: 't0' }, mac: '52:54:00:00:00:01' },
+  ...{ queuePairs: 1, up: true, slot: 3, function: 0, state: 'parked' },
+};
 const CHASSIS: Chassis = {
   name: 'dev',
   slots: 8,
@@ -42,6 +49,7 @@ const CHASSIS: Chassis = {
   qmpSocket: '/q',
   mounts: [MOUNT],
   disks: [],
+  cards: [],
 };
 
 const PLAN: Plan = {
@@ -82,6 +90,21 @@ class NotingService implements ChassisService {
   resizeDisk = (...args: unknown[]) => this.answer(DISK, 'resizeDisk', ...args);
   removeDisk = (...args: unknown[]) => this.answer(undefined, 'removeDisk', ...args);
   disks = (...args: unknown[]) => this.answer([DISK], 'disks', ...args);
+  addCard = (...args: unknown[]) => this.answer(CARD, 'addCard', ...args);
+  setLink = (...args: unknown[]) => this.answer(CARD, 'setLink', ...args);
+  removeCard = (...args: unknown[]) => this.answer(undefined, 'removeCard', ...args);
+  cards = (...args: unknown[]) => this.answer([CARD], 'cards', ...args);
+  /** As a capture lasts until it is ended. */
+  capture = async (...args: unknown[]) => {
+    const ended = new Promise<Captured>((resolve) => (this.endOfCapture = resolve));
+    await this.answer(undefined, 'capture', ...args);
+    return ended;
+  };
+  endCapture = async (...args: unknown[]) => {
+    await this.answer(undefined, 'endCapture', ...args);
+    this.endOfCapture({ frames: 2, bytes: 300, reason: 'ended' });
+  };
+  endOfCapture: (captured: Captured) => void = () => undefined;
   plan = (...args: unknown[]) => this.answer(PLAN, 'plan', ...args);
   tree = (...args: unknown[]) => this.answer(TREE, 'tree', ...args);
   restart = (...args: unknown[]) => this.answer(CHASSIS, 'restart', ...args);
@@ -262,6 +285,75 @@ describe('the control server and its client', () => {
       ['disks'],
       ['removeDisk', 'dev', '../root', { force: true, timeoutMs: 30_000 }],
     ]);
+  });
+
+  it('carries what is asked of network cards, with its defaults', async () => {
+    const network = { type: 'switch', switch: 'lan' } as const;
+    expect(
+      await client.addCard('dev', { name: 'lan0', network: { ...network, isolated: false, macLock: true } }),
+    ).toEqual(CARD);
+    await client.addCard('dev', { name: 'n', network: { type: 'passt' } as PasstNetwork, mtu: 9000 });
+    expect(await client.setLink('dev', 'lan0', false)).toEqual(CARD);
+    expect([await client.cards('dev'), await client.cards()]).toEqual([[CARD], [CARD]]);
+    await client.removeCard('dev', '../n');
+    const defaults = { queuePairs: 1, up: true, port: 'auto', timeoutMs: 30_000 };
+    expect(service.calls).toEqual([
+      [
+        'addCard',
+        'dev',
+        { name: 'lan0', network: { ...network, isolated: false, macLock: true }, ...defaults },
+      ],
+      [
+        'addCard',
+        'dev',
+        { name: 'n', network: { type: 'passt', hostLoopback: true, publish: [] }, mtu: 9000, ...defaults },
+      ],
+      ['setLink', 'dev', 'lan0', { up: false }],
+      ['cards', 'dev'],
+      ['cards'],
+      ['removeCard', 'dev', '../n', { force: false, timeoutMs: 30_000 }],
+    ]);
+  });
+
+  it.each<[string, object]>([
+    ['an address of a group', { mac: '01:00:5e:00:00:01' }],
+    ['an address that is none', { mac: '52:54:00:00:00' }],
+    ['a switch whose name is a path', { network: { type: 'switch', switch: '../x' } }],
+    ['VLAN 4095', { network: { type: 'switch', switch: 'lan', vlan: 4095 } }],
+    ['an empty trunk', { network: { type: 'switch', switch: 'lan', trunk: [] } }],
+    ['an interface whose name is a path', { network: { type: 'tap', interface: '../t0' } }],
+    ['a port that there is none of', { network: { type: 'passt', publish: [{ host: 0, guest: 80 }] } }],
+    ['an MTU below what IPv4 needs', { mtu: 67 }],
+    ['33 pairs of queues', { queuePairs: 33 }],
+    ['a misspelt option', { queues: 2 }],
+  ])('refuses a network card with %s', async (_, wrong) => {
+    const card = { name: 'n', network: { type: 'tap', interface: 't0' } as const, ...wrong };
+    await expect(client.addCard('dev', card)).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+    expect(service.calls).toEqual([]);
+  });
+
+  it('answers a capture when it ends', async () => {
+    const captured = client.capture('dev', 'lan0', { path: '/tmp/x.pcapng', forMs: 5000 });
+    while (service.calls.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    await client.endCapture('dev', 'lan0');
+    expect(await captured).toEqual({ frames: 2, bytes: 300, reason: 'ended' });
+    expect(service.calls).toEqual([
+      ['capture', 'dev', 'lan0', { path: '/tmp/x.pcapng', forMs: 5000, maxBytes: 2 ** 28 }],
+      ['endCapture', 'dev', 'lan0'],
+    ]);
+  });
+
+  it('ends a capture whose asker has gone', async () => {
+    const asker = connect(apiSocketPath(directory));
+    const body = JSON.stringify({ path: '/tmp/x.pcapng' });
+    asker.write(
+      `POST /v1/chassis/dev/cards/lan0/capture HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n` +
+        `Content-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    while (service.calls.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    asker.destroy();
+    while (service.calls.length === 1) await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(service.calls[1]).toEqual(['endCapture', 'dev', 'lan0']);
   });
 
   it.each<[string, object]>([

@@ -6,6 +6,7 @@ const abilities = (given: Partial<VmmAbilities> = {}): VmmAbilities => ({
   vfioUser: true,
   vhostUser: true,
   vhostUserDisk: true,
+  vhostUserNet: true,
   msixPreventsUnplug: true,
   ...given,
 });

@@ -69,24 +69,32 @@ describe('a capture', () => {
     expect(body.subarray(20 + 61, 20 + 64)).toEqual(Buffer.alloc(3));
   });
 
-  it('never grows beyond its size, and counts what it left out', () => {
+  it('never grows beyond its size, ends there, and counts what it left out', () => {
     const file = new File();
-    const capture = new Capture({ name: 'n', write: file.write, maxBytes: 2000 });
-    for (let i = 0; i < 10; i++) capture.saw(frameOf(frames[4]), 1);
+    const ends: unknown[] = [];
+    const capture = new Capture({
+      ...{ name: 'n', write: file.write, maxBytes: 2000 },
+      onEnd: (...end) => ends.push(end),
+    });
+    for (let i = 0; i < 10; i++) capture.saw(frameOf(frames[i < 9 ? 4 : 0]), 1);
+    expect(ends).toEqual([['full', { frames: 3, left: 0, bytes: file.bytes.length }]]);
     expect(file.bytes.length).toBeLessThanOrEqual(2000);
     expect(capture.counters).toMatchObject({ frames: 3, left: 7 });
     blocksOf(file.bytes);
   });
 
   it('ends where its file cannot be written, and nobody else notices', () => {
+    const ends: string[] = [];
     const capture = new Capture({
       name: 'n',
       maxBytes: 1e6,
+      onEnd: (reason) => ends.push(reason),
       write: (bytes) => {
         if (bytes.length > 400) throw new Error('no space');
       },
     });
     for (const at of [0, 4, 0]) capture.saw(frameOf(frames[at]), 1);
+    expect(ends).toEqual(['unwritable']);
     expect(capture.counters).toMatchObject({ frames: 1, left: 2 });
   });
 });

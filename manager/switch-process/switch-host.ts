@@ -1,0 +1,151 @@
+/** The daemon's end of one switch: its process runs while it has ports, and is started over, with all of them, when it dies. */
+import { mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Value } from '@sinclair/typebox/value';
+import { ChassisError, type SwitchPortCounters } from '../control/api.js';
+import type { SwitchPaths } from '../control/state-directory.js';
+import { removeSwitchFiles } from '../leftovers.js';
+import { SerialQueue } from '../serial-queue.js';
+import { SupervisedProcess } from '../supervised-process.js';
+import { SwitchStatus, type SwitchPortSpec } from './protocol.js';
+
+export interface SwitchHostOptions {
+  readonly name: string;
+  readonly paths: SwitchPaths;
+  /** The process's script; the one beside this file when absent. */
+  readonly entry?: string;
+  readonly log: (message: string) => void;
+}
+
+const READY_TIMEOUT_MS = 20_000;
+const REQUEST_TIMEOUT_MS = 10_000;
+/** Who lists cards does not wait for a switch that stands still. */
+const STATUS_TIMEOUT_MS = 1000;
+/** How long after its death a switch is started over; longer each time while it does not stay. */
+const RESTART_MS = { first: 50, longest: 5000 } as const;
+/** One that lived so long had stayed. */
+const STAYED_MS = 10_000;
+const DEFAULT_ENTRY = fileURLToPath(new URL('./entry.js', import.meta.url));
+
+export class SwitchHost {
+  private readonly options: SwitchHostOptions;
+  private readonly queue = new SerialQueue();
+  private readonly ports = new Map<string, SwitchPortSpec>();
+  private process: SupervisedProcess | undefined;
+  private startedMs = 0;
+  private restartMs: number = RESTART_MS.first;
+  private restart: NodeJS.Timeout | undefined;
+
+  constructor(options: SwitchHostOptions) {
+    this.options = options;
+  }
+
+  get pid(): number | undefined {
+    return this.process?.pid;
+  }
+
+  /** A port that device processes can connect to once it resolves. @throws ChassisError NETWORK_UNAVAILABLE or BAD_REQUEST */
+  addPort(spec: SwitchPortSpec): Promise<void> {
+    return this.queue.run(async () => {
+      const process = await this.running();
+      await process.ask('addPort', spec, REQUEST_TIMEOUT_MS);
+      this.ports.set(spec.port, spec);
+    });
+  }
+
+  /** Without ports the switch ends. */
+  removePort(port: string): Promise<void> {
+    return this.queue.run(async () => {
+      if (!this.ports.delete(port)) return;
+      if (this.ports.size === 0) await this.end();
+      // Where it died, it comes back without that port.
+      else await this.process?.ask('removePort', { port }, REQUEST_TIMEOUT_MS).catch(() => undefined);
+    });
+  }
+
+  /** What each port counted. While the switch is being started over, nothing. */
+  async counters(): Promise<ReadonlyMap<string, SwitchPortCounters>> {
+    try {
+      const status = await this.process?.ask('status', {}, STATUS_TIMEOUT_MS);
+      if (!Value.Check(SwitchStatus, status)) return new Map();
+      return new Map(status.ports.map(({ port, counters }) => [port, counters]));
+    } catch (error) {
+      this.options.log(String(error));
+      return new Map();
+    }
+  }
+
+  /** Ends the process. */
+  stop(): Promise<void> {
+    return this.queue.run(() => {
+      this.ports.clear();
+      return this.end();
+    });
+  }
+
+  private async running(): Promise<SupervisedProcess> {
+    if (this.process) return this.process;
+    clearTimeout(this.restart);
+    const { paths, entry = DEFAULT_ENTRY } = this.options;
+    mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
+    const process = new SupervisedProcess({
+      entry,
+      ...{ socketPath: paths.controlSocket, logPath: paths.log, stampPath: paths.stamp },
+      lost: (reason) => this.lostError(reason),
+      onLost: (reason) => this.lost(reason),
+      onEvent: () => {
+        throw new TypeError('a switch reports nothing on its own');
+      },
+    });
+    try {
+      await process.ready(READY_TIMEOUT_MS);
+    } catch (error) {
+      await process.stop();
+      throw error;
+    }
+    this.process = process;
+    this.startedMs = performance.now();
+    return process;
+  }
+
+  private lost(reason: string): void {
+    this.process = undefined;
+    this.options.log(`the switch ${this.options.name} is lost, and is started over: ${reason}`);
+    if (performance.now() - this.startedMs > STAYED_MS) this.restartMs = RESTART_MS.first;
+    this.restartSoon();
+  }
+
+  private restartSoon(): void {
+    clearTimeout(this.restart);
+    this.restart = setTimeout(() => void this.queue.run(() => this.startOver()), this.restartMs);
+    this.restartMs = Math.min(this.restartMs * 2, RESTART_MS.longest);
+  }
+
+  /** The device processes connect to the new one by themselves. */
+  private async startOver(): Promise<void> {
+    if (this.ports.size === 0 || this.process) return;
+    try {
+      const process = await this.running();
+      for (const spec of this.ports.values()) await process.ask('addPort', spec, REQUEST_TIMEOUT_MS);
+    } catch (error) {
+      this.options.log(String(error));
+      if (!this.process) this.restartSoon();
+    }
+  }
+
+  private async end(): Promise<void> {
+    clearTimeout(this.restart);
+    const process = this.process;
+    this.process = undefined;
+    await process?.stop();
+    removeSwitchFiles(this.options.paths);
+  }
+
+  private lostError(reason: string): ChassisError {
+    return new ChassisError(
+      'NETWORK_UNAVAILABLE',
+      `the switch ${this.options.name} is lost: ${reason}`,
+      'it is started over by itself: try again',
+    );
+  }
+}

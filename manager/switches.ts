@@ -1,0 +1,129 @@
+/** The switches that join the cards of all chassis: each is there while a card is on it. */
+import { ChassisError, type SwitchNetwork, type SwitchPortCounters } from './control/api.js';
+import { SwitchPaths } from './control/state-directory.js';
+import { SwitchHost } from './switch-process/switch-host.js';
+
+export interface SwitchesOptions {
+  /** The daemon's state directory. */
+  readonly directory: string;
+  /** The script of a switch's process, where it is not beside the daemon's own. */
+  readonly entry?: string;
+  readonly log: (message: string) => void;
+}
+
+/** Where cards get their ports. `card` is a name of a card's that no other of the daemon's has. */
+export interface CardPorts {
+  /** The socket of a card's port, which it has until `leave`: the same one when it is asked for again. @throws ChassisError MAC_IN_USE, NETWORK_UNAVAILABLE */
+  join(card: string, network: SwitchNetwork, mac: string): Promise<string>;
+  leave(card: string): Promise<void>;
+  /** What a card's port counted, as of the last `refresh`. */
+  counters(card: string): SwitchPortCounters | undefined;
+  /** Asks the switches that these cards are on. */
+  refresh(cards: readonly string[]): Promise<void>;
+}
+
+interface Joined {
+  readonly host: SwitchHost;
+  readonly switch: string;
+  readonly mac: string;
+  readonly macLock: boolean;
+  readonly port: string;
+  readonly socketPath: string;
+  /** As of the last `refresh`. */
+  counters?: SwitchPortCounters;
+}
+
+export class Switches implements CardPorts {
+  private readonly options: SwitchesOptions;
+  private readonly hosts = new Map<string, SwitchHost>();
+  private readonly joined = new Map<string, Joined>();
+  private nextPort = 1;
+
+  constructor(options: SwitchesOptions) {
+    this.options = options;
+  }
+
+  async join(card: string, network: SwitchNetwork, mac: string): Promise<string> {
+    const known = this.joined.get(card);
+    if (known) return known.socketPath;
+    this.refuseTakenMac(network, mac);
+    const { switch: name, vlan, trunk, isolated, macLock } = network;
+    const number = this.nextPort++;
+    const socketPath = this.paths(name).portSocket(number);
+    const port = `p${number}`;
+    const host = this.hostOf(name);
+    this.joined.set(card, { host, switch: name, mac, macLock, port, socketPath });
+    try {
+      await host.addPort({
+        ...{ port, socketPath, isolated },
+        ...(vlan !== undefined && { vlan }),
+        ...(trunk && { trunk }),
+        ...(macLock && { macLock: mac }),
+      });
+    } catch (error) {
+      this.joined.delete(card);
+      throw error;
+    }
+    return socketPath;
+  }
+
+  async leave(card: string): Promise<void> {
+    const joined = this.joined.get(card);
+    this.joined.delete(card);
+    await joined?.host.removePort(joined.port);
+  }
+
+  /** All cards of a chassis. */
+  async leaveAll(chassis: string): Promise<void> {
+    const cards = [...this.joined.keys()].filter((card) => card.startsWith(`${chassis}/`));
+    await Promise.all(cards.map((card) => this.leave(card)));
+  }
+
+  counters(card: string): SwitchPortCounters | undefined {
+    return this.joined.get(card)?.counters;
+  }
+
+  async refresh(cards: readonly string[]): Promise<void> {
+    const asked = cards.flatMap((card) => this.joined.get(card) ?? []);
+    const hosts = new Set(asked.map(({ host }) => host));
+    const answers = Array.from(hosts, async (host) => [host, await host.counters()] as const);
+    const counted = new Map(await Promise.all(answers));
+    for (const joined of asked) joined.counters = counted.get(joined.host)?.get(joined.port);
+  }
+
+  async stop(): Promise<void> {
+    this.joined.clear();
+    await Promise.all(Array.from(this.hosts.values(), (host) => host.stop()));
+    this.hosts.clear();
+  }
+
+  /** A locked address is one card's alone, and a switch would send what is for two cards of one address to the one that spoke last. */
+  private refuseTakenMac({ switch: name }: SwitchNetwork, mac: string): void {
+    for (const [card, other] of this.joined) {
+      if (other.switch !== name || other.mac !== mac) continue;
+      throw new ChassisError(
+        'MAC_IN_USE',
+        `${card} has the address ${mac} on the switch ${name}`,
+        'give this card another with --mac',
+      );
+    }
+  }
+
+  private hostOf(name: string): SwitchHost {
+    const known = this.hosts.get(name);
+    if (known) return known;
+    const { entry, log } = this.options;
+    const host = new SwitchHost({
+      name,
+      paths: this.paths(name),
+      ...(entry !== undefined && { entry }),
+      log,
+    });
+    this.hosts.set(name, host);
+    return host;
+  }
+
+  private paths(name: string): SwitchPaths {
+    return new SwitchPaths(this.options.directory, name);
+  }
+}
