@@ -41,7 +41,9 @@ export abstract class BaseCommand extends Command {
     throw new ChassisError('BAD_REQUEST', `there are several chassis: ${names}`, 'name one with --chassis');
   }
 
-  protected override async catch(error: Error & { exitCode?: number }): Promise<unknown> {
+  protected override async catch(
+    error: Error & { exitCode?: number; oclif?: { exit?: number } },
+  ): Promise<unknown> {
     if (error instanceof ChassisError) {
       const { message, suggestion, code } = error;
       const exit = exitCodes[code];
@@ -55,6 +57,8 @@ export abstract class BaseCommand extends Command {
       shown.name = 'Error';
       return super.catch(shown);
     }
+    // A mistyped command line. oclif looks here with --json.
+    error.exitCode ??= error.oclif?.exit;
     return super.catch(error);
   }
 

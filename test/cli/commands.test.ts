@@ -247,6 +247,12 @@ describe('the command line, without a daemon', () => {
     expect(stderr).not.toMatch(/\n +at /);
   });
 
+  it.each([[[]], [['--json']]])('ends with 2 for a flag that there is not, %j', async (format) => {
+    const line = [CHASSIS, 'list', '--no-such-flag', ...format];
+    const { exitCode, stdout, stderr } = await execa(process.execPath, line, { reject: false });
+    expect([exitCode, stdout + stderr]).toEqual([2, expect.stringMatching('--no-such-flag')]);
+  });
+
   it('says which path is too long for a socket', async () => {
     const long = join(tmpdir(), 'x'.repeat(120));
     const { exitCode, stderr } = await execa(process.execPath, [CHASSIS, 'serve', '--dir', long], {
