@@ -54,12 +54,12 @@ export class Model {
     return this.rules.stale && thing.removed;
   }
 
-  /** As `isStale`, for what an open file of the same thing can do as well. */
+  /** As `isStale`, for what an open file, not a directory, of the same thing can do as well. */
   isLost(thing: Thing): boolean {
-    return (
-      this.isStale(thing) &&
-      ![...this.fids.values()].some((fid) => fid.thing === thing && fid.flags !== undefined)
-    );
+    const hasOpenFile =
+      thing.entries === undefined &&
+      [...this.fids.values()].some((fid) => fid.thing === thing && fid.flags !== undefined);
+    return this.isStale(thing) && !hasOpenFile;
   }
 
   /** The directory that a fid names, or an errno. */

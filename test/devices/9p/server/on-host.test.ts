@@ -88,6 +88,35 @@ describe('locks between two guests', () => {
   });
 });
 
+describe('a path of 10,000 bytes, which no system call takes', () => {
+  const DEPTH = 40;
+  const NAME = 'n'.repeat(250);
+  const [ROOT, DEEP, FILE] = [0, 1, 2];
+
+  it('is walked and made at any depth, and what is there is written, renamed, read and removed', async () => {
+    await client.start(UID);
+    await client.ok(T.walk(1, ROOT, DEEP));
+    for (let depth = 0; depth < DEPTH; depth++) {
+      await client.ok(T.mkdir(1, DEEP, NAME, 0o755, 0));
+      await client.ok(T.walk(1, DEEP, DEEP, NAME));
+    }
+    await client.ok(T.walk(1, DEEP, FILE));
+    await client.ok(T.lcreate(1, FILE, 'file', 0o102, 0o644, 0));
+    await client.ok(T.write(1, FILE, 0, Buffer.from('deep')));
+    await client.ok(T.renameat(1, DEEP, 'file', DEEP, 'renamed'));
+    await client.ok(T.clunk(1, FILE));
+    await client.ok(T.clunk(1, DEEP));
+    await client.ok(T.walk(1, ROOT, DEEP));
+    for (let depth = 0; depth < DEPTH; depth += 10)
+      await client.ok(T.walk(1, DEEP, DEEP, ...Array<string>(10).fill(NAME)));
+    await client.ok(T.walk(1, DEEP, FILE, 'renamed'));
+    await client.ok(T.lopen(1, FILE, 0));
+    expect(Buffer.from((await client.ok(T.read(1, FILE, 0, 100))).data).toString()).toBe('deep');
+    await client.ok(T.remove(1, FILE));
+    expect(await client.errno(T.walk(1, DEEP, FILE, 'renamed'))).toBe(Errno.ENOENT);
+  });
+});
+
 describe('a client of 9P2000.u', () => {
   it('makes, writes, lists, renames, changes and removes files', async () => {
     await client.ok(T.version(NOTAG, 8192, '9P2000.u'));

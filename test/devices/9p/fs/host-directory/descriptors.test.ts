@@ -74,6 +74,7 @@ describe('nodes beyond the limit of descriptors', () => {
 
   it('that are gone, or another file by now, are ENOENT to look at and ESTALE to use', async () => {
     exported = await Exported.make({ maxHandles: 1 });
+    const before = openDescriptors();
     const gone = await put(exported.root, 'gone', 'x');
     const replaced = await put(exported.root, 'replaced', 'x');
     const directory = await mkdir(exported.root, 'dir');
@@ -94,6 +95,7 @@ describe('nodes beyond the limit of descriptors', () => {
       expect(await failure(node.remove())).toBe('ESTALE');
     }
     for (const node of [gone, replaced, directory, below, ...others]) node.release();
+    expect(openDescriptors()).toBe(before);
   });
 
   it('without a name stay usable, until there are too many: then unlinking is EMFILE', async () => {
