@@ -2,7 +2,7 @@
  * THREATS: everything that a guest writes into rings, registers and 9p messages. A bounded run of each fuzzer, from the committed corpus on; `npm run fuzz`
  * goes on for as long as wanted. CHASSIS_FUZZ_STATES asks for more, of a new seed each time.
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { beginWatching } from '../devices/virtio/ring/watched-memory.js';
 import { fuzz } from './fuzzer.js';
 import { readCorpus, TARGETS } from './targets.js';
@@ -30,9 +30,9 @@ describe.each(Object.keys(TARGETS))('the fuzzer of %s', (name) => {
     `finds nothing wrong in ${states} states of seed ${SEED}: no crash, no hang, no access out of bounds, no chain lost`,
     async () => {
       const target = TARGETS[name]();
+      onTestFinished(() => target.close?.());
       const corpus = readCorpus(name);
       const result = await fuzz(target, { states, seed: SEED, corpus });
-      target.close?.();
       console.log(
         `${result.states} ${target.unit} in ${result.cases} cases, ${result.kinds} kinds, seed ${SEED}`,
       );
