@@ -182,10 +182,13 @@ function making(bytes: (fid: number, name: string) => Uint8Array, make: (parent:
 }
 
 const mkdir = making((fid, name) => T.mkdir(1, fid, name, 0o755, 0), directory);
-const symlink = making(
+const makeLink = making(
   (fid, name) => T.symlink(1, fid, name, '../../outside', 0),
   (parent) => symbolicLink(parent, '../../outside'),
 );
+
+/** memfs cannot move a link: NodeFs makes it anew, of which a model would have to know which fids notice. It gets directories instead. */
+const symlink: Make = (model, numbers) => (model.rules.stale ? mkdir : makeLink)(model, numbers);
 
 const readlink = onFid(
   (fid) => T.readlink(1, fid),

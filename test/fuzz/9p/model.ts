@@ -104,10 +104,7 @@ export class Model {
     const failure = there === undefined ? 0 : this.unlink(to, newName, thing.entries !== undefined);
     if (failure !== 0) return failure;
     from.entries?.delete(name);
-    // memfs cannot move a symbolic link: it is made anew.
-    const isRemade = stale && thing.target !== undefined;
-    thing.removed = isRemade;
-    to.entries?.set(newName, isRemade ? { ...thing, parent: to, removed: false } : thing);
+    to.entries?.set(newName, thing);
     thing.parent = to;
     return 0;
   }

@@ -128,6 +128,8 @@ export function raceSuite(how: string): void {
               if (!isFailure(file)) seen.add(await contentOf(node).catch(() => 'harmless'));
               node.release();
             },
+            MIN_ROUNDS,
+            () => seen.size > 0,
           );
           expect([...seen]).toEqual(['harmless']);
         },
@@ -193,6 +195,7 @@ export function raceSuite(how: string): void {
               for (const fid of [1, 2, 3]) await client.call(T.clunk(1, fid));
             },
             MIN_ROUNDS / 10,
+            () => opened > 0,
           );
           await client.server.dropAll();
           expect(opened).toBeGreaterThan(0);
@@ -262,6 +265,8 @@ export function raceSuite(how: string): void {
               await directory.unlink('renamed', false);
               directory.release();
             },
+            MIN_ROUNDS,
+            () => made > 0,
           );
           expect(made).toBeGreaterThan(0);
           expect(exported.describeOutside()).toBe(before);
@@ -343,6 +348,8 @@ export function raceSuite(how: string): void {
               if (!isFailure(file)) await file.close();
               node.release();
             },
+            MIN_ROUNDS,
+            () => opened > 0,
           );
           expect(opened).toBeGreaterThan(0);
           expect(exported.describeOutside()).toBe(before);
