@@ -107,7 +107,8 @@ export class Disks {
 
   private place(request: AddDiskRequest): DiskRecord {
     const { model, slots } = this.options;
-    const { name, source, overlay, readOnly, port, slot } = request;
+    const { name, source, overlay, port, slot } = request;
+    const readOnly = request.readOnly || source.type === 'cloud-init';
     const serial = request.serial ?? name.slice(0, SERIAL_MAX_LENGTH);
     const [place] = plan(model, { tags: [name], slot, alone: true }, slots.unusable);
     const twin = model.disks().find((other) => other.disk.serial === serial);
@@ -131,7 +132,7 @@ export class Disks {
 
 /** What the schema cannot say. @throws ChassisError BAD_REQUEST */
 function checkRequest({ source, overlay, readOnly }: AddDiskRequest): void {
-  if (source.type === 'file' && (!isAbsolute(source.path) || source.path.includes('\0'))) {
+  if ('path' in source && (!isAbsolute(source.path) || source.path.includes('\0'))) {
     throw new ChassisError(
       'BAD_REQUEST',
       `${JSON.stringify(source.path)} is not an absolute path`,
@@ -142,6 +143,9 @@ function checkRequest({ source, overlay, readOnly }: AddDiskRequest): void {
   if (readOnly) throw new ChassisError('BAD_REQUEST', 'an overlay is for writing, and the disk is read-only');
   if (source.type === 'memory') {
     throw new ChassisError('BAD_REQUEST', 'a disk in memory is thrown away as it is: it needs no overlay');
+  }
+  if (source.type === 'cloud-init') {
+    throw new ChassisError('BAD_REQUEST', "a guest's first settings are for reading: they need no overlay");
   }
 }
 

@@ -82,6 +82,7 @@ function diskNode({ name, source, state, function: fn }: Disk): TopologyNode {
 
 function diskSourceText(source: DiskSource): string {
   if (source.type === 'memory') return `mem:${source.sizeBytes}`;
+  if (source.type === 'cloud-init') return `cloud-init:${source.path}`;
   return source.type === 'file' ? source.path : source.uri;
 }
 

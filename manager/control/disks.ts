@@ -21,11 +21,17 @@ export const DiskSerial = Type.String({
   description: `a serial of 1 to ${SERIAL_MAX_LENGTH} printable ASCII characters without blanks`,
 });
 
-/** What a disk is kept in: a regular file or block device of the host, the device process's memory, or a server. */
+const Path = Type.String({ minLength: 1, maxLength: 4096 });
+
+/**
+ * What a disk is kept in: a regular file or block device of the host, the device process's memory, or a server; or what is made of a file
+ * with a guest's user data, for cloud-init to find (NoCloud).
+ */
 export const DiskSource = Type.Union([
-  Type.Object({ type: Type.Literal('file'), path: Type.String({ minLength: 1, maxLength: 4096 }) }, STRICT),
+  Type.Object({ type: Type.Literal('file'), path: Path }, STRICT),
   Type.Object({ type: Type.Literal('memory'), sizeBytes: SizeBytes }, STRICT),
   Type.Object({ type: Type.Literal('nbd'), uri: Type.String({ minLength: 1, maxLength: 8192 }) }, STRICT),
+  Type.Object({ type: Type.Literal('cloud-init'), path: Path }, STRICT),
 ]);
 export type DiskSource = Static<typeof DiskSource>;
 

@@ -11,6 +11,7 @@ import { Errno } from '../../devices/errno.js';
 import { ChassisError, type DiskSource, type ErrorCode } from '../control/api.js';
 import type { DeviceCounters } from '../counters.js';
 import { DISK_QUEUE_SIZE } from '../vmm/qemu-names.js';
+import { cloudInitSeed } from './cloud-init-seed.js';
 import type { ResizableDisk } from './device-process.js';
 import type { DiskSpec } from './protocol.js';
 import type { ServedDevice } from './served-function.js';
@@ -68,6 +69,8 @@ async function openSource(
     case 'memory':
       checkMemory(source.sizeBytes);
       return new MemoryBackend({ sizeBytes: source.sizeBytes, readOnly });
+    case 'cloud-init':
+      return MemoryBackend.of(cloudInitSeed(source.path), { readOnly: true });
     case 'nbd':
       return openNbdBackend({ uri: source.uri, readOnly, connectTimeoutMs: NBD_CONNECT_MS, log });
   }

@@ -1,6 +1,11 @@
 import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { defaultDiskName, diskSourceText, parseDiskSource } from '../../cli/support/disk-source.js';
+import {
+  defaultDiskName,
+  diskSourceOf,
+  diskSourceText,
+  parseDiskSource,
+} from '../../cli/support/disk-source.js';
 import { parseSize, sizeText } from '../../cli/support/size.js';
 
 describe('a size', () => {
@@ -40,6 +45,21 @@ describe('what a disk is kept in', () => {
   ])('is told by %s', (argument, source) => {
     expect(parseDiskSource(argument)).toEqual(source);
     expect(parseDiskSource(diskSourceText(parseDiskSource(argument)))).toEqual(source);
+  });
+
+  it('may be user data for cloud-init, instead of a disk', () => {
+    const source = diskSourceOf(undefined, 'user-data.yaml');
+    expect(source).toEqual({ type: 'cloud-init', path: resolve('user-data.yaml') });
+    expect(diskSourceText(source)).toBe(`cloud-init:${resolve('user-data.yaml')}`);
+    expect(defaultDiskName(source)).toBe('user-data');
+    expect(diskSourceOf('mem:4M', undefined)).toEqual(parseDiskSource('mem:4M'));
+  });
+
+  it.each([
+    ['nothing', undefined, undefined],
+    ['both', 'a.img', 'user-data.yaml'],
+  ])('is not %s', (_what, argument, cloudInit) => {
+    expect(() => diskSourceOf(argument, cloudInit)).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
   });
 
   it.each([

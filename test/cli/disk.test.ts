@@ -45,6 +45,8 @@ describe('disks on the command line, without a VM', () => {
       [['/no/such.img'], 'SOURCE_MISSING', 4],
       [[join(folder, 'root.img'), '--name', 'x'], 'SOURCE_IN_USE', 5],
       [['mem:1.5M', '--name', 'x'], 'SIZE_INVALID', 2],
+      [[], 'BAD_REQUEST', 2],
+      [['--cloud-init', folder], 'SOURCE_NOT_DISK', 2],
     ];
     for (const [words, code, exitCode] of wrong) {
       expect(await daemon.failure('disk', 'add', ...words)).toMatchObject({ code, exitCode });

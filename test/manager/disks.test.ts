@@ -12,6 +12,7 @@ import { refusal } from './refusal.js';
 const lab = ControllerHarness.perTest(3);
 const MEMORY: DiskSource = { type: 'memory', sizeBytes: 8192 };
 const FILE: DiskSource = { type: 'file', path: '/images/root.img' };
+const SEED: DiskSource = { type: 'cloud-init', path: '/user-data.yaml' };
 const REMOVAL = { force: false, timeoutMs: 1000 };
 
 function disk(name: string, options: Partial<AddDiskRequest> = {}): AddDiskRequest {
@@ -118,10 +119,19 @@ describe('a disk', () => {
     expect(await states()).toEqual(['x 2 parked', 'y 3 parked']);
   });
 
+  it('with user data for cloud-init is read-only, asked for or not', async () => {
+    expect(await lab.controller.disks.add(disk('seed', { source: SEED }))).toMatchObject({ readOnly: true });
+    expect(lab.devices.functions.get('slot1-fn0')).toMatchObject({
+      device: { type: 'disk', source: SEED, readOnly: true },
+    });
+  });
+
   it.each<[string, Partial<AddDiskRequest>]>([
     ['a path that is not absolute', { source: { type: 'file', path: 'root.img' } }],
     ['an overlay that nobody may write to', { source: FILE, overlay: true, readOnly: true }],
     ['an overlay over memory', { overlay: true }],
+    ['user data at a path that is not absolute', { source: { type: 'cloud-init', path: 'user-data' } }],
+    ['an overlay over user data', { source: SEED, overlay: true }],
   ])('is refused with %s', async (_, options) => {
     await expect(lab.controller.disks.add(disk('x', options))).rejects.toMatchObject(refusal('BAD_REQUEST'));
     expect(await states()).toEqual([]);

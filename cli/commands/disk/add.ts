@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { MAX_SLOTS, type Disk } from '../../../manager/control/api.js';
 import { BaseCommand } from '../../support/base-command.js';
-import { defaultDiskName, parseDiskSource } from '../../support/disk-source.js';
+import { defaultDiskName, diskSourceOf } from '../../support/disk-source.js';
 import { addedText } from '../../support/disks-text.js';
 
 export default class DiskAdd extends BaseCommand {
@@ -16,11 +16,16 @@ export default class DiskAdd extends BaseCommand {
     '<%= config.bin %> disk add /dev/vg0/data --serial data-1',
     '<%= config.bin %> disk add mem:2G --name scratch',
     "<%= config.bin %> disk add 'nbd+unix:///?socket=/run/qcow2.sock' --name root",
+    '<%= config.bin %> disk add --cloud-init user-data.yaml --name seed',
   ];
   static override args = {
-    DISK: Args.string({ description: 'A file, mem:SIZE (10G, 512M), or an NBD address', required: true }),
+    DISK: Args.string({ description: 'A file, mem:SIZE (10G, 512M), or an NBD address' }),
   };
   static override flags = {
+    'cloud-init': Flags.string({
+      description:
+        'Instead of DISK: a read-only disk that gives this file to cloud-init in the guest as its user data (NoCloud)',
+    }),
     overlay: Flags.boolean({
       description:
         'Leave DISK as it is: what the guest writes is kept in memory (4 GiB at most), and lost with the disk',
@@ -49,7 +54,7 @@ export default class DiskAdd extends BaseCommand {
 
   async run(): Promise<{ disk: Disk; durationMs: number }> {
     const { args, flags } = await this.parse(DiskAdd);
-    const source = parseDiskSource(args.DISK);
+    const source = diskSourceOf(args.DISK, flags['cloud-init']);
     const name = flags.name ?? defaultDiskName(source);
     const chassis = await this.chassisName(flags.chassis);
     const started = performance.now();

@@ -32,6 +32,15 @@ function image(sizeBytes = MIB): string {
   return path;
 }
 
+it('a disk with user data for cloud-init has a volume of them, which nobody writes to', async () => {
+  const path = join(folder(), 'user-data.yaml');
+  writeFileSync(path, '#cloud-config\n');
+  const { disk, device } = await open({ type: 'cloud-init', path }, { readOnly: true });
+  expect(disk?.sizeBytes).toBe(2 * MIB);
+  expect((device.features >> 5n) & 1n).toBe(1n);
+  await expect(disk?.resize(4 * MIB, false)).rejects.toMatchObject(refusal('SIZE_INVALID', /read-only/));
+});
+
 it('a disk asks for as many segments as fit the queues that VMMs are asked for', async () => {
   const { device } = await open({ type: 'memory', sizeBytes: MIB });
   const segMax = new DataView(device.config.buffer, device.config.byteOffset).getUint32(12, true);

@@ -128,6 +128,7 @@ export class MemoryBackend extends BlockBackend {
   }
 
   override resize(sizeBytes: number): Promise<number> {
+    if (this.limits.readOnly) return Promise.resolve(-Errno.EROFS);
     if (sizeBytes < this.#sizeBytes) this.#clear(sizeBytes, this.#sizeBytes - sizeBytes, true);
     this.#sizeBytes = sizeBytes;
     return Promise.resolve(0);
