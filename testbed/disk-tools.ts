@@ -13,6 +13,7 @@ const PROGRAMS = {
   e2fsck: 'usr/sbin/e2fsck',
   debugfs: 'usr/sbin/debugfs',
   blkdiscard: 'usr/sbin/blkdiscard',
+  blkid: 'usr/sbin/blkid',
   fallocate: 'usr/bin/fallocate',
 } as const;
 export type DiskProgram = keyof typeof PROGRAMS;

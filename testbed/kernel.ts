@@ -30,7 +30,7 @@ export const driverModules = [
 ] as const;
 
 /** Loaded by the kernel when asked for. */
-const onDemandModules = ['ext4', 'crc32c_generic', 'af_packet'] as const;
+const onDemandModules = ['ext4', 'vfat', 'nls_cp437', 'nls_ascii', 'crc32c_generic', 'af_packet'] as const;
 
 const suites: Record<KernelVersion, readonly [Suite, ...Suite[]]> = {
   '6.1': ['bookworm'],
@@ -46,7 +46,7 @@ export async function findKernel(
 ): Promise<Kernel> {
   const cache = Cache.ofUser();
   const activity = { onProgress, signal };
-  const root = await cache.entry(`linux-${version}-1`, activity, (directory) =>
+  const root = await cache.entry(`linux-${version}-2`, activity, (directory) =>
     build(cache, version, directory, activity),
   );
   return {
