@@ -107,13 +107,20 @@ export class Disks {
 
   private place(request: AddDiskRequest): DiskRecord {
     const { model, slots } = this.options;
-    const { name, source, overlay, port, slot } = request;
+    const { name, source, overlay, overlayDirectory, port, slot } = request;
     const readOnly = request.readOnly || source.type === 'cloud-init';
     const serial = request.serial ?? name.slice(0, SERIAL_MAX_LENGTH);
     const [place] = plan(model, { tags: [name], slot, alone: true }, slots.unusable);
     const twin = model.disks().find((other) => other.disk.serial === serial);
     if (twin) throw serialInUse(serial, twin.tag);
-    return { tag: name, readOnly, permanent: false, port, ...place, disk: { source, overlay, serial } };
+    return {
+      tag: name,
+      readOnly,
+      permanent: false,
+      port,
+      ...place,
+      disk: { source, overlay, overlayDirectory, serial },
+    };
   }
 
   private view(disk: DiskRecord): Disk {
@@ -131,13 +138,11 @@ export class Disks {
 }
 
 /** What the schema cannot say. @throws ChassisError BAD_REQUEST */
-function checkRequest({ source, overlay, readOnly }: AddDiskRequest): void {
-  if ('path' in source && (!isAbsolute(source.path) || source.path.includes('\0'))) {
-    throw new ChassisError(
-      'BAD_REQUEST',
-      `${JSON.stringify(source.path)} is not an absolute path`,
-      'give the full path',
-    );
+function checkRequest({ source, overlay, overlayDirectory, readOnly }: AddDiskRequest): void {
+  if ('path' in source) checkPath(source.path);
+  if (overlayDirectory !== undefined) checkPath(overlayDirectory);
+  if (overlayDirectory !== undefined && !overlay) {
+    throw new ChassisError('BAD_REQUEST', 'a folder for the changes is for an overlay alone');
   }
   if (!overlay) return;
   if (readOnly) throw new ChassisError('BAD_REQUEST', 'an overlay is for writing, and the disk is read-only');
@@ -147,6 +152,16 @@ function checkRequest({ source, overlay, readOnly }: AddDiskRequest): void {
   if (source.type === 'cloud-init') {
     throw new ChassisError('BAD_REQUEST', "a guest's first settings are for reading: they need no overlay");
   }
+}
+
+/** @throws ChassisError BAD_REQUEST */
+function checkPath(path: string): void {
+  if (isAbsolute(path) && !path.includes('\0')) return;
+  throw new ChassisError(
+    'BAD_REQUEST',
+    `${JSON.stringify(path)} is not an absolute path`,
+    'give the full path',
+  );
 }
 
 /** What a disk is made of when its device process is started over. A file has its size itself. */

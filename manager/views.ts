@@ -52,10 +52,10 @@ export function describeDisk(
   facts: FunctionFacts & { readonly sizeBytes: number | undefined },
 ): Disk {
   const { tag: name, readOnly } = disk;
-  const { source, overlay, serial } = disk.disk;
+  const { source, overlay, overlayDirectory, serial } = disk.disk;
   const { sizeBytes, counters } = facts;
   return {
-    ...{ name, source, readOnly, overlay, serial },
+    ...{ name, source, readOnly, overlay, overlayDirectory, serial },
     ...(sizeBytes !== undefined && { sizeBytes }),
     ...describeFunction(model, disk, facts),
     ...(counters && { counters: withoutFids(counters) }),

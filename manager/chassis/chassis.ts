@@ -42,8 +42,10 @@ export interface DiskRecord extends FunctionRecord {
   readonly card?: undefined;
   readonly disk: {
     readonly source: DiskSource;
-    /** Writes go to memory, and the source stays as it is. */
+    /** Writes go elsewhere, and the source stays as it is. */
     readonly overlay: boolean;
+    /** The folder of the file that they go to; without one, to memory. */
+    readonly overlayDirectory?: string;
     readonly serial: string;
     /** The overlay's, once it is not the source's. */
     readonly overlayBytes?: number;

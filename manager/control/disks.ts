@@ -43,6 +43,8 @@ export const AddDiskRequest = Type.Object(
     readOnly: Type.Boolean({ default: false }),
     /** Leaves the source as it is: what the guest writes is kept in memory, and lost with the disk. */
     overlay: Type.Boolean({ default: false }),
+    /** Keeps it in a file without a name in this folder instead, as far as there is room. */
+    overlayDirectory: Type.Optional(Path),
     /** The first characters of the name when absent. */
     serial: Type.Optional(DiskSerial),
     /** 1-based slot number; chosen when absent. */
@@ -82,6 +84,7 @@ export const Disk = Type.Object({
   source: DiskSource,
   readOnly: Type.Boolean(),
   overlay: Type.Boolean(),
+  overlayDirectory: Type.Optional(Path),
   serial: DiskSerial,
   /** As the guest sees it; absent while the device process is lost. */
   sizeBytes: Type.Optional(Type.Integer()),

@@ -37,6 +37,8 @@ export const DiskSpec = Type.Object({
   readOnly: Type.Boolean(),
   overlay: Type.Boolean(),
   serial: DiskSerial,
+  /** The folder of the file that an overlay's changes are kept in; in memory without one. */
+  overlayDirectory: Type.Optional(Type.String()),
   /** Of an overlay that has another size than what it is over. */
   overlayBytes: Type.Optional(Type.Integer()),
 });

@@ -4,7 +4,7 @@ import { openNbdBackend } from '../../devices/blk/backends/nbd/open-nbd.js';
 import type { BlockBackend } from '../../devices/blk/backends/block-backend.js';
 import { BlockBackendError, type BlockBackendErrorCode } from '../../devices/blk/backends/errors.js';
 import { FileBackend } from '../../devices/blk/backends/file/file-backend.js';
-import { openDisk as openDiskFile } from '../../devices/blk/backends/file/open-disk.js';
+import { openDisk as openDiskFile, openUnnamedDisk } from '../../devices/blk/backends/file/open-disk.js';
 import { OverlayBackend } from '../../devices/blk/backends/overlay/overlay-backend.js';
 import { VirtioBlk } from '../../devices/blk/virtio-blk.js';
 import { Errno } from '../../devices/errno.js';
@@ -18,7 +18,7 @@ import type { ServedDevice } from './served-function.js';
 
 /** The largest disk in memory. Its memory is taken as the guest writes it. */
 const MAX_MEMORY_BYTES = 16 * 2 ** 30;
-/** What the changes of one overlay may take of memory; writes beyond fail in the guest. */
+/** What the changes of one overlay may take of memory; writes beyond fail in the guest. A file may take all that there is room for. */
 const MAX_OVERLAY_BYTES = 4 * 2 ** 30;
 /** The process's requests wait for one another, so a server that is not there must be noticed before the daemon gives up on all of them. */
 const NBD_CONNECT_MS = 5000;
@@ -45,17 +45,25 @@ export async function openDisk(spec: DiskSpec, log: (message: string) => void): 
 }
 
 async function openBackend(spec: DiskSpec, log: (message: string) => void): Promise<BlockBackend> {
-  const { source, overlay, overlayBytes, serial } = spec;
+  const { source, overlay, serial } = spec;
   // Many overlays may share a base that nobody writes to.
   const base = await openSource(source, spec.readOnly || overlay, (line) => log(`${serial}: ${line}`));
   if (!overlay) return base;
   try {
-    const size = overlayBytes === undefined ? {} : { sizeBytes: overlayBytes };
-    return OverlayBackend.inMemory(base, { maxBytes: MAX_OVERLAY_BYTES, ...size });
+    return openOverlay(base, spec);
   } catch (error) {
     await base.close();
     throw error;
   }
+}
+
+function openOverlay(base: BlockBackend, { overlayDirectory, overlayBytes }: DiskSpec): OverlayBackend {
+  const size = overlayBytes === undefined ? {} : { sizeBytes: overlayBytes };
+  if (overlayDirectory === undefined) {
+    return OverlayBackend.inMemory(base, { maxBytes: MAX_OVERLAY_BYTES, ...size });
+  }
+  const makeTop = (sizeBytes: number) => new FileBackend(openUnnamedDisk(overlayDirectory, sizeBytes));
+  return OverlayBackend.thrownAway(base, makeTop, size);
 }
 
 async function openSource(

@@ -119,6 +119,12 @@ describe('a disk', () => {
     expect(await states()).toEqual(['x 2 parked', 'y 3 parked']);
   });
 
+  it('with an overlay keeps changes in the folder that was asked for', async () => {
+    const options = { overlay: true, overlayDirectory: '/var/tmp' };
+    expect(await lab.controller.disks.add(disk('x', { source: FILE, ...options }))).toMatchObject(options);
+    expect(lab.devices.functions.get('slot1-fn0')).toMatchObject({ device: options });
+  });
+
   it('with user data for cloud-init is read-only, asked for or not', async () => {
     expect(await lab.controller.disks.add(disk('seed', { source: SEED }))).toMatchObject({ readOnly: true });
     expect(lab.devices.functions.get('slot1-fn0')).toMatchObject({
@@ -131,6 +137,8 @@ describe('a disk', () => {
     ['an overlay that nobody may write to', { source: FILE, overlay: true, readOnly: true }],
     ['an overlay over memory', { overlay: true }],
     ['user data at a path that is not absolute', { source: { type: 'cloud-init', path: 'user-data' } }],
+    ['a folder for changes that there are not', { source: FILE, overlayDirectory: '/var/tmp' }],
+    ['a folder that is not absolute', { source: FILE, overlay: true, overlayDirectory: 'tmp' }],
     ['an overlay over user data', { source: SEED, overlay: true }],
   ])('is refused with %s', async (_, options) => {
     await expect(lab.controller.disks.add(disk('x', options))).rejects.toMatchObject(refusal('BAD_REQUEST'));

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { Args, Flags } from '@oclif/core';
 import { MAX_SLOTS, type Disk } from '../../../manager/control/api.js';
 import { BaseCommand } from '../../support/base-command.js';
@@ -13,6 +14,7 @@ export default class DiskAdd extends BaseCommand {
   static override examples = [
     '<%= config.bin %> disk add debian.img',
     '<%= config.bin %> disk add debian.img --overlay --name throwaway',
+    '<%= config.bin %> disk add debian.img --overlay --overlay-dir /var/tmp',
     '<%= config.bin %> disk add /dev/vg0/data --serial data-1',
     '<%= config.bin %> disk add mem:2G --name scratch',
     "<%= config.bin %> disk add 'nbd+unix:///?socket=/run/qcow2.sock' --name root",
@@ -29,6 +31,10 @@ export default class DiskAdd extends BaseCommand {
     overlay: Flags.boolean({
       description:
         'Leave DISK as it is: what the guest writes is kept in memory (4 GiB at most), and lost with the disk',
+    }),
+    'overlay-dir': Flags.string({
+      description: 'Keep it in a file without a name in this folder instead, as long as there is room',
+      dependsOn: ['overlay'],
     }),
     'read-only': Flags.boolean({ char: 'r', description: 'The guest cannot change anything' }),
     serial: Flags.string({
@@ -62,6 +68,7 @@ export default class DiskAdd extends BaseCommand {
       await this.client()
     ).addDisk(chassis, {
       ...{ name, source, overlay: flags.overlay, readOnly: flags['read-only'] },
+      overlayDirectory: flags['overlay-dir'] && resolve(flags['overlay-dir']),
       ...{ serial: flags.serial, slot: flags.slot, port: flags.port, timeoutMs: flags.timeout * 1000 },
     });
     this.log(addedText(disk));

@@ -78,6 +78,14 @@ describe('what a disk cannot be kept in', () => {
   });
 });
 
+it('an overlay cannot have its changes in a folder that is not there, and lets its file go', async () => {
+  const source = { type: 'file', path: image() } as const;
+  await expect(open(source, { overlay: true, overlayDirectory: '/none' })).rejects.toMatchObject(
+    refusal('SOURCE_MISSING', /\/none/),
+  );
+  await open(source);
+});
+
 describe('resizing', () => {
   it('a file makes it longer, and shorter only with consent', async () => {
     const path = image();
@@ -98,6 +106,14 @@ describe('resizing', () => {
     expect(disk?.sizeBytes).toBe(512);
     expect(statSync(path).size).toBe(MIB);
     expect(readFileSync(path, 'latin1').slice(0, 7)).toBe('content');
+  });
+
+  it('an overlay whose changes are in a folder grows there', async () => {
+    const [path, overlayDirectory] = [image(), folder()];
+    const { disk } = await open({ type: 'file', path }, { overlay: true, overlayDirectory });
+    await disk?.resize(2 ** 33, false);
+    expect(disk?.sizeBytes).toBe(2 ** 33);
+    expect(statSync(path).size).toBe(MIB);
   });
 
   it.each([

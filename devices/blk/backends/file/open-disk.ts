@@ -79,6 +79,34 @@ export function openDisk(options: FileBackendOptions): OpenDisk {
   }
 }
 
+/**
+ * A disk in a file without a name, all zeroes, which is gone once it is closed. It lies on the file system of `folder`.
+ *
+ * @throws BlockBackendError, where that file system knows no such files, too
+ */
+export function openUnnamedDisk(folder: string, sizeBytes: number): OpenDisk {
+  if (folder.includes('\0')) throw new BlockBackendError('BACKEND_MISSING', 'a path cannot contain NUL');
+  checkDiskSize(folder, sizeBytes);
+  const flags = OpenFlags.O_TMPFILE | OpenFlags.O_RDWR;
+  const fd = openat(AT_FDCWD, Buffer.from(`${folder}\0`), flags, 0o600);
+  if (fd === -Errno.EOPNOTSUPP || fd === -Errno.EISDIR) {
+    throw new BlockBackendError(
+      'NOT_SUPPORTED',
+      `the file system of ${folder} has no files without a name`,
+      'give a folder on ext4, xfs, btrfs or tmpfs',
+    );
+  }
+  if (fd < 0) throw errorFor(folder, fd);
+  try {
+    const error = ftruncate(fd, sizeBytes);
+    if (error < 0) throw errorFor(folder, error);
+    return describeDisk(fd, unnamedFacts(fd, folder));
+  } catch (failure) {
+    closeFd(fd);
+    throw failure;
+  }
+}
+
 /** What it is is known before it is opened: opening a FIFO waits, and opening a tape winds it. */
 function openHandle(handle: number, options: FileBackendOptions): OpenDisk {
   const { path, readOnly = false, direct = false } = options;
@@ -112,6 +140,20 @@ function openHandle(handle: number, options: FileBackendOptions): OpenDisk {
 }
 
 type Facts = Omit<OpenDisk, 'fd' | 'sizeBytes' | 'inMemory' | 'alignment'>;
+
+function unnamedFacts(fd: number, folder: string): Facts {
+  const error = fstatx(fd, 0, StatxMask.STATX_BASIC_STATS, statxAddress);
+  if (error < 0) throw errorFor(folder, error);
+  const blockBytes = statx.getUint32(STATX.blksize, true);
+  return {
+    path: `an unnamed file in ${folder}`,
+    isBlockDevice: false,
+    readOnly: false,
+    direct: false,
+    blockBytes,
+    device: '0:0',
+  };
+}
 
 function describeDisk(fd: number, facts: Facts): OpenDisk {
   const { path, readOnly } = facts;

@@ -62,11 +62,28 @@ export class OverlayBackend extends BlockBackend implements OverlayParts {
    * @throws BlockBackendError SIZE_INVALID, NOT_SUPPORTED for clusters of a size that cannot be
    */
   static inMemory(base: BlockBackend, options: MemoryOverlayOptions = {}): OverlayBackend {
+    const { maxBytes } = options;
+    return OverlayBackend.thrownAway(
+      base,
+      (sizeBytes) => new MemoryBackend(maxBytes === undefined ? { sizeBytes } : { sizeBytes, maxBytes }),
+      options,
+    );
+  }
+
+  /**
+   * As `inMemory`, with the changes in what `makeTop` answers: an empty backend of `sizeBytes` that can be resized, which goes with the
+   * overlay.
+   *
+   * @throws BlockBackendError as `inMemory`; and what `makeTop` throws
+   */
+  static thrownAway(
+    base: BlockBackend,
+    makeTop: (sizeBytes: number) => BlockBackend,
+    options: OverlayOptions = {},
+  ): OverlayBackend {
     const geometry = geometryFor(base, options);
     const sizeBytes = Math.ceil(geometry.sizeBytes / geometry.clusterBytes) * geometry.clusterBytes;
-    const { maxBytes } = options;
-    const top = new MemoryBackend(maxBytes === undefined ? { sizeBytes } : { sizeBytes, maxBytes });
-    return new OverlayBackend(base, OverlayStore.thrownAway(top, geometry));
+    return new OverlayBackend(base, OverlayStore.thrownAway(makeTop(sizeBytes), geometry));
   }
 
   /**

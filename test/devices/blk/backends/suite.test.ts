@@ -3,6 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe } from 'vitest';
 import { AlignedBackend } from '../../../../devices/blk/backends/aligned/aligned-backend.js';
+import { FileBackend } from '../../../../devices/blk/backends/file/file-backend.js';
+import { openUnnamedDisk } from '../../../../devices/blk/backends/file/open-disk.js';
 import { openFileBackend } from '../../../../devices/blk/backends/file/open-file.js';
 import { MemoryBackend } from '../../../../devices/blk/backends/memory/memory-backend.js';
 import { openNbdBackend } from '../../../../devices/blk/backends/nbd/open-nbd.js';
@@ -82,6 +84,16 @@ describe('a block backend', () => {
       }),
       canResize: true,
     });
+  });
+
+  backendSuite('over another, with changes in a file without a name', {
+    make: async () => {
+      const folder = temporaryFolder();
+      const makeTop = (sizeBytes: number) => new FileBackend(openUnnamedDisk(folder, sizeBytes));
+      const base = MemoryBackend.of(content, { readOnly: true });
+      return { backend: OverlayBackend.thrownAway(base, makeTop), content };
+    },
+    canResize: true,
   });
 
   backendSuite('over a file, kept in another', {

@@ -12,8 +12,12 @@ import {
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { BlockBackendError } from '../../../../../devices/blk/backends/errors.js';
+import { FileBackend } from '../../../../../devices/blk/backends/file/file-backend.js';
 import { openFileBackend } from '../../../../../devices/blk/backends/file/open-file.js';
-import type { FileBackendOptions } from '../../../../../devices/blk/backends/file/open-disk.js';
+import {
+  openUnnamedDisk,
+  type FileBackendOptions,
+} from '../../../../../devices/blk/backends/file/open-disk.js';
 import { CAN_DIRECT, temporaryFolder } from '../../support/files.js';
 import { pattern, put, readBack } from '../../support/vectors.js';
 
@@ -151,5 +155,25 @@ describe.skipIf(!CAN_DIRECT)('a disk past the page cache', () => {
     await put(backend, 512, pattern(1536, 2));
     await backend.close();
     expect(readFileSync(path).subarray(512, 2048).equals(pattern(1536, 2))).toBe(true);
+  });
+});
+
+describe('a file without a name', () => {
+  it('is in no folder, has its size, and holds what is written', async () => {
+    const folder = temporaryFolder();
+    const backend = new FileBackend(openUnnamedDisk(folder, SIZE));
+    await put(backend, 512, pattern(1024, 1));
+    expect((await readBack(backend, 512, 1024)).equals(pattern(1024, 1))).toBe(true);
+    expect([readdirSync(folder), backend.sizeBytes]).toEqual([[], SIZE]);
+    await backend.close();
+  });
+
+  it.each([
+    ['there is not', (folder: string) => join(folder, 'none'), 'BACKEND_MISSING'],
+    ['is a file', () => fileOf(1), 'BACKEND_MISSING'],
+    ['knows no such files', () => '/proc', 'NOT_SUPPORTED'],
+  ])('cannot be in a folder that %s', (_what, folder, code) => {
+    const open = () => openUnnamedDisk(folder(temporaryFolder()), SIZE);
+    expect(open).toThrow(expect.objectContaining({ code }) as Error);
   });
 });
