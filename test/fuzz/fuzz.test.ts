@@ -13,6 +13,7 @@ const STATES: Readonly<Record<string, number>> = {
   registers: 80_000,
   '9p-decoder': 200_000,
   '9p-sequences': 60_000,
+  disk: 40_000,
 };
 const { CHASSIS_FUZZ_STATES: asked } = process.env;
 const SEED = asked === undefined ? 0x91e70 : Date.now() % 2 ** 31;

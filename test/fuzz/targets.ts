@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { FuzzTarget } from './fuzzer.js';
 import { DecoderTarget } from './9p/decoder-target.js';
 import { SequenceTarget } from './9p/sequence-target.js';
+import { DiskTarget } from './disk/disk-target.js';
 import { RegisterTarget } from './registers/register-target.js';
 import { RingTarget } from './rings/ring-target.js';
 
@@ -11,6 +12,7 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   registers: () => new RegisterTarget(),
   '9p-decoder': () => new DecoderTarget(),
   '9p-sequences': () => new SequenceTarget(),
+  disk: () => new DiskTarget(),
 };
 
 /** The committed cases of a target, a line each. They are with the sources, whether this runs from there or from `dist`. */
