@@ -1,0 +1,121 @@
+/**
+ * What dies in the middle of writes that a guest has flushed, one by one: the process that serves the disk, or the VMM. The guest says on
+ * its console what was flushed, which is a file of the host. CHASSIS_CRASHES asks for more of each than there is time for.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { diskBytes, flushedRecords, lostRecords, type CrashLayout } from '../devices/blk/crash/flush-log.js';
+import { randomFrom } from '../support/random.js';
+import type { Disk } from '../../manager/control/api.js';
+import { describeRealGuest, Lab } from './lab.js';
+
+const { CHASSIS_CRASHES: asked } = process.env;
+const DEVICE_CRASHES = Number(asked ?? 6);
+const VMM_CRASHES = Number(asked ?? 3);
+if (!(DEVICE_CRASHES >= 1)) throw new Error('CHASSIS_CRASHES: it is how often to crash');
+
+const LAYOUT: CrashLayout = { lanes: 3, places: 16, recordBytes: 4096 };
+/** From the first flush on. */
+const LIFE_MS = 1000;
+const SLOTS = 8;
+const TIMEOUT_MS = 120_000 + 40_000 * DEVICE_CRASHES;
+
+const random = randomFrom(11);
+
+/** In the guest: writes records (flush-log.ts) to a disk, each of them flushed, until it is stopped. */
+function writeRecords(device: string): string {
+  const { lanes, places, recordBytes } = LAYOUT;
+  return `echo "records on ${device}" >/dev/ttyS0
+lane() {
+  n=1
+  while :; do
+    yes "$(printf '%02d:%012d' $1 $n)" | head -c ${recordBytes} |
+      dd of=/dev/${device} bs=${recordBytes} seek=$(($1 * ${places} + n % ${places})) iflag=fullblock conv=notrunc,fsync 2>/dev/null || exit
+    echo "flushed $1 $n" >/dev/ttyS0
+    n=$((n + 1))
+  done
+}
+for i in $(seq 0 ${lanes - 1}); do lane $i & done
+wait`;
+}
+
+describeRealGuest('what a guest has flushed outlives', () => {
+  let lab: Lab;
+
+  beforeEach(async () => {
+    lab = await Lab.start('vhost-user', SLOTS);
+  });
+  afterEach(() => lab.stop());
+
+  async function image(name: string): Promise<string> {
+    const path = join(lab.folder, `${name}.img`);
+    await writeFile(path, Buffer.alloc(diskBytes(LAYOUT)));
+    return path;
+  }
+
+  /** A guest without disks. */
+  async function nextGuest(): Promise<void> {
+    const { disks } = await lab.daemon.json<{ disks: Disk[] }>('disk', 'list');
+    if (disks.length > 0) {
+      process.kill(lab.guest.pid, 'SIGKILL');
+      await lab.guest.exited;
+      await expect.poll(async () => (await lab.show()).vmm).toBeUndefined();
+    }
+    for (const { name } of disks) await lab.daemon.json('disk', 'remove', name);
+    await lab.boot('6.1');
+  }
+
+  /** Has the guest write to a disk (`vda`), and answers once it may be stopped; `log` is what it has said since. */
+  async function writing(device: string): Promise<{ log: () => Promise<string> }> {
+    const { guest } = lab;
+    await guest.waitFor(`[ -b /dev/${device} ]`);
+    const mark = `records on ${device}\r\n`;
+    const log = async (): Promise<string> => (await guest.console()).split(mark)[1] ?? '';
+    // It ends with the guest, or never.
+    guest.sh(writeRecords(device), { timeoutMs: 3_600_000 }).catch(() => undefined);
+    await expect
+      .poll(async () => Math.min(...flushedRecords(LAYOUT, await log())), { timeout: 20_000 })
+      .toBeGreaterThan(0);
+    await sleep(random(LIFE_MS));
+    return { log };
+  }
+
+  it(
+    'the process that serves its disk',
+    async () => {
+      for (let i = 0; i < DEVICE_CRASHES; i++) {
+        // A disk that is cut off keeps its slot until the guest is gone. Nobody may ask such a disk for its serial, either.
+        const nth = i % SLOTS;
+        if (nth === 0) await nextGuest();
+        const path = await image(`doomed-${i}`);
+        await lab.daemon.json('disk', 'add', path);
+        const { log } = await writing(`vd${String.fromCharCode('a'.charCodeAt(0) + nth)}`);
+        process.kill((await lab.show()).deviceProcess.pid ?? 0, 'SIGKILL');
+        await expect.poll(async () => (await lab.show()).deviceProcess.state).toBe('lost');
+        expect(lostRecords(LAYOUT, await log(), await readFile(path))).toEqual([]);
+        await lab.daemon.json('restart');
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    'its VMM',
+    async () => {
+      const path = await image('doomed');
+      await lab.daemon.json('disk', 'add', path);
+      for (let i = 0; i < VMM_CRASHES; i++) {
+        const { exited, pid } = await lab.boot('6.1');
+        const { log } = await writing('vda');
+        process.kill(pid, 'SIGKILL');
+        await exited;
+        await expect.poll(async () => (await lab.show()).disks).toMatchObject([{ state: 'parked' }]);
+        expect(lostRecords(LAYOUT, await log(), await readFile(path))).toEqual([]);
+        await writeFile(path, Buffer.alloc(diskBytes(LAYOUT)), { flag: 'r+' });
+      }
+    },
+    TIMEOUT_MS,
+  );
+});
