@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Cache } from './cache.js';
@@ -46,7 +47,7 @@ export async function findKernel(
 ): Promise<Kernel> {
   const cache = Cache.ofUser();
   const activity = { onProgress, signal };
-  const root = await cache.entry(`linux-${version}-2`, activity, (directory) =>
+  const root = await cache.entry(`linux-${version}-${modulesDigest()}`, activity, (directory) =>
     build(cache, version, directory, activity),
   );
   return {
@@ -55,6 +56,12 @@ export async function findKernel(
     imagePath: join(root, 'image'),
     modulesDirectory: join(root, 'modules'),
   };
+}
+
+/** So that whoever adds a module gets a kernel with it. */
+function modulesDigest(): string {
+  const names = [...driverModules, ...onDemandModules].join();
+  return createHash('sha256').update(names).digest('hex').slice(0, 8);
 }
 
 async function build(
