@@ -6,13 +6,13 @@ import { initScript } from './guest-init.js';
 import { driverModules, type Kernel } from './kernel.js';
 import { loadOrder, modprobeIndex, moduleName, readModuleInfo, type ModuleInfo } from './kernel-modules.js';
 
-/** A file to have in the guest. Missing parent folders are made. */
+/** A file, or a symbolic link, to have in the guest. Missing parent folders are made. */
 export type ExtraFile = {
   /** Absolute path in the guest. */
   readonly path: string;
   /** Permission bits; 0o755 where left out. */
   readonly mode?: number;
-} & ({ readonly bytes: Uint8Array | string } | { readonly hostPath: string });
+} & ({ readonly bytes: Uint8Array | string } | { readonly hostPath: string } | { readonly target: string });
 
 /** Builds the guest's root file system: busybox, modules, the agent, extra files. Not compressed: it is never stored. */
 export async function buildInitramfs(
@@ -70,12 +70,12 @@ async function moduleFiles({ release, modulesDirectory }: Kernel): Promise<CpioE
 }
 
 async function readExtraFiles(extraFiles: readonly ExtraFile[]): Promise<CpioEntry[]> {
-  const read = async (file: ExtraFile): Promise<CpioEntry> => ({
-    kind: 'file',
-    path: file.path.replace(/^\/+/, ''),
-    mode: file.mode ?? 0o755,
-    bytes: 'hostPath' in file ? await readFile(file.hostPath) : Buffer.from(file.bytes),
-  });
+  const read = async (file: ExtraFile): Promise<CpioEntry> => {
+    const path = file.path.replace(/^\/+/, '');
+    if ('target' in file) return { kind: 'link', path, target: file.target };
+    const bytes = 'hostPath' in file ? await readFile(file.hostPath) : Buffer.from(file.bytes);
+    return { kind: 'file', path, mode: file.mode ?? 0o755, bytes };
+  };
   return Promise.all(extraFiles.map(read));
 }
 

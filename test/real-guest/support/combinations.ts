@@ -67,7 +67,7 @@ export function serve(
 }
 
 /** Its properties for ring features change nothing: the guest gets what the back-end offers. */
-function genericDevice({ deviceId, queueSizes, config }: VirtioDevice) {
+export function genericDevice({ deviceId, queueSizes, config }: VirtioDevice) {
   return {
     driver: 'vhost-user-test-device-pci',
     'virtio-id': deviceId,

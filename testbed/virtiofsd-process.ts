@@ -1,8 +1,8 @@
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 import { execa, type ResultPromise } from 'execa';
-import { TestbedError } from '../../testbed/errors.js';
-import { findVirtiofsd } from '../../testbed/virtiofsd.js';
+import { TestbedError } from './errors.js';
+import { findVirtiofsd } from './virtiofsd.js';
 
 /** What of virtiofsd's `--cache` promises a guest about as much as a 9p mount's `cache=` does. */
 const CACHE_POLICIES: Record<string, string> = { none: 'never', mmap: 'auto', loose: 'always' };
@@ -26,14 +26,20 @@ export class VirtiofsdProcess {
    * Starts it as this user, without a sandbox: that takes no root, and the other sides have none either.
    * @param folder for its socket.
    * @param cache the 9p mounts' cache= option.
+   * @param further options of its own.
    * @throws TestbedError where it cannot be had or does not start
    */
-  static async start(folder: string, sharedDirectory: string, cache: string): Promise<VirtiofsdProcess> {
+  static async start(
+    folder: string,
+    sharedDirectory: string,
+    cache: string,
+    further: readonly string[] = [],
+  ): Promise<VirtiofsdProcess> {
     const { command, version } = await findVirtiofsd();
     const socketPath = join(folder, 'virtiofsd.sock');
     const cachePolicy = CACHE_POLICIES[cache] ?? 'auto';
     const [file, ...prefix] = command;
-    const options = ['--socket-path', socketPath, '--shared-dir', sharedDirectory];
+    const options = ['--socket-path', socketPath, '--shared-dir', sharedDirectory, ...further];
     const process = execa(file, [...prefix, ...options, '--cache', cachePolicy, '--sandbox', 'none'], {
       reject: false,
       stdin: 'ignore',
