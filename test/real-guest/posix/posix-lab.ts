@@ -11,6 +11,7 @@ import { VirtiofsdProcess } from '../../../testbed/virtiofsd-process.js';
 import { requireRealQemu } from '../lab.js';
 import { genericDevice } from '../support/combinations.js';
 import { DeviceServer, machineArgs } from '../support/device-server.js';
+import type { ServerName } from './servers.js';
 
 const SUITE = fileURLToPath(new URL('suite/', import.meta.url));
 const MEMORY_MIB = 1024;
@@ -18,10 +19,6 @@ const MEMORY_MIB = 1024;
 const SLOTS = { chassis: 0x10, second: 0x11 } as const;
 /** A second device on the directory that `chassis` shows, over the other port: another guest, to the server. */
 export const SECOND = 'second';
-
-/** Who serves a directory of the host's to the guest, and for comparison a file system of the guest's own. */
-export const SERVERS = ['chassis', 'qemu', 'virtiofsd', 'tmpfs'] as const;
-export type ServerName = (typeof SERVERS)[number];
 
 /** How the 9p mounts cache: not at all, or as shared mappings need it. */
 export type CacheMode = 'none' | 'mmap';
@@ -76,9 +73,12 @@ export class PosixLab {
 
   /** Runs a script with Debian's programs; answers what it printed. */
   async inDebian(script: string, timeoutMs = 120_000): Promise<string> {
-    const { stdout } = await this.guest.ok(`PATH=/usr/bin:/bin chroot ${DEBIAN_ROOT} /bin/sh <<'END'\n${script}\nEND`, {
-      timeoutMs,
-    });
+    const { stdout } = await this.guest.ok(
+      `PATH=/usr/bin:/bin chroot ${DEBIAN_ROOT} /bin/sh <<'END'\n${script}\nEND`,
+      {
+        timeoutMs,
+      },
+    );
     return stdout;
   }
 

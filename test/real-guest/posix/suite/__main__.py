@@ -21,6 +21,7 @@ from . import (
     mapping,
     names,
     paths,
+    programs,
     remove,
     rename,
     times,
@@ -30,20 +31,20 @@ from .harness import CASES, run
 
 AREAS = (
     *(paths, create, chmod, chown, link, rename, remove, truncate, times, attributes),
-    *(files, data, devices, extended, accesslists, names, listing, locks, mapping),
+    *(files, data, devices, extended, accesslists, names, listing, locks, mapping, programs),
 )
 
 
 def main():
     parser = argparse.ArgumentParser(prog="suite")
     parser.add_argument("directory")
-    parser.add_argument("--only", default="", help="cases whose name starts with it")
+    parser.add_argument("--only", action="append", default=[], help="cases whose name starts with it, and no others")
     parser.add_argument("--skip", action="append", default=[], help="cases whose name starts with it are left out")
     given = parser.parse_args()
     os.umask(0)
     failed = 0
     for case in CASES:
-        if not case.name.startswith(given.only) or case.name.startswith(tuple(given.skip)):
+        if case.name.startswith(tuple(given.skip)) or not case.name.startswith(tuple(given.only or [""])):
             continue
         detail = run(case, given.directory)
         failed += detail is not None
