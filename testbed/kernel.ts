@@ -31,7 +31,10 @@ export const driverModules = [
 ] as const;
 
 /** Loaded by the kernel when asked for. */
-const onDemandModules = ['ext4', 'vfat', 'nls_cp437', 'nls_ascii', 'crc32c_generic', 'af_packet'] as const;
+const onDemandModules = [
+  ...['ext4', 'vfat', 'nls_cp437', 'nls_ascii', 'crc32c_generic'],
+  ...['af_packet', '9pnet_fd'],
+] as const;
 
 const suites: Record<KernelVersion, readonly [Suite, ...Suite[]]> = {
   '6.1': ['bookworm'],

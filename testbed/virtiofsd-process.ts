@@ -45,9 +45,13 @@ export class VirtiofsdProcess {
       stdin: 'ignore',
       forceKillAfterDelay: 5000,
     });
-    for await (const line of createInterface({ input: process.stderr })) {
-      if (line.includes(READY)) return new VirtiofsdProcess(version, cachePolicy, socketPath, process);
-    }
+    // Read until its end, also once it is ready: it does not outlive a complaint that it cannot write.
+    const lines = createInterface({ input: process.stderr });
+    const ready = await new Promise<boolean>((resolve) => {
+      lines.on('line', (line) => line.includes(READY) && resolve(true));
+      lines.on('close', () => resolve(false));
+    });
+    if (ready) return new VirtiofsdProcess(version, cachePolicy, socketPath, process);
     const { stderr } = await process;
     throw new TestbedError('QEMU_UNUSABLE', `virtiofsd did not start: ${String(stderr)}`);
   }
@@ -60,8 +64,10 @@ export class VirtiofsdProcess {
     ];
   }
 
-  async stop(): Promise<void> {
+  /** Answers what it complained of. */
+  async stop(): Promise<string> {
     this.process.kill('SIGTERM');
-    await this.process;
+    const { stderr } = await this.process;
+    return String(stderr);
   }
 }

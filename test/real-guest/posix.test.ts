@@ -12,6 +12,8 @@ const PAGE = new URL('../../docs/posix.md', import.meta.url);
 const SUITE_TIMEOUT_MS = 280_000;
 /** What needs shared mappings, or is twice as long without a cache. */
 const MAPPING_AREAS = ['mmap:', 'sqlite:', 'git:', 'stress-ng:'];
+/** A case that a server does not survive, nor the guest's mount: it counts as failed without being run. */
+const ENDING: Partial<Record<ServerName, string>> = { virtiofsd: 'xattr: a name of bytes that are no text' };
 
 describeRealGuest('the POSIX suite in a Linux guest', () => {
   let lab: PosixLab;
@@ -28,10 +30,14 @@ describeRealGuest('the POSIX suite in a Linux guest', () => {
   }
 
   it.each(SERVERS)('runs on %s', async (server) => {
-    const uncached = await run(server, 'none', MAPPING_AREAS.map((area) => `--skip ${area}`).join(' '));
-    const mapping = await run(server, 'mmap', MAPPING_AREAS.map((area) => `--only ${area}`).join(' '));
-    results[server] = parseResults(uncached + mapping);
-    expect(results[server].size).toBeGreaterThan(900);
+    const ending = ENDING[server];
+    const skipped = [...MAPPING_AREAS, ...(ending === undefined ? [] : [ending])];
+    const uncached = await run(server, 'none', skipped.map((name) => `--skip '${name}'`).join(' '));
+    const mapping = await run(server, 'mmap', MAPPING_AREAS.map((name) => `--only ${name}`).join(' '));
+    const found = parseResults(uncached + mapping);
+    if (ending !== undefined) found.set(ending, { name: ending, ok: false, detail: 'it ends the server' });
+    results[server] = found;
+    expect(found.size).toBeGreaterThan(900);
   });
 
   it('fails nothing here that passes on another server, save what the client makes impossible', () => {

@@ -43,6 +43,7 @@ export const KNOWN_LIMITS: readonly KnownLimit[] = [
     ],
   },
   { id: 'O_TMPFILE', cases: ['open: O_TMPFILE makes a file without a name, which can get one'] },
+  { id: 'flags from 0x2000 on', cases: ['open: O_NOATIME is for the owner'] },
   { id: 'two names, two inodes', cases: ['devices: a FIFO under two names is one pipe'] },
   { id: 'removal of an attribute', cases: ['xattr: an empty value with XATTR_REPLACE'] },
 ];

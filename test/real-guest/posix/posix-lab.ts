@@ -67,7 +67,7 @@ export class PosixLab {
   /** Mounts it anew: at /mnt/NAME, seen by programs that run `inDebian`. */
   async mount(name: ServerName | typeof SECOND, cache: CacheMode): Promise<void> {
     const place = `${DEBIAN_ROOT}/mnt/${name}`;
-    const command = `mkdir -p ${place}; ! mountpoint -q ${place} || umount ${place}; ${mountCommand(name, cache)} ${place}`;
+    const command = `mkdir -p ${place}; umount ${place} 2>/dev/null; ${mountCommand(name, cache)} ${place}`;
     await this.guest.ok(command, { timeoutMs: 60_000 });
   }
 

@@ -256,9 +256,9 @@ def wait_for_program(child):
     raise TimeoutError("the program does not run")
 
 
-@case("open: two hundred files at a time")
+@case("open: a hundred files at a time")
 def _():
-    descriptors = [os.open(f"file{number}", os.O_CREAT | os.O_RDWR, 0o644) for number in range(200)]
+    descriptors = [os.open(f"file{number}", os.O_CREAT | os.O_RDWR, 0o644) for number in range(100)]
     for number, fd in enumerate(descriptors):
         os.write(fd, b"%d" % number)
     for number, fd in enumerate(descriptors):

@@ -4,7 +4,7 @@ import os
 
 from .harness import KINDS, TYPE, case, check, each, equal, make, opened
 
-MANY = 2000
+MANY = 700
 
 
 @case("listing: an empty directory")
@@ -23,7 +23,7 @@ def _(kind):
         equal(entry.stat(follow_symlinks=False).st_mode & 0o170000, TYPE[kind], "type")
 
 
-@case("listing: two thousand files, each once")
+@case("listing: seven hundred files, each once")
 def _():
     for number in range(MANY):
         os.mknod(f"file-{number:04}")
@@ -41,24 +41,24 @@ def _():
 
 @case("listing: what stays is listed once while others come and go")
 def _():
-    for number in range(600):
+    for number in range(200):
         os.mknod(f"stays-{number}")
         os.mknod(f"goes-{number}")
     seen = []
     with os.scandir(".") as entries:
         for count, entry in enumerate(entries):
             seen.append(entry.name)
-            if count < 600:
+            if count < 200:
                 os.unlink(f"goes-{count}")
                 os.mknod(f"comes-{count}")
     stays = [name for name in seen if name.startswith("stays-")]
-    equal((len(stays), len(set(stays))), (600, 600), "names that stay")
+    equal((len(stays), len(set(stays))), (200, 200), "names that stay")
     equal(len(seen), len(set(seen)), "each name once")
 
 
 @case("listing: removing what is listed, as it is listed, leaves nothing")
 def _():
-    for number in range(1000):
+    for number in range(300):
         os.mknod(f"file-{number}")
     with os.scandir(".") as entries:
         for entry in entries:
@@ -77,11 +77,11 @@ def _():
 
 @case("listing: two who list the same directory do not disturb each other")
 def _():
-    for number in range(500):
+    for number in range(200):
         os.mknod(f"file-{number}")
     with os.scandir(".") as one, os.scandir(".") as two:
         names = [(first.name, second.name) for first, second in zip(one, two)]
-    equal(len({first for first, _ in names} & {second for _, second in names}), 500, "names")
+    equal(len({first for first, _ in names} & {second for _, second in names}), 200, "names")
 
 
 @case("listing: inode numbers are those of stat")
