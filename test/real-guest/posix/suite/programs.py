@@ -8,9 +8,9 @@ import subprocess
 
 from .harness import case, check, each, equal, in_child, write
 
-ROWS = 40
+ROWS = 12
 BUSY_S = 40
-GIT_FILES = 120
+GIT_FILES = 60
 
 
 def command(*words, timeout=55):
@@ -143,6 +143,6 @@ def _(group):
     stressors = [word for name in group.split() for word in (f"--{name}", "1")]
     limits = ["--dentry-ops", "1000", "--hdd-bytes", "2M", "--seek-size", "1M", "--iomix-bytes", "2M", "--fallocate-bytes", "2M"]
     limits += ["--sync-file-bytes", "2M", "--readahead-bytes", "2M", "--sendfile-size", "1M"]
-    given = ["--timeout", "2", "--verify", "--temp-path", os.getcwd(), "--log-brief", *limits]
+    given = ["--timeout", "1", "--verify", "--temp-path", os.getcwd(), "--log-brief", *limits]
     said = command("stress-ng", *stressors, *given)
     check("fail:" not in said, f"stress-ng: {said[-300:]}")
