@@ -126,23 +126,18 @@ def _():
 
 
 GROUPS = (
-    "dentry link symlink rename",
-    "dir dirdeep getdent filename",
-    "flock lockf lockofd locka",
-    "hdd seek iomix",
-    "fallocate fpunch sync-file",
-    "chmod chown utime touch",
-    "xattr fstat access open",
-    "file-ioctl fcntl mknod inode-flags",
-    "sendfile readahead",
+    ("names", "dentry link symlink rename dir dirdeep getdent filename"),
+    ("locks", "flock lockf lockofd locka fcntl"),
+    ("data", "hdd seek iomix fallocate fpunch sync-file sendfile readahead"),
+    ("attributes", "chmod chown utime touch xattr fstat access open file-ioctl mknod inode-flags"),
 )
 
 
-@each("stress-ng: {}", GROUPS)
+@each("stress-ng: {}, side by side", GROUPS)
 def _(group):
-    stressors = [word for name in group.split() for word in (f"--{name}", "1")]
+    stressors = [word for name in group[1].split() for word in (f"--{name}", "1")]
     limits = ["--dentry-ops", "1000", "--hdd-bytes", "2M", "--seek-size", "1M", "--iomix-bytes", "2M", "--fallocate-bytes", "2M"]
     limits += ["--sync-file-bytes", "2M", "--readahead-bytes", "2M", "--sendfile-size", "1M"]
-    given = ["--timeout", "1", "--verify", "--temp-path", os.getcwd(), "--log-brief", *limits]
+    given = ["--timeout", "2", "--verify", "--temp-path", os.getcwd(), "--log-brief", *limits]
     said = command("stress-ng", *stressors, *given)
     check("fail:" not in said, f"stress-ng: {said[-300:]}")
