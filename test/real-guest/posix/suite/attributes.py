@@ -72,7 +72,8 @@ def birth(name):
 def _():
     status = os.statvfs(".")
     check(0 < status.f_bavail <= status.f_bfree <= status.f_blocks, "blocks")
-    check(0 < status.f_ffree <= status.f_files, "files")
+    # Some file systems do not count them.
+    check(0 <= status.f_ffree <= status.f_files, "files")
     equal(status.f_namemax, 255, "longest name")
 
 
