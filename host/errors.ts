@@ -16,6 +16,7 @@ import koffi from 'koffi';
 export const Errno = {
   EPERM: constants.errno.EPERM,
   ENOENT: constants.errno.ENOENT,
+  EINTR: constants.errno.EINTR,
   EIO: constants.errno.EIO,
   EBADF: constants.errno.EBADF,
   EAGAIN: constants.errno.EAGAIN,

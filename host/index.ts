@@ -20,6 +20,7 @@ export { closeFd, setNonBlocking } from './descriptor.js';
 export { Errno, HostError } from './errors.js';
 export { eventfdAdopt, eventfdCreate, eventfdDrain, eventfdSignal } from './eventfd.js';
 export * from './files/index.js';
+export { Inotify, InotifyMask, type InotifyListener } from './inotify.js';
 export type { Memory } from './libc.js';
 export { memfdCreate, SharedMapping, WINDOW_STRIDE_BYTES } from './memory.js';
 export { addressOf } from './native-buffer.js';

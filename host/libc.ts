@@ -117,6 +117,18 @@ export const epoll_wait = declare<[epfd: number, events: number, maxEvents: numb
   ['int', 'uintptr_t', 'int', 'int'],
 );
 
+// Changes of directories
+export const inotify_init1 = declare<[flags: number]>('inotify_init1', 'int', ['int']);
+export const inotify_add_watch = declare<[fd: number, path: number, mask: number]>(
+  'inotify_add_watch',
+  'int',
+  ['int', 'uintptr_t', 'uint32_t'],
+);
+export const inotify_rm_watch = declare<[fd: number, watch: number]>('inotify_rm_watch', 'int', [
+  'int',
+  'int',
+]);
+
 // Sockets
 export const socket = declare<[domain: number, type: number, protocol: number]>('socket', 'int', [
   'int',

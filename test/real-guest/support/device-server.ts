@@ -40,13 +40,13 @@ export class DeviceServer {
   readonly folder: string;
   /** What the devices and the ports complained of. */
   readonly complaints: string[] = [];
-  readonly #reactor = new Reactor({ onError: (error) => this.#complain(`reactor: ${String(error)}`) });
+  readonly reactor = new Reactor({ onError: (error) => this.#complain(`reactor: ${String(error)}`) });
   readonly #closers: (() => void | Promise<void>)[] = [];
   #count = 0;
 
   private constructor(folder: string) {
     this.folder = folder;
-    this.#reactor.start();
+    this.reactor.start();
   }
 
   static async start(): Promise<DeviceServer> {
@@ -63,7 +63,7 @@ export class DeviceServer {
       createFunction: (memory) =>
         (made = new VirtioPciFunction(device, memory, {
           log: (line) => this.#complain(`slot ${slot}: ${line}`),
-          keepAwake: (session) => this.#reactor.keepAwake(session),
+          keepAwake: (session) => this.reactor.keepAwake(session),
           ...options,
         })),
     });
@@ -114,14 +114,14 @@ export class DeviceServer {
 
   async close(): Promise<void> {
     for (const close of this.#closers.splice(0)) await close();
-    this.#reactor.close();
+    this.reactor.close();
     await rm(this.folder, { recursive: true, force: true });
   }
 
   #common(path: string) {
     return {
       path,
-      reactor: this.#reactor,
+      reactor: this.reactor,
       onConnect: () => {},
       onDisconnect: () => {},
       log: (line: string) => this.#complain(line),

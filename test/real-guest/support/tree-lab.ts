@@ -6,6 +6,7 @@ import { MountTree, type AddOptions } from '../../../devices/9p/fs/mount-tree/mo
 import { memoryVolume } from '../../../devices/9p/fs/node-fs/memory-volume.js';
 import { NodeFs } from '../../../devices/9p/fs/node-fs/node-fs.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../../../devices/9p/virtio-9p.js';
+import { HostWatcher } from '../../../manager/host-watch/host-watcher.js';
 import { LinuxGuest, type ShellOptions } from '../../../testbed/guest.js';
 import type { KernelVersion } from '../../../testbed/kernel.js';
 import { requireRealQemu } from '../lab.js';
@@ -23,12 +24,14 @@ export class TreeLab {
   readonly server: DeviceServer;
   readonly guest: LinuxGuest;
   readonly #device: Virtio9p;
+  readonly #watcher: HostWatcher;
 
   private constructor(tree: MountTree, device: Virtio9p, server: DeviceServer, guest: LinuxGuest) {
     this.tree = tree;
     this.#device = device;
     this.server = server;
     this.guest = guest;
+    this.#watcher = new HostWatcher(server.reactor);
   }
 
   static async boot(kernel: KernelVersion): Promise<TreeLab> {
@@ -73,7 +76,10 @@ export class TreeLab {
   async addDirectory(name: string, options: Partial<AddOptions> = {}): Promise<string> {
     const path = join(this.server.folder, encodeURIComponent(name));
     await mkdir(path);
-    this.tree.add(name, await HostDirectory.open(path), { readOnly: false, ...options });
+    const directory = await HostDirectory.open(path);
+    this.tree.add(name, directory, { readOnly: false, ...options });
+    if (options.watched)
+      directory.watch({ source: this.#watcher, listener: (changed) => this.tree.changed(name, changed) });
     return path;
   }
 
@@ -112,6 +118,7 @@ export class TreeLab {
 
   async stop(): Promise<void> {
     await this.guest.shutdown();
+    this.#watcher.close();
     await this.server.close();
   }
 }

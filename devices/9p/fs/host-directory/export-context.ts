@@ -1,6 +1,7 @@
 /** What the nodes and files of one export share. */
 import { hasOpenat2, openat, openat2, OpenFlags, reopen, ResolveFlags } from '../../../../host/index.js';
 import { Errno } from '../../../errno.js';
+import type { ChangeWatch } from './change-watch.js';
 import { FileLocks } from './file-locks.js';
 import { HandleCache } from './handle-cache.js';
 import { DeviceTraits } from './device-traits.js';
@@ -29,11 +30,15 @@ export class ExportContext {
   readonly otherName = scratch.otherName;
   readonly reopenName = scratch.reopenName;
   readonly statx = scratch.statx;
+  readonly changeName = scratch.changeName;
+  readonly changeStatx = scratch.changeStatx;
   readonly directoryStatx = scratch.directoryStatx;
   readonly iovecs = scratch.iovecs;
   readonly locks = new FileLocks(this);
   /** Open files and directories, and descriptors of lock owners. */
   openFiles = 0;
+  /** Where somebody wants to be told of changes on the host. */
+  watch: ChangeWatch | null = null;
   readonly #openat2 = hasOpenat2();
   readonly #traits = new Map<number, DeviceTraits>();
 

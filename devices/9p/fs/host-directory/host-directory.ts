@@ -13,6 +13,7 @@ import { getSystemErrorName } from 'node:util';
 import { AT_FDCWD, closeFd, geteuid, openat, OpenFlags, reopen, StatxMask } from '../../../../host/index.js';
 import { Errno, type Failure } from '../../../errno.js';
 import type { FileSystem } from '../file-system.js';
+import { ChangeWatch, type ChangeWatchOptions } from './change-watch.js';
 import { ExportContext, type ExportLimits } from './export-context.js';
 import { HostNode } from './host-node.js';
 
@@ -88,7 +89,14 @@ export class HostDirectory implements FileSystem {
     return this.#root;
   }
 
+  /** Tells of changes on the host in directories that a guest has been in from now on, until it is closed. Once. */
+  watch(options: ChangeWatchOptions): ChangeWatch {
+    return (this.#context.watch = new ChangeWatch(this.#context, options));
+  }
+
   close(): void {
+    this.#context.watch?.close();
+    this.#context.watch = null;
     this.#root.release();
   }
 }

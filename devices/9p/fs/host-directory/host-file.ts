@@ -61,6 +61,7 @@ export class HostFile extends HostOpenFile implements LockableFile {
 
   override write(offset: number, from: IoVector): MaybePromise<number> {
     const error = dropSetId(this.context, this.fd);
+    this.written = true;
     return error < 0 ? error : writeVector(this.#data, offset, from);
   }
 

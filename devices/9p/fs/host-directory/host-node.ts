@@ -23,6 +23,7 @@ import {
   type Owner,
 } from '../file-system.js';
 import { changeAttributes } from './attribute-changes.js';
+import type { WatchedDirectory } from './change-watch.js';
 import { create, mkdir, mknod, symlink } from './creation.js';
 import { getxattr, listxattr, removexattr, setxattr } from './extended-attributes.js';
 import { HostFile, hostOpenFlags } from './host-file.js';
@@ -37,6 +38,9 @@ const LINK_TARGET_BYTES = 4096;
 const linkTarget = Buffer.alloc(LINK_TARGET_BYTES);
 
 export class HostNode extends TreeNode<HostNode> {
+  /** Where its changes on the host are watched. The watch's to change. */
+  watched: WatchedDirectory | null = null;
+
   protected override get self(): this {
     return this;
   }
@@ -58,6 +62,7 @@ export class HostNode extends TreeNode<HostNode> {
     const { statx, name: buffer } = this.context;
     const dirFd = this.#lookFor(name);
     if (dirFd < 0) return dirFd;
+    this.context.watch?.used(this, dirFd);
     const error = statx.loadName(dirFd, buffer.address);
     const known = this.child(name);
     // The host has put another file there, or none.
@@ -85,7 +90,9 @@ export class HostNode extends TreeNode<HostNode> {
 
   override setattr(changes: AttributeChanges): number {
     const fd = this.handle();
-    return fd < 0 ? fd : changeAttributes(this.context, fd, this.type, changes, ftruncateOPath);
+    const answer = fd < 0 ? fd : changeAttributes(this.context, fd, this.type, changes, ftruncateOPath);
+    this.noteChange();
+    return answer;
   }
 
   /** Only regular files and directories: the host's FIFOs, sockets and devices are not the guest's (CVE-2023-2861, CVE-2020-35517). */
@@ -114,15 +121,15 @@ export class HostNode extends TreeNode<HostNode> {
     owner: Owner,
     out?: Attributes,
   ): Created | Failure {
-    return create(this.context, this, name, flags, mode, owner, out);
+    return this.#entryChanged(name, create(this.context, this, name, flags, mode, owner, out));
   }
 
   override mkdir(name: ByteString, mode: number, owner: Owner, out?: Attributes): HostNode | Failure {
-    return mkdir(this.context, this, name, mode, owner, out);
+    return this.#entryChanged(name, mkdir(this.context, this, name, mode, owner, out));
   }
 
   override symlink(name: ByteString, target: ByteString, owner: Owner, out?: Attributes): HostNode | Failure {
-    return symlink(this.context, this, name, target, owner, out);
+    return this.#entryChanged(name, symlink(this.context, this, name, target, owner, out));
   }
 
   override mknod(
@@ -132,7 +139,7 @@ export class HostNode extends TreeNode<HostNode> {
     owner: Owner,
     out?: Attributes,
   ): HostNode | Failure {
-    return mknod(this.context, this, name, mode, rdev, owner, out);
+    return this.#entryChanged(name, mknod(this.context, this, name, mode, rdev, owner, out));
   }
 
   override link(name: ByteString, target: FsNode): number {
@@ -142,7 +149,7 @@ export class HostNode extends TreeNode<HostNode> {
     const dirFd = this.#lookFor(name);
     const answer = dirFd < 0 ? dirFd : linkFd(target.handle(), dirFd, this.context.name.address);
     target.unpin();
-    return answer;
+    return this.#entryChanged(name, answer);
   }
 
   override readlink(): ByteString | Failure {
@@ -163,7 +170,7 @@ export class HostNode extends TreeNode<HostNode> {
     const answer = dirFd < 0 ? dirFd : unlinkat(dirFd, this.context.name.address, flags);
     if (answer === 0) held?.detach();
     if (pinned > 0) held?.unpin();
-    return answer;
+    return this.#entryChanged(name, answer);
   }
 
   override rename(name: ByteString, newDirectory: FsNode, newName: ByteString): number {
@@ -172,7 +179,8 @@ export class HostNode extends TreeNode<HostNode> {
     if (pinned < 0) return pinned;
     const answer = this.#renameInto(newDirectory, name, newName);
     newDirectory.unpin();
-    return answer;
+    newDirectory.#entryChanged(newName, answer);
+    return this.#entryChanged(name, answer);
   }
 
   override remove(): number {
@@ -206,12 +214,34 @@ export class HostNode extends TreeNode<HostNode> {
 
   override setxattr(name: ByteString, value: Uint8Array, flags: number): number {
     const fd = this.handle();
-    return fd < 0 ? fd : setxattr(this.context, fd, name, value, flags);
+    const answer = fd < 0 ? fd : setxattr(this.context, fd, name, value, flags);
+    this.noteChange();
+    return answer;
   }
 
   override removexattr(name: ByteString): number {
     const fd = this.handle();
-    return fd < 0 ? fd : removexattr(this.context, fd, name);
+    const answer = fd < 0 ? fd : removexattr(this.context, fd, name);
+    this.noteChange();
+    return answer;
+  }
+
+  /** The guest has changed this file: whoever watches need not tell it. */
+  noteChange(): void {
+    const directory = this.parentNode;
+    if (!this.detached && directory !== null && directory.watched !== null)
+      this.context.watch?.changedByGuest(directory, this.name, this);
+  }
+
+  /** The same of an entry of this directory, where `answer` is what became of it. */
+  #entryChanged<T>(name: ByteString, answer: T): T {
+    if (this.watched !== null) this.context.watch?.changedByGuest(this, name);
+    return answer;
+  }
+
+  protected override onDetach(): void {
+    super.onDetach();
+    if (this.watched !== null) this.context.watch?.forget(this.watched);
   }
 
   #sharesExportWith(node: FsNode): node is HostNode {
@@ -246,14 +276,18 @@ export class HostNode extends TreeNode<HostNode> {
     const fd = handle < 0 ? handle : this.#reopen(handle, hostFlags);
     if (fd < 0) return fd;
     const error = truncates ? dropSetId(context, fd) : 0;
-    if (error === 0) return new HostFile(context, fd, this, flags);
-    closeFd(fd);
-    return error;
+    if (error < 0) {
+      closeFd(fd);
+      return error;
+    }
+    if (truncates) this.noteChange();
+    return new HostFile(context, fd, this, flags);
   }
 
   #openDirectory(out: Attributes | undefined): OpenFile | Failure {
     const handle = this.#handleForOpening(out);
     const fd = handle < 0 ? handle : this.context.openListing(handle);
+    if (fd >= 0) this.context.watch?.used(this, fd);
     return fd < 0 ? fd : new HostOpenDirectory(this.context, fd, this, this.parentNode === null);
   }
 

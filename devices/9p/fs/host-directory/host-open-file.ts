@@ -14,11 +14,14 @@ export interface OpenedNode {
   readonly inodeHigh: number;
   fileOpened(file: BorrowedHandle): void;
   fileClosing(file: BorrowedHandle): void;
+  /** The guest has changed the file, and knows. */
+  noteChange(): void;
 }
 
 export abstract class HostOpenFile extends OpenFile implements BorrowedHandle {
   /** The node's next open file: the node's own list. */
   nextOfNode: BorrowedHandle | null = null;
+  written = false;
   readonly fd: number;
   protected readonly context: ExportContext;
   protected readonly node: OpenedNode;
@@ -41,7 +44,9 @@ export abstract class HostOpenFile extends OpenFile implements BorrowedHandle {
   }
 
   override setattr(changes: AttributeChanges): number {
-    return changeAttributes(this.context, this.fd, this.node.type, changes, ftruncate);
+    const answer = changeAttributes(this.context, this.fd, this.node.type, changes, ftruncate);
+    this.node.noteChange();
+    return answer;
   }
 
   override fsync(dataOnly: boolean): Promise<number> {
@@ -55,6 +60,7 @@ export abstract class HostOpenFile extends OpenFile implements BorrowedHandle {
     this.node.fileClosing(this);
     this.context.openFiles--;
     this.closeDescriptor();
+    if (this.written) this.node.noteChange();
   }
 
   protected closeDescriptor(): void {

@@ -29,6 +29,9 @@ export class Scratch {
   readonly reopenName = new NameBuffer();
   /** '.' */
   readonly self = new NameBuffer();
+  /** For looking at what has changed, which may happen while the others are in use. */
+  readonly changeName = new NameBuffer();
+  readonly changeStatx = new StatxBuffer();
   readonly statx = new StatxBuffer();
   /** Of a directory, while the other one holds what is new in it. */
   readonly directoryStatx = new StatxBuffer();

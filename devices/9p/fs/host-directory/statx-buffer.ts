@@ -58,6 +58,13 @@ export class StatxBuffer {
     return this.#device(STATX.devMajor);
   }
 
+  /** A value that is another one once the file's contents or attributes have changed. */
+  changeStamp(): string {
+    const view = this.#view;
+    const time = (at: number): string => `${this.#seconds(at)}.${view.getUint32(at + 8, true)}`;
+    return `${time(STATX.ctime)} ${time(STATX.mtime)} ${this.#u64(STATX.size)}`;
+  }
+
   fill(out: Attributes): void {
     const view = this.#view;
     out.mode = this.mode;

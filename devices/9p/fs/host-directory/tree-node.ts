@@ -18,6 +18,8 @@ export const IDENTITY_MASK = StatxMask.STATX_TYPE | StatxMask.STATX_INO;
 /** An open file of a node: its descriptor is as good as the node's own, and lasts for as long as the file is open. */
 export interface BorrowedHandle {
   readonly fd: number;
+  /** The guest has written to it since somebody last asked. */
+  written: boolean;
   /** The node's next open file. */
   nextOfNode: BorrowedHandle | null;
 }
@@ -84,6 +86,16 @@ export abstract class TreeNode<Self extends TreeNode<Self>>
   fileOpened(file: BorrowedHandle): void {
     file.nextOfNode = this.#openFile;
     this.#openFile = file;
+  }
+
+  /** True where the guest has written to an open file of this node since this was last asked. */
+  takeWritten(): boolean {
+    let written = false;
+    for (let file = this.#openFile; file !== null; file = file.nextOfNode) {
+      written ||= file.written;
+      file.written = false;
+    }
+    return written;
   }
 
   /** Notes that the file is about to be closed: where it is the last way to a node without a name, another one is kept. */

@@ -45,6 +45,7 @@ export class ChildFile extends OpenFile {
   }
 
   override setattr(changes: AttributeChanges): MaybePromise<number> {
+    if (this.#child.isPoke(changes)) return 0;
     return this.#child.refusal() || this.#child.run(this.#inner.setattr(changes));
   }
 

@@ -63,6 +63,7 @@ export class ChildNode extends FsNode {
   }
 
   override setattr(changes: AttributeChanges): MaybePromise<number> {
+    if (this.#child.isPoke(changes)) return 0;
     return this.#child.refusal() || this.#child.run(this.#inner.setattr(changes));
   }
 

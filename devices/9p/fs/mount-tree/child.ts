@@ -5,6 +5,7 @@
 import { Errno, isFailure, type Failure } from '../../../errno.js';
 import {
   isPromise,
+  type AttributeChanges,
   type Attributes,
   type FileSystem,
   type FsNode,
@@ -14,6 +15,7 @@ import {
 } from '../file-system.js';
 import { ChildFile } from './child-file.js';
 import { ChildNode } from './child-node.js';
+import { isPoke } from './poke.js';
 import type { DeviceNumbers } from './device-numbers.js';
 
 /** What was still in use when a child was removed. */
@@ -25,6 +27,8 @@ export interface Lost {
 
 export interface ChildOptions {
   readonly readOnly: boolean;
+  /** The guest is told of changes on the host, and may poke its files. */
+  readonly watched: boolean;
   readonly devices: DeviceNumbers;
   /** The tree's root, with a reference for the caller: what is above the child's own. */
   readonly above: () => FsNode;
@@ -34,6 +38,7 @@ export interface ChildOptions {
 
 export class Child {
   readonly readOnly: boolean;
+  readonly watched: boolean;
   /** No call may be made any more. */
   gone = false;
   /** References that the guest has to nodes. */
@@ -60,6 +65,7 @@ export class Child {
     this.#fs = fs;
     this.#options = options;
     this.readOnly = options.readOnly;
+    this.watched = options.watched;
     this.closed = new Promise((resolve) => (this.#onClosed = resolve));
   }
 
@@ -78,6 +84,11 @@ export class Child {
   refusal(): number {
     if (this.gone) return -Errno.ESTALE;
     return this.readOnly ? -Errno.EROFS : 0;
+  }
+
+  /** True for a change that is none: the guest wakes its watchers, and the file is to be left alone. */
+  isPoke(changes: AttributeChanges): boolean {
+    return this.watched && !this.gone && isPoke(changes);
   }
 
   /** The answer of a call, counted until it is there where that takes a while. */

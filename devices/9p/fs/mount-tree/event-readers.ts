@@ -1,5 +1,5 @@
 import { Errno, type Failure } from '../../../errno.js';
-import type { FsNode, OpenFile } from '../file-system.js';
+import type { ByteString, FsNode, OpenFile } from '../file-system.js';
 import type { ChildTable } from './child-table.js';
 import { EventsFile, type EventSource } from './events-file.js';
 import type { TreeChild } from './tree-child.js';
@@ -28,6 +28,11 @@ export class EventReaders implements EventSource {
 
   announce(child: TreeChild): void {
     for (const reader of this.#readers) reader.note(child);
+  }
+
+  /** Something has changed on the host. Who opens the events later finds it changed. */
+  announceChange(child: TreeChild, path: ByteString): void {
+    for (const reader of this.#readers) reader.noteChange(child, path);
   }
 
   /** Nothing will be told any more. */

@@ -8,15 +8,19 @@ import type { IoVector } from '../../../io-vector.js';
 import {
   OpenFile,
   type Attributes,
+  type ByteString,
   type FsNode,
   type Interruptible,
   type MaybePromise,
 } from '../file-system.js';
-import { lineOf, LOOK_LINE, READY_LINE, RESET_LINE } from './event-lines.js';
+import { ChangedPaths } from './changed-paths.js';
+import { changeLineOf, lineOf, LOOK_LINE, POKE_LINE, READY_LINE, RESET_LINE } from './event-lines.js';
 import type { TreeChild } from './tree-child.js';
 
 /** Most changes that are remembered one by one. */
 const CHANGES_MAX = 1024;
+/** Most changes on the host that are told before the reader is to act on them. */
+const POKES_MAX = 256;
 const NO_BYTES = new Uint8Array(0);
 const NOWHERE = -1;
 const encoder = new TextEncoder();
@@ -46,6 +50,10 @@ export class EventsFile extends OpenFile {
   #toldId = 0;
   #resetDue = true;
   readonly #changed = new Set<TreeChild>();
+  /** Kept through resets: what is told from the start does not include it. */
+  readonly #paths = new ChangedPaths();
+  /** Paths told since the reader was last told to act on them. */
+  #pathsTold = 0;
   /** A line that had no room, from `#textAt` on. */
   #text = NO_BYTES;
   #textAt = 0;
@@ -72,6 +80,12 @@ export class EventsFile extends OpenFile {
       if (this.#changed.size < CHANGES_MAX || this.#changed.has(child)) this.#changed.add(child);
       else this.#reset();
     }
+    this.#wake();
+  }
+
+  /** A file of the child has changed on the host. */
+  noteChange(child: TreeChild, path: ByteString): void {
+    this.#paths.add(child, path);
     this.#wake();
   }
 
@@ -166,7 +180,18 @@ export class EventsFile extends OpenFile {
       this.#changed.delete(child);
       return this.#tell(child);
     }
-    return undefined;
+    return this.#nextChange();
+  }
+
+  #nextChange(): string | undefined {
+    const next = this.#pathsTold < POKES_MAX ? this.#paths.take() : undefined;
+    if (next !== undefined) {
+      this.#pathsTold++;
+      return changeLineOf(next);
+    }
+    if (this.#pathsTold === 0) return undefined;
+    this.#pathsTold = 0;
+    return POKE_LINE;
   }
 
   /** A look is dear: one does for all the releases in an answer. */

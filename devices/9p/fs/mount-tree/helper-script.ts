@@ -2,6 +2,8 @@
  * `ctl/helper.sh`: what the guest runs. Text, and not a file beside this one, so that it is there wherever this module is; in it,
  * backslashes and the dollars of braces are escaped.
  */
+import { HELPER_WATCH } from './helper-watch.js';
+
 export const HELPER_SCRIPT = `#!/bin/sh
 # The guest's helper of a Chassis mount tree: mounts its children where they are wanted, unmounts them when they are asked for back,
 # and says who keeps it from doing so. Run it as root from the tree itself:
@@ -9,8 +11,8 @@ export const HELPER_SCRIPT = `#!/bin/sh
 #   mount -t 9p -o trans=virtio,version=9p2000.L,cache=none TAG /chassis
 #   sh /chassis/ctl/helper.sh &
 #
-# It needs a POSIX shell and mount, umount, mkdir, mkfifo, dd, ls, grep, tr, rm, mv (busybox has them all). It sleeps in one read of
-# ctl/events until something happens. docs/guest-helper.md describes the files in ctl.
+# It needs a POSIX shell and mount, umount, mkdir, mkfifo, dd, ls, grep, tr, rm, mv, and for watched children touch, find, head and paste
+# (busybox has them all). It sleeps in one read of ctl/events until something happens. docs/guest-helper.md describes the files in ctl.
 
 # Everything is in functions, so that the shell has read the whole script before the tree that it lies in can go.
 
@@ -44,7 +46,11 @@ is_mounted() {
 }
 
 on_add() {
-  [ -n "$target" ] || return 0
+  [ -z "$target" ] || mount_child
+  case " $words " in *' watched '*) is_pinned "$name" || pin "$name" ;; esac
+}
+
+mount_child() {
   if is_mounted; then
     answer mounted
     return
@@ -66,6 +72,7 @@ make_target() {
 }
 
 on_release() {
+  unpin "$name"
   if in_use; then
     answer busy "$holders"
     return
@@ -82,6 +89,7 @@ on_release() {
 
 # The child is gone: a mount of it shows nothing any more.
 on_remove() {
+  unpin "$name"
   [ -z "$target" ] || [ -e "$target" ] || umount -l "$target" </dev/null >/dev/null 2>&1
 }
 
@@ -195,9 +203,28 @@ plain_path() {
   decode "$plain$rest"
 }
 
-# Does what the events ask for, until they end.
+${HELPER_WATCH}
+# Does what the events ask for, until they end. What is to be poked in one folder is gathered.
 serve() {
-  while read -r verb id name target _; do
+  set --
+  while read -r verb id name target words; do
+    if [ "$verb" = changed ]; then
+      locate "$id" "$name"
+      if [ "$name" = . ]; then
+        poke_child "$folder"
+        continue
+      fi
+      if [ "$folder" != "$here" ]; then
+        poke "$@"
+        set --
+        enter "$folder" || continue
+      fi
+      prepare "$id"
+      set -- "$@" "$entry"
+      continue
+    fi
+    leave "$@"
+    set --
     decode "$name"
     child=$root/$decoded
     case $target in
@@ -235,7 +262,9 @@ become_the_one() {
   printf '%s\\n' "$$" >"$state/pid"
   trap 'finish' EXIT
   trap 'exit 0' HUP INT TERM
-  mkfifo "$state/events" || exit 1
+  mkfifo "$state/events" "$state/hold" || exit 1
+  # Those that pin directories read from it, and end with the last that could write to it: with us, whatever ends us.
+  exec 5<>"$state/hold"
 }
 
 # shellcheck disable=SC2317 # the trap calls it
@@ -251,6 +280,9 @@ main() {
 '
   reader=
   links=
+  pins=$newline
+  repinned=' '
+  here=
   root=\${1-}
   if [ -z "$root" ]; then
     root=\${0%/ctl/*}
@@ -260,13 +292,15 @@ main() {
     say "$root is no mount tree: run $0 from the tree, or name it: $0 /chassis"
     exit 2
   fi
+  root_at=$(cd -P "$root" && printf '%s.' "$PWD")
+  root_at=\${root_at%.}
   cd / || exit 1
   become_the_one
   exec 4>>"$root/ctl/ack" || exit 1
   while :; do
     # A reader of its own, because a shell reads a byte at a time. Its output first: that way its end is noticed even where it cannot
     # open its input.
-    dd bs=4096 2>/dev/null >"$state/events" <"$root/ctl/events" 4>&- &
+    dd bs=4096 2>/dev/null >"$state/events" <"$root/ctl/events" 4>&- 5>&- &
     reader=$!
     serve <"$state/events"
     wait "$reader" || break

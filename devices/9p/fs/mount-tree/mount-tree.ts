@@ -32,6 +32,8 @@ export interface AddOptions {
   readonly readOnly: boolean;
   /** An absolute path in the guest, where its helper is to mount the child. */
   readonly target?: string;
+  /** The guest's helper is told of changes on the host (see `changed`), and wakes who watches the files in the guest. */
+  readonly watched?: boolean;
 }
 
 /** How long to wait for the guest's helper. */
@@ -75,7 +77,7 @@ export class MountTree implements FileSystem {
    * @param name text of up to 255 bytes of UTF-8
    * @throws TreeError ILLEGAL or NAME_IN_USE; `fs` is the caller's still
    */
-  add(name: string, fs: FileSystem, { readOnly, target }: AddOptions): void {
+  add(name: string, fs: FileSystem, { readOnly, target, watched = false }: AddOptions): void {
     const bytes = encodeText(name);
     const targetBytes = target === undefined ? undefined : encodeText(target);
     checkName(name, bytes);
@@ -83,6 +85,7 @@ export class MountTree implements FileSystem {
     if (this.#table.byName.has(bytes)) throw new TreeError('NAME_IN_USE', name, 'the name is in use');
     const child = new Child(fs, {
       readOnly,
+      watched,
       devices: this.#devices,
       above: () => this.#root,
       log: this.#options.log,
@@ -98,6 +101,19 @@ export class MountTree implements FileSystem {
     };
     this.#table.add(added);
     this.#readers.announce(added);
+  }
+
+  /**
+   * Tells the guest's helper that a file of a watched child has changed, come or gone, so that those who watch it in the guest look. Cheap:
+   * each path is told once, however often it changes until then, and beyond some thousand paths all of the child's files are said to have
+   * changed.
+   *
+   * @param path below the child's root, names joined by '/'; '.' for anything
+   * @throws TreeError NO_SUCH_CHILD
+   */
+  changed(name: string, path: ByteString): void {
+    const found = this.#find(name);
+    if (found.child.watched) this.#readers.announceChange(found, path);
   }
 
   /**
