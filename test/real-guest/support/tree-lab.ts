@@ -23,6 +23,8 @@ export class TreeLab {
   readonly tree: MountTree;
   readonly server: DeviceServer;
   readonly guest: LinuxGuest;
+  /** What was told to have changed in watched directories. */
+  readonly told: string[] = [];
   readonly #device: Virtio9p;
   readonly #watcher: HostWatcher;
 
@@ -79,7 +81,13 @@ export class TreeLab {
     const directory = await HostDirectory.open(path);
     this.tree.add(name, directory, { readOnly: false, ...options });
     if (options.watched)
-      directory.watch({ source: this.#watcher, listener: (changed) => this.tree.changed(name, changed) });
+      directory.watch({
+        source: this.#watcher,
+        listener: (changed) => {
+          this.told.push(changed);
+          this.tree.changed(name, changed);
+        },
+      });
     return path;
   }
 
