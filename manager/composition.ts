@@ -26,6 +26,8 @@ import { openDisk } from './device-process/served-disk.js';
 import { VfioUserFunction, VhostUserFunction, type ServedDevice } from './device-process/served-function.js';
 import { ServedQueues } from './device-process/served-queues.js';
 import { ServedTree } from './device-process/served-tree.js';
+import { SourceWatches } from './host-watch/source-watches.js';
+import type { Watched } from './host-watch/watched.js';
 import { ShownSource } from './shown-source.js';
 import { sourceError } from './source-check.js';
 
@@ -46,11 +48,14 @@ export interface NinePOptions {
 
 /** Opens what a mount shows. @throws ChassisError SOURCE_MISSING, SOURCE_NOT_DIRECTORY or SOURCE_UNREADABLE */
 export async function openSource(source: Source): Promise<FileSystem> {
-  if (source.type === 'memory') return memoryFileSystem(new Volume());
+  return source.type === 'memory' ? memoryFileSystem(new Volume()) : openDirectory(source.path);
+}
+
+async function openDirectory(path: string): Promise<HostDirectory> {
   try {
-    return await HostDirectory.open(source.path);
+    return await HostDirectory.open(path);
   } catch (error) {
-    throw error instanceof HostDirectoryError ? sourceError(source.path, error) : error;
+    throw error instanceof HostDirectoryError ? sourceError(path, error) : error;
   }
 }
 
@@ -122,8 +127,9 @@ export function create9pSession(fs: FileSystem, options: SessionOptions): Server
 
 /** What a device process makes its functions with. */
 export function servedFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
+  const watches = new SourceWatches(reactor, log);
   return async (spec, hooks) => {
-    const served = await openDevice(spec.device, reactor, log);
+    const served = await openDevice(spec.device, watches, reactor, log);
     try {
       const Served = spec.port === 'vfio-user' ? VfioUserFunction : VhostUserFunction;
       return new Served(served, spec, hooks, reactor, log);
@@ -136,15 +142,17 @@ export function servedFunctions(reactor: Reactor, log: (message: string) => void
 
 function openDevice(
   spec: DeviceSpec,
+  watches: SourceWatches,
   reactor: Reactor,
   log: (message: string) => void,
 ): Promise<ServedDevice> {
   if (spec.type === 'disk') return openDisk(spec, log);
-  return spec.type === 'card' ? openCard(spec, reactor, log) : servedNineP(spec, log);
+  return spec.type === 'card' ? openCard(spec, reactor, log) : servedNineP(spec, watches, log);
 }
 
 async function servedNineP(
   { tag, source, readOnly }: NinePSpec,
+  watches: SourceWatches,
   log: (message: string) => void,
 ): Promise<ServedDevice> {
   if (source?.type === 'queues') return ninePOnQueues(log);
@@ -156,10 +164,17 @@ async function servedNineP(
   return {
     device,
     disk: undefined,
-    tree: new ServedTree(tree, openSource),
+    tree: new ServedTree(tree, (shown, watched) => openWatched(shown, watches, watched)),
     counted: () => device.statistics,
     setSource: () => Promise.reject(new Error('a tree shows its children')),
   };
+}
+
+async function openWatched(source: Source, watches: SourceWatches, watched?: Watched): Promise<FileSystem> {
+  if (source.type !== 'directory' || watched === undefined) return openSource(source);
+  const directory = await openDirectory(source.path);
+  watches.begin(directory, watched);
+  return directory;
 }
 
 function ninePOnQueues(log: (message: string) => void): ServedDevice {

@@ -108,8 +108,8 @@ export class DeviceFunctions {
   }
 
   /** Puts a mount into the tree. @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
-  async addChild(tree: Placement, { tag, source, readOnly, target }: ChildRecord): Promise<void> {
-    const child = { function: functionName(tree), name: tag, source, readOnly };
+  async addChild(tree: Placement, { tag, source, readOnly, target, watch }: ChildRecord): Promise<void> {
+    const child = { function: functionName(tree), name: tag, source, readOnly, ...(watch && { watch }) };
     await this.requireRunning().addChild({ ...child, ...(target !== undefined && { target }) });
   }
 

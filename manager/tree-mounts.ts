@@ -39,13 +39,14 @@ export class TreeMounts {
     const tags = request.mounts.map(({ tag }) => tag);
     checkTags(model, tags);
     if (tags.includes(TREE_TAG)) throw reserved();
+    if (request.mounts.some(({ source, watch }) => watch && source.type === 'memory')) throw unwatchable();
     if (model.children.size + tags.length > TREE_MOUNTS_MAX) throw full();
     const tree = model.tree ?? (await this.plugTree(request.timeoutMs));
     this.requireUsable(tree);
     const added: ChildRecord[] = [];
     try {
-      for (const { tag, source, readOnly, target } of request.mounts) {
-        const child = { tag, source, readOnly, target };
+      for (const { tag, source, readOnly, target, watch } of request.mounts) {
+        const child = { tag, source, readOnly, target, ...(watch && { watch }) };
         await devices.addChild(tree, child);
         model.children.set(tag, child);
         added.push(child);
@@ -160,6 +161,10 @@ const UNDO_TIMEOUT_MS = 5000;
 
 function reserved(): ChassisError {
   return new ChassisError('TAG_INVALID', `${TREE_TAG} is the tag of the tree itself`, 'choose another tag');
+}
+
+function unwatchable(): ChassisError {
+  return new ChassisError('BAD_REQUEST', 'mem: has no changes on the host to watch', 'leave --watch out');
 }
 
 function full(): ChassisError {

@@ -114,6 +114,7 @@ export function describeChild(tree: Mount, child: ChildRecord, status: ChildStat
     ...(port && { port }),
     ...(target !== undefined && { target }),
     ...(status && { inGuest: status.state, held: { fids: status.fids, openFiles: status.openFiles } }),
+    ...(status?.watching && { watching: status.watching }),
     ...(status && status.detail !== '' && { reason: status.detail }),
     mountCommand: bindCommand(tag, target),
   };

@@ -17,7 +17,7 @@ export default class Attach extends BaseCommand {
   static override examples = [
     '<%= config.bin %> attach ~/src',
     '<%= config.bin %> attach ~/src --tag work --read-only',
-    '<%= config.bin %> attach ~/src --target /work',
+    '<%= config.bin %> attach ~/src --target /work --watch',
     '<%= config.bin %> attach ~/src ~/data --tag src --tag data --slot 3',
     `<%= config.bin %> attach ${MEMORY} --tag scratch`,
     "<%= config.bin %> attach ~/src --json | jq -r '.mounts[0].mountCommand'",
@@ -68,6 +68,10 @@ export default class Attach extends BaseCommand {
         "Where the guest's helper mounts it, over the tree; one for each directory, in order. Done when it is mounted there",
       multiple: true,
     }),
+    watch: Flags.boolean({
+      description:
+        "Have the guest's helper wake who watches files there when they change on this machine, over the tree: dev servers reload",
+    }),
     timeout: Flags.integer({
       description: 'Seconds to wait for the VMM, or for the helper',
       default: 30,
@@ -89,7 +93,7 @@ export default class Attach extends BaseCommand {
       await this.client()
     ).attach(chassis, {
       mounts: sources.map((source, i) => ({
-        ...{ source, tag: tags[i], readOnly: flags['read-only'] },
+        ...{ source, tag: tags[i], readOnly: flags['read-only'], watch: flags.watch },
         ...(targets[i] !== undefined && { target: targets[i] }),
       })),
       via: flags.via,

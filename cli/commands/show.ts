@@ -1,5 +1,5 @@
 import { Args } from '@oclif/core';
-import type { Card, Chassis, Disk, FunctionDriver, Mount } from '../../manager/control/api.js';
+import type { Card, Chassis, Disk, FunctionDriver, Mount, Watching } from '../../manager/control/api.js';
 import { BaseCommand } from '../support/base-command.js';
 import { disksTable } from '../support/disks-text.js';
 import { mountsTable } from '../support/mounts-text.js';
@@ -43,9 +43,15 @@ function remarks(name: string, shown: Mount | Disk | Card): string[] {
   const lines = [];
   if (portReason !== undefined) lines.push(`${name} over ${port}: ${portReason}`);
   if (driver !== undefined) lines.push(`${name} is driven by ${driverText(driver)}`);
+  if ('watching' in shown && shown.watching) lines.push(watchingText(name, shown.watching));
   if (reason === undefined) return lines;
   const ofTree = 'via' in shown && shown.via === 'tree';
   return [...lines, ofTree ? `of ${name} the guest said: ${reason}` : `${name} is not plugged in: ${reason}`];
+}
+
+function watchingText(name: string, { directories, problem }: Watching): string {
+  const warning = problem === undefined ? '' : `; ${problem}`;
+  return `${name} is watched in ${directories} ${directories === 1 ? 'directory' : 'directories'}${warning}`;
 }
 
 /** The registers, the doorbell, and whether it is rung at all. */

@@ -74,6 +74,8 @@ export interface ChildRecord {
   readonly readOnly: boolean;
   /** Where the guest's helper is to mount it. */
   readonly target: string | undefined;
+  /** The guest's helper hears of changes on the host. */
+  readonly watch?: boolean;
 }
 
 /** A mount that has no function of its own: a queue of the multiplexing function. */

@@ -7,7 +7,7 @@ import { emptySlots, type UnusableSlots } from './planner.js';
 /** An attach, as far as this decision goes. */
 export interface ViaRequest {
   readonly via: Via;
-  readonly mounts: readonly { readonly tag: string; readonly target?: string }[];
+  readonly mounts: readonly { readonly tag: string; readonly target?: string; readonly watch?: boolean }[];
   readonly slot?: number;
   readonly function?: number;
   readonly permanent: boolean;
@@ -16,7 +16,7 @@ export interface ViaRequest {
 
 /**
  * 'auto' means functions while slots are free, of which the last is left for the tree, and then the tree; never queues, which stock
- * guests do not use. A target needs the tree; a slot, a function, a port, a promise to stay, or a tag whose function is kept need
+ * guests do not use. A target or a watch needs the tree; a slot, a function, a port, a promise to stay, or a tag whose function is kept need
  * functions. The function that the first mount on a queue brings with it can have a port.
  * @throws ChassisError BAD_REQUEST for what cannot go together
  */
@@ -27,16 +27,17 @@ export function chooseVia<S>(
 ): Plan['via'] {
   const { via, mounts } = request;
   const target = mounts.find((mount) => mount.target !== undefined);
+  const helper = target ? '--target' : mounts.some((mount) => mount.watch) ? '--watch' : undefined;
   const option = functionOption(request);
   if (via === 'queue') {
-    requireNone(target ? '--target' : option === '--port' ? undefined : option);
+    requireNone(helper ?? (option === '--port' ? undefined : option));
     return 'queue';
   }
-  if (via === 'tree' || (via === 'auto' && target)) {
+  if (via === 'tree' || (via === 'auto' && helper)) {
     if (option === undefined) return 'tree';
     throw new ChassisError(
       'BAD_REQUEST',
-      `${option} is for a mount on a function of its own, and ${via === 'tree' ? '--via tree' : '--target'} for one of the tree`,
+      `${option} is for a mount on a function of its own, and ${via === 'tree' ? '--via tree' : helper} for one of the tree`,
       'leave one of them out',
     );
   }
@@ -45,6 +46,13 @@ export function chooseVia<S>(
       'BAD_REQUEST',
       `a mount on a function of its own cannot have the target ${target.target}: only the tree's helper mounts in the guest`,
       'use --via tree, or mount it in the guest yourself',
+    );
+  }
+  if (helper) {
+    throw new ChassisError(
+      'BAD_REQUEST',
+      'a mount on a function of its own cannot be watched: only the tree has a helper in the guest',
+      'use --via tree',
     );
   }
   if (via === 'function' || option !== undefined) return 'function';

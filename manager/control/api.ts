@@ -67,6 +67,8 @@ export const MountRequest = Type.Object(
     target: Type.Optional(
       Type.String({ pattern: '^/', maxLength: 4095, description: 'an absolute path in the guest' }),
     ),
+    /** Changes of the directory on the host wake who watches it in the guest, by the guest's helper. Over the tree only. */
+    watch: Type.Optional(Type.Boolean()),
   },
   STRICT,
 );
@@ -111,6 +113,15 @@ export type ChildState = Static<typeof ChildState>;
 export const Lost = Type.Object({ fids: Type.Integer(), openFiles: Type.Integer() });
 export type Lost = Static<typeof Lost>;
 
+/** How a mount's directories are watched on the host. */
+export const Watching = Type.Object({
+  /** How many are watched now: those that the guest was in last. */
+  directories: Type.Integer(),
+  /** Why not all of them are that should be. */
+  problem: Type.Optional(Type.String()),
+});
+export type Watching = Static<typeof Watching>;
+
 export const Mount = Type.Object({
   chassis: ChassisName,
   tag: Tag,
@@ -129,6 +140,8 @@ export const Mount = Type.Object({
   target: Type.Optional(Type.String()),
   inGuest: Type.Optional(ChildState),
   held: Type.Optional(Lost),
+  /** Of a mount of the tree whose changes on the host are watched. */
+  watching: Type.Optional(Watching),
   /** How it is served, and why so. */
   port: Type.Optional(Port),
   portReason: Type.Optional(Type.String()),

@@ -18,6 +18,7 @@ import {
   Shown,
   Source,
   TapNetwork,
+  Watching,
 } from '../control/api.js';
 import type { Answer } from '../process-protocol.js';
 
@@ -102,6 +103,7 @@ export const ChildSpec = Type.Object({
   source: Source,
   readOnly: Type.Boolean(),
   target: Type.Optional(Type.String()),
+  watch: Type.Optional(Type.Boolean()),
 });
 export type ChildSpec = Static<typeof ChildSpec>;
 
@@ -138,6 +140,7 @@ export const ChildStatus = Type.Object({
   detail: Type.String(),
   fids: Type.Integer(),
   openFiles: Type.Integer(),
+  watching: Type.Optional(Watching),
 });
 export type ChildStatus = Static<typeof ChildStatus>;
 export const ChildList = Type.Object({ children: Type.Array(ChildStatus) });

@@ -3,6 +3,7 @@ import type { MountTree } from '../../devices/9p/fs/mount-tree/mount-tree.js';
 import { TreeError, type TreeErrorCode } from '../../devices/9p/fs/mount-tree/tree-error.js';
 import type { FileSystem } from '../../devices/9p/fs/file-system.js';
 import { ChassisError, type ErrorCode, type Lost, type Source } from '../control/api.js';
+import { Watched } from '../host-watch/watched.js';
 import { CHILDREN_PAGE, type ChildSpec, type ChildStatus } from './protocol.js';
 
 /** What the operator hears of each, and what helps. */
@@ -17,20 +18,26 @@ const ERRORS: Readonly<Record<TreeErrorCode, readonly [code: ErrorCode, suggesti
   TIMEOUT: ['GUEST_TIMEOUT', 'start the helper in the guest, see: chassis guest-setup'],
 };
 
+/** Opens a source; tells its changes on the host to `watched` where that is asked for. */
+type OpenSource = (source: Source, watched?: Watched) => Promise<FileSystem>;
+
 export class ServedTree {
   private readonly tree: MountTree;
-  private readonly openSource: (source: Source) => Promise<FileSystem>;
+  private readonly openSource: OpenSource;
+  private readonly watched = new Map<string, Watched>();
 
-  constructor(tree: MountTree, openSource: (source: Source) => Promise<FileSystem>) {
+  constructor(tree: MountTree, openSource: OpenSource) {
     this.tree = tree;
     this.openSource = openSource;
   }
 
   /** @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
-  async add({ name, source, readOnly, target }: ChildSpec): Promise<void> {
-    const fs = await this.openSource(source);
+  async add({ name, source, readOnly, target, watch = false }: ChildSpec): Promise<void> {
+    const watched = watch ? new Watched((path) => this.tree.changed(name, path)) : undefined;
+    const fs = await this.openSource(source, watched);
     try {
-      this.tree.add(name, fs, { readOnly, ...(target !== undefined && { target }) });
+      this.tree.add(name, fs, { readOnly, watched: watch, ...(target !== undefined && { target }) });
+      if (watched) this.watched.set(name, watched);
     } catch (error) {
       await fs.close();
       throw asChassisError(error);
@@ -50,6 +57,7 @@ export class ServedTree {
   /** One that is not there is gone already. */
   remove(name: string): Lost {
     if (this.tree.entry(name) === undefined) return { fids: 0, openFiles: 0 };
+    this.watched.delete(name);
     const { fids, openFiles } = this.tree.remove(name);
     return { fids, openFiles };
   }
@@ -59,7 +67,10 @@ export class ServedTree {
     return this.tree
       .entries()
       .slice(from, from + CHILDREN_PAGE)
-      .map(({ name, state, detail, fids, openFiles }) => ({ name, state, detail, fids, openFiles }));
+      .map(({ name, state, detail, fids, openFiles }) => {
+        const watched = this.watched.get(name);
+        return { name, state, detail, fids, openFiles, ...(watched && { watching: watched.describe() }) };
+      });
   }
 }
 

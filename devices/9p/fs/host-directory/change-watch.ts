@@ -22,6 +22,8 @@ export interface ChangeSource {
 export interface ChangeWatchOptions {
   readonly source: ChangeSource;
   readonly listener: ChangeListener;
+  /** Told when the system's limit of watches is met; every now and then, while it is. */
+  readonly onLimit?: () => void;
   /** Most directories watched. With what the kernel keeps, some 2 KB each. Default: 4,096. */
   readonly maxDirectories?: number;
 }
@@ -56,6 +58,7 @@ export class ChangeWatch {
   readonly #context: ExportContext;
   readonly #source: ChangeSource;
   readonly #listener: ChangeListener;
+  readonly #onLimit: (() => void) | undefined;
   readonly #maxDirectories: number;
   /** From the one watched longest, or looked at last by `#giveUpOne`. */
   readonly #directories = new Map<HostNode, WatchedDirectory>();
@@ -70,6 +73,7 @@ export class ChangeWatch {
     this.#context = context;
     this.#source = options.source;
     this.#listener = options.listener;
+    this.#onLimit = options.onLimit;
     this.#maxDirectories = options.maxDirectories ?? DEFAULT_MAX_DIRECTORIES;
   }
 
@@ -96,6 +100,7 @@ export class ChangeWatch {
     if (isLimit(wd) && this.#giveUpOne()) wd = this.#source.watch(fd, this);
     if (isLimit(wd)) {
       this.#limitedMs = performance.now();
+      this.#onLimit?.();
       return;
     }
     // Under another name it is watched already, as with a bind mount: one of its paths is told.
