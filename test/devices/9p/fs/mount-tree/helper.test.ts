@@ -4,12 +4,16 @@ import {
   closeSync,
   constants,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
   realpathSync,
   rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
@@ -17,6 +21,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { HELPER_SCRIPT } from '../../../../../devices/9p/fs/mount-tree/helper-script.js';
+import { POKE_SECONDS } from '../../../../../devices/9p/fs/mount-tree/poke.js';
 import { escape } from '../../../../../devices/9p/fs/mount-tree/event-lines.js';
 
 const isRoot = process.geteuid?.() === 0;
@@ -121,6 +126,13 @@ class Stage {
   }
 }
 
+/** What of a folder processes have open: the paths below it, once each. */
+function heldBelow(folder: string): string[] {
+  const { stdout } = spawnSync('sh', ['-c', 'ls -l /proc/[0-9]*/fd/ 2>/dev/null'], { encoding: 'utf8' });
+  const paths = stdout.split('\n').flatMap((text) => text.split(` -> ${folder}`).slice(1));
+  return [...new Set(paths.filter((path) => path === '' || path.startsWith('/')))].sort();
+}
+
 const line = (verb: string, id: number, name: string, target: string) =>
   `${verb} ${id} ${escape(name)} ${escape(target)}`;
 
@@ -196,6 +208,90 @@ describe.skipIf(!isRoot).each(shells)('ctl/helper.sh in %s, as root', (_name, sh
     await vi.waitFor(() => expect(realpathSync(stage.target('a'))).toBe(stage.target('a')), {
       timeout: 20_000,
     });
+  });
+
+  it('pokes what has changed, and the folder of what is gone, without following links or changing anything else', async () => {
+    const child = stage.child('a b');
+    mkdirSync(join(child, 'src', 'sub dir'), { recursive: true });
+    const outside = join(stage.base, 'outside');
+    mkdirSync(outside);
+    for (const path of [
+      join(child, 'top'),
+      join(child, 'src', 'x\\ y'),
+      join(child, 'same'),
+      join(outside, 'file'),
+    ])
+      writeFileSync(path, 'text');
+    symlinkSync(outside, join(child, 'link'));
+    symlinkSync(join(outside, 'file'), join(child, 'src', 'link'));
+    const changed = (path: string) => `changed ${escape('a b')} ${escape(path)}`;
+    await stage.say(
+      changed('top'),
+      changed('src/x\\ y'),
+      changed('src/link'),
+      changed('link/file'),
+      changed('src/sub dir/gone'),
+      changed('nowhere/gone'),
+      'poke',
+    );
+    const poked = (...names: string[]) => lstatSync(join(child, ...names)).mtimeMs === POKE_SECONDS * 1000;
+    await vi.waitFor(() => expect(poked('src', 'sub dir')).toBe(true), { timeout: 20_000, interval: 20 });
+    expect([poked('top'), poked('src', 'x\\ y'), poked('src', 'link')]).toEqual([true, true, true]);
+    expect([
+      poked('same'),
+      poked('src'),
+      statSync(join(outside, 'file')).mtimeMs === POKE_SECONDS * 1000,
+    ]).toEqual([false, false, false]);
+    expect(readFileSync(join(child, 'top'), 'utf8')).toBe('text');
+    expect([existsSync(join(child, 'src', 'sub dir', 'gone')), existsSync(join(child, 'nowhere'))]).toEqual([
+      false,
+      false,
+    ]);
+  });
+
+  it('pokes the directories, and what is new in them, where too much has changed to be told', async () => {
+    const child = stage.child('a');
+    mkdirSync(join(child, 'src'));
+    mkdirSync(join(child, 'node_modules'));
+    for (const name of ['new', 'src/new', 'src/old', 'node_modules/new'])
+      writeFileSync(join(child, name), '');
+    utimesSync(join(child, 'src/old'), 1e9, 1e9);
+    await stage.say('changed a .', 'ready');
+    const mtime = (name: string) => lstatSync(join(child, name)).mtimeMs / 1000;
+    await vi.waitFor(() => expect(mtime('src/new')).toBe(POKE_SECONDS), { timeout: 20_000, interval: 20 });
+    expect([mtime('new'), mtime('src'), mtime('src/old')]).toEqual([POKE_SECONDS, POKE_SECONDS, 1e9]);
+    expect(mtime('node_modules/new')).not.toBe(POKE_SECONDS);
+  });
+
+  it('keeps directories of a watched child open, new ones before they are poked, until it is to be released', async () => {
+    const child = stage.child('a');
+    mkdirSync(join(child, 'src', 'deep'), { recursive: true });
+    mkdirSync(join(child, 'node_modules', 'x'), { recursive: true });
+    await stage.say(`${line('add', 1, 'a', stage.target('a'))} watched`);
+    await stage.expectAcks(/^mounted 1 \n$/);
+    const held = () => heldBelow(child);
+    await vi.waitFor(() => expect(held()).toEqual(['', '/src', '/src/deep']), {
+      timeout: 20_000,
+      interval: 50,
+    });
+    mkdirSync(join(child, 'src', 'new'));
+    await stage.say('changed a src/new', 'poke');
+    await vi.waitFor(() => expect(lstatSync(join(child, 'src', 'new')).mtimeMs).toBe(POKE_SECONDS * 1000), {
+      timeout: 20_000,
+      interval: 20,
+    });
+    expect(held()).toEqual(['', '/src', '/src/deep', '/src/new']);
+    await stage.say('look', line('release', 1, 'a', stage.target('a')));
+    await stage.expectAcks(/\nunmounted 1 \n$/);
+    expect(held()).toEqual([]);
+  });
+
+  it('lets go of all directories however it ends', async () => {
+    const child = stage.child('a');
+    await stage.say('add 1 a - watched');
+    await vi.waitFor(() => expect(heldBelow(child)).toEqual(['']), { timeout: 20_000, interval: 50 });
+    stage.process.kill('SIGKILL');
+    await vi.waitFor(() => expect(heldBelow(child)).toEqual([]), { timeout: 20_000, interval: 50 });
   });
 
   it('is alone: a second one says so and ends well', async () => {
