@@ -181,6 +181,22 @@ describe('the command line, without a VM', () => {
     await daemon.json('remove', 'queued', '--force');
   });
 
+  it('attaches a directory whose changes are watched, and shows how', async () => {
+    const { stdout } = await daemon.cli('attach', await directory('watched'), '--watch');
+    expect(stdout).toMatch(/^watched will be seen once a VM runs in the tree/);
+    const { mounts } = await daemon.json<{ mounts: Mount[] }>('mounts');
+    expect(mounts.find(({ tag }) => tag === 'watched')).toMatchObject({
+      via: 'tree',
+      watching: { directories: 0 },
+    });
+    expect((await daemon.cli('show')).stdout).toMatch(/^watched is watched in 0 directories$/m);
+    expect(await daemon.failure('attach', 'mem:', '--tag', 'm', '--watch')).toMatchObject({
+      code: 'BAD_REQUEST',
+    });
+    await daemon.json('detach', 'watched');
+    await daemon.json('detach', 'chassis');
+  });
+
   it('detaches only what was asked for', async () => {
     expect(await daemon.failure('detach', 'nothing')).toMatchObject({ code: 'NO_MOUNT', exitCode: 4 });
     expect(await daemon.json('detach', 'b')).toMatchObject({ detached: ['b'] });

@@ -34,6 +34,34 @@ describe('mounts of the tree', () => {
     ]);
   });
 
+  it('are watched where that is asked for, again too after the device process died; what is in memory cannot be', async () => {
+    const directory = {
+      tag: 'd',
+      source: { type: 'directory' as const, path: '/' },
+      readOnly: true,
+      watch: true,
+    };
+    await lab.controller.attach({
+      ...tree([]),
+      mounts: [directory, { ...directory, tag: 'e', watch: false }],
+    });
+    const watched = () => Array.from(lab.devices.inTree.values(), ({ name, watch }) => [name, watch]);
+    expect(watched()).toEqual([
+      ['d', true],
+      ['e', undefined],
+    ]);
+    lab.devices.die('a test');
+    await lab.controller.restart();
+    expect(watched()).toEqual([
+      ['d', true],
+      ['e', undefined],
+    ]);
+    const memory = { tag: 'm', source: { type: 'memory' as const }, readOnly: false, watch: true };
+    await expect(lab.controller.attach({ ...tree([]), mounts: [memory] })).rejects.toMatchObject(
+      refusal('BAD_REQUEST', /mem:/),
+    );
+  });
+
   it('take over by themselves where the slots end', async () => {
     await lab.boot();
     for (const tag of ['a', 'b', 'c', 'd']) await lab.controller.attach(request([tag], { via: 'auto' }));

@@ -23,7 +23,7 @@ if (kind === 'chokidar') {
   say('ready');
 }
 `;
-const modules = dirname(dirname(createRequire(import.meta.url).resolve('chokidar/package.json')));
+const modules = dirname(dirname(createRequire(import.meta.url).resolve('chokidar')));
 
 for (const kernel of ['6.1', '6.12'] as const) {
   describeRealGuest(`changes on the host in a watched mount of Linux ${kernel}`, () => {

@@ -63,6 +63,16 @@ describe('what carries a mount', () => {
     },
   );
 
+  it('is the tree where changes on the host are to be told, and never a function or a queue then', () => {
+    const mounts = [{ tag: 'x', watch: true }];
+    expect(chooseVia(chassis(2, 0), request({ mounts }), NONE)).toBe('tree');
+    for (const options of [{ via: 'function' as const }, { via: 'queue' as const }, { slot: 2 }]) {
+      expect(() => chooseVia(chassis(2, 0), request({ mounts, ...options }), NONE)).toThrow(
+        expect.objectContaining({ code: 'BAD_REQUEST' }) as Error,
+      );
+    }
+  });
+
   it('is the tree where there is a target, and never a function then', () => {
     const mounts = [{ tag: 'x', target: '/work' }];
     expect(chooseVia(chassis(4, 0), request({ mounts }), NONE)).toBe('tree');

@@ -50,8 +50,9 @@ export interface WatchedDirectory {
   /** The guest was here since somebody last looked for a directory to give up. */
   used: boolean;
   readonly changed: Set<ByteString>;
-  /** How the guest knows its entries, by name. */
-  readonly known: Map<ByteString, string>;
+  /** How the guest knows entries that changed of late, by name: since changes were last told here, and before that. */
+  known: Map<ByteString, string>;
+  knownBefore: Map<ByteString, string>;
 }
 
 export class ChangeWatch {
@@ -105,7 +106,14 @@ export class ChangeWatch {
     }
     // Under another name it is watched already, as with a bind mount: one of its paths is told.
     if (this.#byWd.has(wd)) return;
-    this.#add({ node, wd: wd < 0 ? UNWATCHABLE : wd, used: true, changed: new Set(), known: new Map() });
+    this.#add({
+      node,
+      wd: wd < 0 ? UNWATCHABLE : wd,
+      used: true,
+      changed: new Set(),
+      known: new Map(),
+      knownBefore: new Map(),
+    });
   }
 
   #add(directory: WatchedDirectory): void {
@@ -132,11 +140,11 @@ export class ChangeWatch {
 
   /** Watches the directory no more. */
   forget(directory: WatchedDirectory): void {
-    const { node, wd, changed, known } = directory;
+    const { node, wd, changed, known, knownBefore } = directory;
     if (!this.#directories.delete(node)) return;
     this.#dirty.delete(directory);
     this.#pending -= changed.size;
-    this.#known -= known.size;
+    this.#known -= known.size + knownBefore.size;
     node.watched = null;
     if (wd !== UNWATCHABLE) {
       this.#byWd.delete(wd);
@@ -212,12 +220,20 @@ export class ChangeWatch {
       const path = prefix + name;
       this.#listener(path.length > PATH_MAX_BYTES ? EVERYTHING : path);
     }
+    this.#age(directory);
+  }
+
+  /** What the guest did is told once more at most: as it began before the last look, and ended after it. */
+  #age(directory: WatchedDirectory): void {
+    this.#known -= directory.knownBefore.size;
+    directory.knownBefore = directory.known;
+    directory.known = new Map();
   }
 
   /** False where the entry is as the guest knows it, or the guest has just written to it. */
   #isNews(directory: WatchedDirectory, dirFd: number, name: ByteString): boolean {
     const now = this.#look(dirFd, name);
-    if (now === directory.known.get(name)) return false;
+    if (now === (directory.known.get(name) ?? directory.knownBefore.get(name))) return false;
     this.#remember(directory, name, now);
     return directory.node.child(name)?.takeWritten() !== true;
   }
@@ -230,7 +246,10 @@ export class ChangeWatch {
 
   /** All at once: to be told of something again does no harm. */
   #forgetKnown(): void {
-    for (const { known } of this.#directories.values()) known.clear();
+    for (const { known, knownBefore } of this.#directories.values()) {
+      known.clear();
+      knownBefore.clear();
+    }
     this.#known = 0;
   }
 
