@@ -6,7 +6,7 @@ list_directories() {
   find . -maxdepth 8 \\( -name node_modules -o -name '.?*' \\) -prune -o -type d -print 2>/dev/null | head -n 400
 }
 
-# pin NAME: keeps directories of a watched child open, all of them in one process that sleeps. Linux before 6.17 forgets a directory of
+# pin NAME: keeps directories of a watched child open, all of them in one process that sleeps. Linux 6.1 and 6.12 forget a directory of
 # this kind of mount once nobody has it open, and who watches one that was forgotten hears nothing more of it. Besides, it is by our walk
 # that the host knows which directories to watch.
 pin() {
