@@ -22,8 +22,9 @@ import { Exported, openDescriptors } from './exported.js';
 const OWNER = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
 const O_RDONLY = 0;
 const O_RDWR = 2;
-/** Longer than changes are gathered. */
-const SETTLED_MS = 200;
+/** Together longer than changes are gathered. In turns, so that a machine that stands still in one of them does no harm. */
+const TURNS = 10;
+const TURN_MS = 20;
 
 let exported: Exported;
 let reactor: Reactor;
@@ -80,7 +81,7 @@ function list(node: HostNode): void {
 
 /** What has been told once nothing more comes. */
 async function settled(): Promise<string[]> {
-  await delay(SETTLED_MS);
+  for (let turn = 0; turn < TURNS; turn++) await delay(TURN_MS);
   return told.splice(0).sort();
 }
 
