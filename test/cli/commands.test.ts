@@ -182,19 +182,20 @@ describe('the command line, without a VM', () => {
   });
 
   it('attaches a directory whose changes are watched, and shows how', async () => {
-    const { stdout } = await daemon.cli('attach', await directory('watched'), '--watch');
+    await daemon.json('create', 'watching', '--slots', '1');
+    const on = ['--chassis', 'watching'];
+    const { stdout } = await daemon.cli('attach', await directory('watched'), '--watch', ...on);
     expect(stdout).toMatch(/^watched will be seen once a VM runs in the tree/);
-    const { mounts } = await daemon.json<{ mounts: Mount[] }>('mounts');
+    const { mounts } = await daemon.json<{ mounts: Mount[] }>('mounts', ...on);
     expect(mounts.find(({ tag }) => tag === 'watched')).toMatchObject({
       via: 'tree',
       watching: { directories: 0 },
     });
-    expect((await daemon.cli('show')).stdout).toMatch(/^watched is watched in 0 directories$/m);
-    expect(await daemon.failure('attach', 'mem:', '--tag', 'm', '--watch')).toMatchObject({
+    expect((await daemon.cli('show', 'watching')).stdout).toMatch(/^watched is watched in 0 directories$/m);
+    expect(await daemon.failure('attach', 'mem:', '--tag', 'm', '--watch', ...on)).toMatchObject({
       code: 'BAD_REQUEST',
     });
-    await daemon.json('detach', 'watched');
-    await daemon.json('detach', 'chassis');
+    await daemon.json('remove', 'watching', '--force');
   });
 
   it('detaches only what was asked for', async () => {

@@ -148,7 +148,7 @@ describe('changes on the host', () => {
     expect(await settled()).toEqual([]);
     created.node.release();
     link.release();
-    (made).release();
+    made.release();
   });
 
   it('are told of a file that the guest has open and wrote to a while ago', async () => {
