@@ -187,6 +187,8 @@ export const CaptureRequest = Type.Object(
     path: Type.String({ minLength: 2, maxLength: 4096, pattern: '^/' }),
     /** The file's largest size in bytes, at which the capture ends. */
     maxBytes: Type.Integer({ minimum: 4096, maximum: 2 ** 40, default: 256 * 2 ** 20 }),
+    /** Frames as a wire would carry them, cut up and with their checksums, not as they go between guests. */
+    asOnWire: Type.Boolean({ default: false }),
     forMs: Type.Integer({ minimum: 1, maximum: CAPTURE_MAX_MS, default: CAPTURE_MAX_MS }),
   },
   STRICT,

@@ -14,12 +14,12 @@ export class CardCapture {
   private open = true;
 
   /** Starts it. @throws ChassisError SOURCE_UNREADABLE where the file cannot be made */
-  constructor(card: string, backend: CapturedBackend, { path, maxBytes, forMs }: CaptureRequest) {
+  constructor(card: string, backend: CapturedBackend, { path, maxBytes, forMs, asOnWire }: CaptureRequest) {
     this.file = new CaptureFile(path);
     this.ended = new Promise((resolve) => (this.settle = resolve));
     this.timer = setTimeout(() => this.end('ended'), forMs);
     this.capture = new Capture({
-      ...{ name: card, maxBytes, write: (bytes: Uint8Array) => this.file.write(bytes) },
+      ...{ name: card, maxBytes, asOnWire, write: (bytes: Uint8Array) => this.file.write(bytes) },
       onEnd: (reason, counters) => {
         this.finish(reason, counters);
         backend.capture = undefined;

@@ -36,7 +36,7 @@ export class SwitchLine {
 
   close(): void {
     this.listener.close();
-    void this.connection.close();
+    this.connection.close();
     this.port.close();
   }
 

@@ -5,3 +5,6 @@ export const BUILT_MAIN = fileURLToPath(new URL('../../dist/manager/main.js', im
 export const BUILT_DEVICE_ENTRY = fileURLToPath(
   new URL('../../dist/manager/device-process/entry.js', import.meta.url),
 );
+export const BUILT_SWITCH_ENTRY = fileURLToPath(
+  new URL('../../dist/manager/switch-process/entry.js', import.meta.url),
+);

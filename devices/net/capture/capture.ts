@@ -1,5 +1,6 @@
 import type { Frame } from '../frame.js';
-import { fileHeader, PacketWriter, type Direction } from './pcapng.js';
+import { FrameFinisher } from '../offload/finisher.js';
+import { Direction, fileHeader, PacketWriter } from './pcapng.js';
 
 /** Why a capture ended: somebody ended it, its card was removed, there was no room for a frame, or the file could not be written. */
 export type CaptureEnd = 'ended' | 'removed' | 'full' | 'unwritable';
@@ -20,6 +21,11 @@ export interface CaptureOptions {
   readonly maxBytes: number;
   /** Called once. */
   readonly onEnd?: (reason: CaptureEnd, counters: CaptureCounters) => void;
+  /**
+   * Captures frames as a wire would carry them: cut up, and with their checksums. Default: as they are, with what is left to do to them
+   * not done.
+   */
+  readonly asOnWire?: boolean;
   /** Most bytes of a frame that are kept. Default: 65,536, which leaves out nothing but the end of the very longest. */
   readonly snapLengthBytes?: number;
   /** Microseconds since 1970. Default: the clock. */
@@ -33,6 +39,14 @@ export class Capture {
   readonly #options: CaptureOptions;
   readonly #packets: PacketWriter;
   readonly #now: () => number;
+  readonly #finisher: FrameFinisher | undefined;
+  readonly #record = (frame: Frame): boolean => {
+    const kept = this.#open && this.#write(this.#packets.packet(frame, this.#direction, this.#now()));
+    if (kept) this.#frames++;
+    else this.#left++;
+    return true;
+  };
+  #direction: Direction = Direction.SENT;
   #bytes = 0;
   #frames = 0;
   #left = 0;
@@ -43,6 +57,7 @@ export class Capture {
     this.#options = options;
     this.#packets = new PacketWriter(snapLengthBytes);
     this.#now = options.now ?? (() => Date.now() * 1000);
+    this.#finisher = options.asOnWire ? new FrameFinisher() : undefined;
     this.#write(fileHeader(options.name, snapLengthBytes));
   }
 
@@ -50,11 +65,12 @@ export class Capture {
     return { frames: this.#frames, left: this.#left, bytes: this.#bytes };
   }
 
-  /** A frame went by. It is captured as it is: what is left to do to it is not done. */
+  /** A frame went by. */
   saw(frame: Frame, direction: Direction): void {
-    const kept = this.#open && this.#write(this.#packets.packet(frame, direction, this.#now()));
-    if (kept) this.#frames++;
-    else this.#left++;
+    this.#direction = direction;
+    // What comes after the end is not worth the work.
+    if (this.#finisher && this.#open) this.#finisher.hand(frame, 0, this.#record);
+    else this.#record(frame);
   }
 
   /** Nothing is written any more. */

@@ -338,7 +338,7 @@ describe('the control server and its client', () => {
     await client.endCapture('dev', 'lan0');
     expect(await captured).toEqual({ frames: 2, bytes: 300, reason: 'ended' });
     expect(service.calls).toEqual([
-      ['capture', 'dev', 'lan0', { path: '/tmp/x.pcapng', forMs: 5000, maxBytes: 2 ** 28 }],
+      ['capture', 'dev', 'lan0', { path: '/tmp/x.pcapng', forMs: 5000, maxBytes: 2 ** 28, asOnWire: false }],
       ['endCapture', 'dev', 'lan0'],
     ]);
   });

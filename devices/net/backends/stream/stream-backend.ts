@@ -11,7 +11,7 @@ export interface StreamPeer {
   /** A connected, non-blocking socket, which is the caller's. @throws HostError where there is none now */
   connect(): number;
   /** The peer is not wanted any more. */
-  close?(): void | Promise<void>;
+  close?(): void;
 }
 
 export interface StreamBackendOptions extends Omit<StreamConnectionOptions, 'name'> {
@@ -45,11 +45,11 @@ export class StreamBackend extends StreamConnection {
     this.#connect();
   }
 
-  override close(): void | Promise<void> {
+  override close(): void {
     this.#ended = true;
     clearTimeout(this.#retry);
-    void super.close();
-    return this.#peer.close?.();
+    super.close();
+    this.#peer.close?.();
   }
 
   protected override heard(): void {

@@ -97,7 +97,7 @@ export class StreamConnection extends NetBackend {
     this.#watch();
   }
 
-  close(): void | Promise<void> {
+  close(): void {
     this.#drop();
   }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Capture } from '../../../../devices/net/capture/capture.js';
 import { CapturedBackend } from '../../../../devices/net/capture/captured-backend.js';
 import { frameOf, TestBackend, TestPort } from '../support/frames.js';
-import { packet, payloadOf } from '../support/packets.js';
+import { offloaded, packet, payloadOf } from '../support/packets.js';
 
 interface Block {
   readonly type: number;
@@ -67,6 +67,21 @@ describe('a capture', () => {
     const [, , { body }] = blocksOf(file.bytes);
     expect([body.readUInt32LE(12), body.readUInt32LE(16)]).toEqual([61, frames[4].length]);
     expect(body.subarray(20 + 61, 20 + 64)).toEqual(Buffer.alloc(3));
+  });
+
+  it('has frames as a wire would carry them where it is told to', () => {
+    const file = new File();
+    const capture = new Capture({ name: 'n', write: file.write, maxBytes: 1e6, asOnWire: true });
+    const { whole, segments } = offloaded({ payload: payloadOf(5000) }, 1400);
+    const work = { needsChecksum: true, csumStart: whole.transportOffset, csumOffset: whole.csumOffset };
+    capture.saw(frameOf(whole.bytes, { ...work, gsoType: 1, gsoSize: 1400 }), 2);
+    capture.saw(frameOf(frames[1]), 1);
+    const packets = blocksOf(file.bytes).slice(2);
+    expect(packets.map(({ body }) => new Uint8Array(body.subarray(20, 20 + body.readUInt32LE(12))))).toEqual([
+      ...segments,
+      frames[1],
+    ]);
+    expect(capture.counters).toMatchObject({ frames: segments.length + 1, left: 0 });
   });
 
   it('never grows beyond its size, ends there, and counts what it left out', () => {

@@ -24,9 +24,9 @@ export function joined() {
   });
   const port = new TestPort();
   far.port = port;
-  onTestFinished(async () => {
-    await near.close();
-    await far.close();
+  onTestFinished(() => {
+    near.close();
+    far.close();
     reactor.close();
   });
   return { near, far, port, logs };

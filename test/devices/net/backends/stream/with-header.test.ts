@@ -39,8 +39,8 @@ describe('a stream between processes of ours', () => {
     connection.adopt(ours);
     const port = new TestPort();
     connection.port = port;
-    onTestFinished(async () => {
-      await connection.close();
+    onTestFinished(() => {
+      connection.close();
       reactor.close();
       closeFd(theirs);
     });
