@@ -1,4 +1,4 @@
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { programInTree, type PackageRequest } from './debian.js';
 import { badPackage, debianTree } from './debian-tree.js';
@@ -30,7 +30,9 @@ export async function findNetworkTools(onProgress?: OnProgress, signal?: AbortSi
     const [loader, ...prefix] = programInTree(root, path);
     const { stdout } = await execa(loader, ['--list', ...prefix]);
     const libraries = [...stdout.matchAll(/=> (\/\S+)/g)].map(([, library]) => library);
-    for (const file of [loader, join(root, path), ...libraries]) hostPaths.add(file);
+    // The last is loaded by name, when a thread is to end.
+    const unwinder = join(dirname(loader), 'libgcc_s.so.1');
+    for (const file of [loader, join(root, path), ...libraries, unwinder]) hostPaths.add(file);
     const words = `${FOLDER}/${basename(loader)} --library-path ${FOLDER} ${FOLDER}/${name}`;
     wrappers.push({ path: `/bin/${name}`, bytes: `#!/bin/sh\nexec ${words} "$@"\n` });
   }

@@ -1,8 +1,11 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { ChassisClient } from '../../manager/control/client.js';
 import { findNetworkTools } from '../../testbed/network-tools.js';
+import { PATIENTLY } from '../manager/patiently.js';
 import { capturedFrames } from '../support/captured-frames.js';
 import { describeRealGuest } from './lab.js';
 import { interfaceOf, SwitchLab } from './support/switch-lab.js';
@@ -62,10 +65,17 @@ describeRealGuest('two guests on one switch', () => {
       async (tso) => {
         await lab.sh(NEAR, `ethtool -K ${await card(NEAR, name)} tso ${tso}`);
         const path = join(lab.folder, `${name}-${tso}.pcapng`);
+        const client = new ChassisClient({ directory: lab.daemon.directory });
         const words = ['capture', name, '--chassis', 'vm1', '--out', path, '--wire', '--max-bytes', '64M'];
-        const capture = lab.daemon.json<{ frames: number }>(...words, '--for', '8');
+        const capture = lab.daemon.json<{ frames: number }>(...words);
+        onTestFinished(async () => {
+          await client.endCapture('vm1', name);
+          await capture.catch(() => undefined);
+        });
+        await expect.poll(() => existsSync(path), PATIENTLY).toBe(true);
         for (const way of ['', '--reverse'])
           expect(await iperf(NET[name], way)).toBeGreaterThanOrEqual(8 * MIB);
+        await client.endCapture('vm1', name);
         const { frames: count } = await capture;
         const frames = capturedFrames(await readFile(path));
         expect(frames).toHaveLength(count);
@@ -98,7 +108,7 @@ describeRealGuest('two guests on one switch', () => {
       await lab.sh(NEAR, `iperf3 --client ${NET[name]}.2 --time 60 >/dev/null 2>&1 & echo $! >/run/load`);
       await lab.remove(FAR, name);
       expect((await lab.sh(FAR, 'ls /sys/class/net')).split('\n')).toHaveLength(2);
-      await lab.sh(NEAR, 'kill $(cat /run/load)');
+      await lab.sh(NEAR, 'kill $(cat /run/load) || true');
       const words = name === 'vfio' ? ['--switch', 'other', '--port', 'vfio-user'] : ['--switch', 'lan'];
       await lab.add(FAR, name, `${NET[name]}.2`, ...words);
       await ping(NEAR, `${NET[name]}.2`);
