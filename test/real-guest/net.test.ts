@@ -1,14 +1,7 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
-import { StreamFraming } from '../../devices/net/backends/stream/framing.js';
-import { StreamBackend, unixPeer } from '../../devices/net/backends/stream/stream-backend.js';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { VirtioNetFeature } from '../../devices/net/protocol.js';
-import { Reactor } from '../../host/index.js';
 import { describeRealGuest } from './lab.js';
 import { NetworkLab, type CardPlan } from './support/network-lab.js';
-import { describePasst, PASST_GATEWAY, PASST_GUEST, startPasst } from './support/passt.js';
 
 const WHOLE_FRAME_BYTES = 1514;
 /** What a card does with a stream that is longer than a frame, and the checksums that go with that. */
@@ -127,37 +120,5 @@ describeRealGuest('Linux with three cards on one switch', () => {
 
   it('leaves nothing to complain of', () => {
     expect(lab.server.complaints).toEqual([]);
-  });
-});
-
-describePasst('Linux with a card on passt', () => {
-  it('reads checked data from a service of the host’s loopback', async () => {
-    const passt = startPasst();
-    const reactor = new Reactor({
-      onError: (error) => {
-        throw error;
-      },
-    });
-    reactor.start();
-    const backend = new StreamBackend({
-      peer: unixPeer(passt.path),
-      ...{ framing: StreamFraming.PLAIN, reactor, log: () => {} },
-    });
-    const data = randomBytes(4 << 20);
-    const service = createServer((_request, response) => response.end(data)).listen(0, '127.0.0.1');
-    const lab = await NetworkLab.boot('6.1', [{ ...vfioUser, own: { backend, address: PASST_GUEST } }]);
-    onTestFinished(async () => {
-      await lab.stop();
-      await passt.stop();
-      reactor.close();
-      service.close();
-    });
-    const { port } = service.address() as AddressInfo;
-    const digest = await lab.in(
-      VFIO,
-      `ip route add default via ${PASST_GATEWAY}
-       wget -q -O - http://${PASST_GATEWAY}:${port}/ | sha256sum`,
-    );
-    expect(digest.slice(0, 64)).toBe(createHash('sha256').update(data).digest('hex'));
   });
 });

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { describe } from 'vitest';
 import { QemuUnavailableError } from '../../../testbed/errors.js';
 import { findPasst } from '../../../testbed/passt.js';
@@ -42,5 +42,18 @@ export function startPasst() {
       if (passt.exitCode === null && passt.signalCode === null) await once(passt, 'exit');
       rmSync(folder, { recursive: true });
     },
+  };
+}
+
+/** Puts passt on the PATH of what is started from now on. Answers what takes it away. */
+export function passtOnPath(): () => void {
+  if (command instanceof QemuUnavailableError) throw command;
+  const folder = mkdtempSync(join(tmpdir(), 'chassis-passt-'));
+  writeFileSync(join(folder, 'passt'), `#!/bin/sh\nexec ${command.join(' ')} "$@"\n`, { mode: 0o755 });
+  const { PATH } = process.env;
+  process.env.PATH = `${folder}${delimiter}${PATH}`;
+  return () => {
+    process.env.PATH = PATH;
+    rmSync(folder, { recursive: true });
   };
 }
