@@ -6,6 +6,7 @@ import { kicks } from './kicks.js';
 import { ring } from './ring.js';
 import { vm9p } from './vm-9p.js';
 import { vmBlk } from './vm-blk.js';
+import { vmNet } from './vm-net.js';
 
 interface Benchmark {
   readonly summary: string;
@@ -15,6 +16,7 @@ interface Benchmark {
 const BENCHMARKS: Record<string, Benchmark> = {
   'vm-9p': { summary: "9p in a Linux guest, beside QEMU's own virtio-9p", run: vm9p },
   'vm-blk': { summary: "disks in a Linux guest, beside QEMU's own virtio-blk", run: vmBlk },
+  'vm-net': { summary: "network cards in a Linux guest, beside QEMU's own virtio-net", run: vmNet },
   '9p': { summary: 'the 9p server on a socket, beside diod; --in-process: by itself', run: ninePServers },
   ring: {
     summary: 'the device side of a virtqueue alone',

@@ -9,7 +9,7 @@ const CHASSIS = fileURLToPath(new URL('../../../bin/chassis.js', import.meta.url
 const GUEST_SOURCES = fileURLToPath(new URL('../../../bench/guest/', import.meta.url));
 
 /** Programs that measure inside the guest. */
-export type GuestProgram = 'fsbench' | 'blkbench';
+export type GuestProgram = 'fsbench' | 'blkbench' | 'netbench';
 
 /** A folder, a daemon and a chassis for one measurement; gone when it is closed. */
 export class Bench {
