@@ -45,11 +45,12 @@ describeRealGuest('two guests on one switch', () => {
 
   it('reach each other once a card is plugged into each, over either port', async () => {
     for (const index of [NEAR, FAR]) {
-      const words = ['--switch', 'lan', '--queues', '1'];
+      const words = ['--switch', 'lan', '--queues', '2'];
       const vhost = await lab.add(index, 'vhost', `${NET.vhost}.${index + 1}`, ...words);
       expect(vhost).toMatchObject({ state: 'plugged', port: 'vhost-user', interrupts: 'msix' });
       // What the daemon says of interrupts is what the guest has.
-      await lab.sh(index, 'grep -q "MSI.*virtio.*-input" /proc/interrupts');
+      await lab.sh(index, 'grep -q "MSI.*virtio.*-input.1" /proc/interrupts');
+      expect(await lab.sh(index, `ls /sys/class/net/${await card(index, 'vhost')}/queues | wc -l`)).toBe('4');
       const other = ['--switch', 'other', '--port', 'vfio-user', '--mtu', '9000'];
       const vfio = await lab.add(index, 'vfio', `${NET.vfio}.${index + 1}`, ...other);
       expect(vfio).toMatchObject({ state: 'plugged', port: 'vfio-user', mtu: 9000 });

@@ -34,7 +34,7 @@ export class SwitchLab {
         const chassis = `vm${index}`;
         await daemon.json('create', chassis, '--slots', '3');
         const { args } = await daemon.json<QemuArgs>('args', chassis, '--memory', '320');
-        const machineArgs = [...args, '-nic', 'none'];
+        const machineArgs = [...args, '-smp', '2', '-nic', 'none'];
         const guest = await LinuxGuest.boot({ qemu: requireRealQemu(), kernel, machineArgs, extraFiles });
         return { chassis, guest };
       };
