@@ -129,7 +129,7 @@ describeRealGuest('two guests on one switch', () => {
     await ping(NEAR, `${NET.vhost}.3`);
     const { mac } = await lab.card(FAR, 'vhost');
     const dev = await card(NEAR, 'vhost');
-    await lab.sh(NEAR, `ip neigh replace ${NET.vhost}.2 lladdr ${mac} nud permanent dev ${dev}`);
+    await lab.sh(NEAR, `arp -i ${dev} -s ${NET.vhost}.2 ${mac}`);
     process.kill(lab.guest(FAR).pid, 'SIGSTOP');
     try {
       const flood = `dd if=/dev/zero bs=1400 count=4000 2>/dev/null | nc -u -w 1 ${NET.vhost}.2 9`;
