@@ -15,8 +15,7 @@ import {
 import type { ChassisPaths } from './control/state-directory.js';
 import {
   ChassisModel,
-  isCard,
-  isDisk,
+  isMount,
   type DeviceRecord,
   type MountRecord,
   type SeatRecord,
@@ -27,6 +26,7 @@ import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js
 import { Departures } from './departures.js';
 import { DeviceFunctions } from './device-functions.js';
 import { Disks } from './disks.js';
+import { functionFacts } from './function-facts.js';
 import { Networks } from './networks.js';
 import { QueueMounts } from './queue-mounts.js';
 import { SerialQueue } from './serial-queue.js';
@@ -128,9 +128,9 @@ export class ChassisController {
       const { tag, slot } = device;
       if (this.model.device(tag) !== device) continue;
       this.slots.abandon(slot);
-      if (isDisk(device)) await this.disks.remove(tag, { force: true, timeoutMs });
-      else if (isCard(device)) await this.networks.remove(tag, { force: true, timeoutMs });
-      else await this.detach(tag, { force: true, slot: true, keepFunction: false, timeoutMs });
+      if (isMount(device))
+        await this.detach(tag, { force: true, slot: true, keepFunction: false, timeoutMs });
+      else await (device.disk ? this.disks : this.networks).remove(tag, { force: true, timeoutMs });
     }
   }
 
@@ -382,14 +382,7 @@ export class ChassisController {
   }
 
   private view(mount: MountRecord): Mount {
-    return describeMount(this.model, mount, {
-      chassis: this.name,
-      connected: this.devices.isConnected(mount),
-      use: this.devices.use(mount),
-      reason: this.slots.reasons.get(mount.tag),
-      counters: this.devices.counters(mount),
-      driver: this.devices.driver(mount),
-    });
+    return describeMount(this.model, mount, functionFacts(this.name, mount, this.devices, this.slots));
   }
 
   private seatViews(seats: Iterable<SeatRecord> = this.model.seats.values()): Mount[] {

@@ -12,6 +12,7 @@ import type { ChassisModel, DiskRecord } from './chassis/chassis.js';
 import { plan } from './chassis/planner.js';
 import type { Departures } from './departures.js';
 import type { DeviceFunctions } from './device-functions.js';
+import { functionFacts } from './function-facts.js';
 import { SerialQueue } from './serial-queue.js';
 import { describeDisk } from './views.js';
 import type { VmSlots } from './vm-slots.js';
@@ -126,12 +127,7 @@ export class Disks {
   private view(disk: DiskRecord): Disk {
     const { chassis, model, devices, slots } = this.options;
     return describeDisk(model, disk, {
-      chassis,
-      connected: devices.isConnected(disk),
-      use: devices.use(disk),
-      reason: slots.reasons.get(disk.tag),
-      counters: devices.counters(disk),
-      driver: devices.driver(disk),
+      ...functionFacts(chassis, disk, devices, slots),
       sizeBytes: devices.diskBytes(disk),
     });
   }

@@ -13,6 +13,7 @@ import type { CardRecord, ChassisModel } from './chassis/chassis.js';
 import { plan } from './chassis/planner.js';
 import type { Departures } from './departures.js';
 import type { DeviceFunctions } from './device-functions.js';
+import { functionFacts } from './function-facts.js';
 import { hostIdentity } from './host-identity.js';
 import { describeCard } from './views.js';
 import type { VmSlots } from './vm-slots.js';
@@ -133,12 +134,7 @@ export class Networks {
   private view(card: CardRecord): Card {
     const { chassis, model, devices, slots } = this.options;
     return describeCard(model, card, {
-      chassis,
-      connected: devices.isConnected(card),
-      use: devices.use(card),
-      reason: slots.reasons.get(card.tag),
-      counters: devices.counters(card),
-      driver: devices.driver(card),
+      ...functionFacts(chassis, card, devices, slots),
       status: devices.cardStatus(card),
       switchPort: devices.switchPort(card),
     });

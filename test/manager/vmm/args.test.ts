@@ -115,4 +115,33 @@ describe('qemuArgs', () => {
       chardev: 'chassis-slot2-fn0',
     });
   });
+
+  it('has a network card over vhost-user plugged into its netdev, behind its chardev', () => {
+    const card = { mac: '52:54:00:00:00:01', queuePairs: 1, up: true };
+    const plugged = {
+      function: 0,
+      tag: 'lan0',
+      port: 'vhost-user' as const,
+      socketPath: '/d/s2f0.sock',
+      card,
+    };
+    const list = args({ occupied: new Map([[2, [plugged]]]) });
+    const id = 'chassis-slot2-fn0';
+    expect(values(list, '-chardev')).toEqual([`socket,id=${id},path=/d/s2f0.sock`]);
+    expect(JSON.parse(values(list, '-netdev')[0])).toEqual({
+      type: 'vhost-user',
+      id,
+      chardev: id,
+      queues: 1,
+    });
+    const device = JSON.parse(values(list, '-device').at(-1) ?? '') as object;
+    expect(device).toMatchObject({
+      driver: 'virtio-net-pci',
+      netdev: id,
+      vectors: 4,
+      mac: card.mac,
+      mq: false,
+    });
+    expect(device).not.toHaveProperty('host_mtu');
+  });
 });

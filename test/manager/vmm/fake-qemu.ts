@@ -7,6 +7,8 @@ export class FakeQemu extends FakeQmp {
   readonly parentBuses = new Map<string, string>();
   /** Ids of the chardevs that were added. */
   readonly chardevs = new Set<string>();
+  /** Likewise; each holds the chardev of its id. */
+  readonly netdevs = new Set<string>();
   memory: { id: string; share: boolean }[] = [{ id: 'chassis-mem', share: true }];
   hasVfioUser = true;
   /** What the guest does when asked for a slot. */
@@ -59,6 +61,12 @@ export class FakeQemu extends FakeQmp {
         return this.addChardev(String(args.id));
       case 'chardev-remove':
         return this.removeChardev(String(args.id));
+      case 'netdev_add':
+        return this.addNetdev(String(args.id), String(args.chardev));
+      case 'netdev_del':
+        return this.netdevs.delete(String(args.id)) ? { return: {} } : refused('Device not found');
+      case 'set_link':
+        return this.peripherals.has(String(args.name)) ? { return: {} } : refused('Device not found');
       case 'device_del':
         return this.del(String(args.id));
       default:
@@ -72,8 +80,14 @@ export class FakeQemu extends FakeQmp {
     return { return: {} };
   }
 
+  private addNetdev(id: string, chardev: string): Answer {
+    if (!this.chardevs.has(chardev)) return refused(`chardev "${chardev}" not found`);
+    this.netdevs.add(id);
+    return { return: {} };
+  }
+
   private removeChardev(id: string): Answer {
-    if (this.peripherals.has(id)) return refused(`Chardev '${id}' is busy`);
+    if (this.peripherals.has(id) || this.netdevs.has(id)) return refused(`Chardev '${id}' is busy`);
     return this.chardevs.delete(id) ? { return: {} } : refused(`Chardev '${id}' not found`);
   }
 
@@ -97,6 +111,8 @@ export class FakeQemu extends FakeQmp {
     if (this.peripherals.has(id)) return refused(`Duplicate device ID '${id}'`);
     if (device.chardev !== undefined && !this.chardevs.has(device.chardev as string))
       return refused(`Property 'chardev' can't find value '${device.chardev as string}'`);
+    if (device.netdev !== undefined && !this.netdevs.has(device.netdev as string))
+      return refused(`Property 'netdev' can't find value '${device.netdev as string}'`);
     this.peripherals.set(id, 'child<vfio-user-pci>');
     return { return: {} };
   }

@@ -79,6 +79,25 @@ describe('the choice of a port', () => {
     });
   });
 
+  describe('for a network card', () => {
+    const card = { ...auto, card: {} };
+
+    it('takes vhost-user with MSI-X, also while no VMM is known', () => {
+      for (const vmm of [undefined, abilities({ vhostUser: false, vhostUserDisk: false })]) {
+        expect(choosePort(card, vmm)).toMatchObject({ port: 'vhost-user', msix: true });
+      }
+    });
+
+    it('takes vfio-user where the VMM has no virtio card, or where it was asked for', () => {
+      const vmm = abilities({ vhostUserNet: false });
+      expect(choosePort(card, vmm)).toMatchObject({ port: 'vfio-user', msix: false });
+      expect(choosePort({ ...card, port: 'vfio-user' }, abilities()).port).toBe('vfio-user');
+      expect(() => choosePort({ ...card, port: 'vhost-user' }, vmm)).toThrow(
+        expect.objectContaining(refusal('VMM_UNSUITABLE', /virtio-net-pci/)),
+      );
+    });
+  });
+
   it('says why', () => {
     expect(choosePort(auto, abilities({ vhostUser: false })).reason).toMatch(
       /no generic vhost-user device.*aborts/,

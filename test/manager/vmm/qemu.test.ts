@@ -191,6 +191,44 @@ describe('QemuDriver', () => {
       expect(qemu.commands[1].arguments).toMatchObject({ 'virtio-id': 9, num_vqs: 64, config_size: 256 });
     });
 
+    it('a network card over vhost-user: QEMU’s own, with our queues behind it, and its cable out if it is to be', async () => {
+      const card = { mac: '52:54:00:00:00:01', mtu: 9000, queuePairs: 2, up: false };
+      const driver = await open();
+      await driver.plug(1, [{ ...overVhostUser(0)[0], card }], 1000);
+      const id = 'chassis-slot1-fn0';
+      expect(qemu.commands.slice(1).map(({ execute, arguments: args }) => [execute, args])).toEqual([
+        ['netdev_add', { type: 'vhost-user', id, chardev: id, queues: 2 }],
+        [
+          'device_add',
+          {
+            ...{ driver: 'virtio-net-pci', id, bus: 'chassis-slot1', addr: '0.0', multifunction: false },
+            ...{ mac: card.mac, mq: true, vectors: 6, host_mtu: 9000, romfile: '' },
+            ...{ ctrl_guest_offloads: false, netdev: id },
+          },
+        ],
+        ['set_link', { name: id, up: false }],
+      ]);
+      await driver.setLink(1, 0, true);
+      expect(qemu.commands.at(-1)).toMatchObject({ execute: 'set_link', arguments: { name: id, up: true } });
+    });
+
+    it('a network card over vfio-user as any other function', async () => {
+      const card = { mac: '52:54:00:00:00:01', queuePairs: 1, up: false };
+      await (await open()).plug(1, [{ ...functions(0)[0], card }], 1000);
+      expect(qemu.commands.map(({ execute, arguments: args }) => [execute, args.driver])).toEqual([
+        ['device_add', 'vfio-user-pci'],
+      ]);
+    });
+
+    it('and leaves neither netdev nor chardev of a card that was refused', async () => {
+      const card = { mac: '52:54:00:00:00:01', queuePairs: 1, up: true };
+      const driver = await open();
+      qemu.refuseAdd = () => refused('no room');
+      const plugging = driver.plug(1, [{ ...overVhostUser(0)[0], card }], 1000);
+      await expect(plugging).rejects.toMatchObject(refusal('VMM_REFUSED'));
+      expect([qemu.netdevs.size, qemu.chardevs.size]).toEqual([0, 0]);
+    });
+
     it('and leaves no chardev of a function that was refused', async () => {
       const driver = await open();
       qemu.refuseAdd = () => refused('no room');
