@@ -16,3 +16,9 @@ export function setNonBlocking(fd: number): number {
   const flags = result(libc.fcntl(fd, F_GETFL, 0));
   return flags < 0 ? flags : result(libc.fcntl(fd, F_SETFL, flags | constants.O_NONBLOCK));
 }
+
+/** Clears it, for a program that is given the descriptor and counts on waiting. */
+export function setBlocking(fd: number): number {
+  const flags = result(libc.fcntl(fd, F_GETFL, 0));
+  return flags < 0 ? flags : result(libc.fcntl(fd, F_SETFL, flags & ~constants.O_NONBLOCK));
+}

@@ -4,7 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { StreamPeer } from '../../devices/net/backends/stream/stream-backend.js';
-import { closeFd, socketPair } from '../../host/index.js';
+import { closeFd, setBlocking, socketPair } from '../../host/index.js';
 import { ChassisError, type PasstNetwork } from '../control/api.js';
 
 /** The network that the guest is given by DHCP: addresses that QEMU's users know. IPv6 is as passt chooses. */
@@ -53,6 +53,8 @@ export class Passt implements StreamPeer {
   private spawn(): number {
     this.child?.kill('SIGKILL');
     const [ours, theirs] = socketPair();
+    // Of a frame that only went in part passt sends the rest by a call that has to wait, or the stream breaks in the middle of it.
+    setBlocking(theirs);
     const child = spawn('passt', ['--foreground', '--fd', '3', ...passtArguments(this.network)], {
       stdio: ['ignore', 'pipe', 'pipe', theirs],
     });

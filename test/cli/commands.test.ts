@@ -42,7 +42,7 @@ describe('the command line, without a VM', () => {
       deviceProcess: { state: 'running' },
       mounts: [],
     });
-    expect((await daemon.cli('list')).stdout.split('\n')[1]).toMatch(/^dev +2 of 2 +0 +0 +none +running$/);
+    expect((await daemon.cli('list')).stdout.split('\n')[1]).toMatch(/^dev +2 of 2 +0 +0 +0 +none +running$/);
   });
 
   it('refuses a second chassis of the name, and names that are not plain', async () => {

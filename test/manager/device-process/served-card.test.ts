@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  constants,
+  existsSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Reactor } from '../../../host/index.js';
@@ -45,7 +53,10 @@ async function open(peer: CardSpec['peer'], options: Partial<CardSpec> = {}): Pr
 function fakePasst(script: string): { readonly words: () => string; readonly pids: () => number[] } {
   const directory = folder();
   const starts = join(directory, 'starts');
-  writeFileSync(join(directory, 'passt'), `#!/bin/sh\necho $$ "$@" >>${starts}\n${script}\n`);
+  writeFileSync(
+    join(directory, 'passt'),
+    `#!/bin/sh\necho $$ "$@" $(grep flags /proc/$$/fdinfo/3) >>${starts}\n${script}\n`,
+  );
   chmodSync(join(directory, 'passt'), 0o755);
   process.env.PATH = `${directory}${delimiter}${path}`;
   const lines = () => readFileSync(starts, 'utf8').trim().split('\n');
@@ -73,6 +84,8 @@ describe('a card on passt', () => {
     expect(served.card?.status.carrier).toBe(true);
     const words = passt.words();
     expect(words).toContain('--foreground --fd 3');
+    const flags = Number.parseInt(words.split('flags:')[1], 8);
+    expect(flags & constants.O_NONBLOCK).toBe(0);
     expect(words).toContain('--no-map-gw --tcp-ports 127.0.0.1/8080:80');
   });
 
