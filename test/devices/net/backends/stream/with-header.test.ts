@@ -1,7 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { StreamFraming } from '../../../../../devices/net/backends/stream/framing.js';
 import { StreamConnection } from '../../../../../devices/net/backends/stream/stream-connection.js';
+import { FrameFinisher } from '../../../../../devices/net/offload/finisher.js';
 import { closeFd, Reactor, sendMessage, socketPair } from '../../../../../host/index.js';
+import { randomFrom } from '../../../blk/support/vectors.js';
 import { frameOf, TestPort } from '../../support/frames.js';
 import { offloaded, packet, payloadOf } from '../../support/packets.js';
 import { framed } from './stream-peer.js';
@@ -9,6 +11,29 @@ import { joined } from './joined.js';
 
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+/** One end as our processes have it, and the other as bytes are written into it. */
+function rawPeer() {
+  const reactor = new Reactor({
+    onError: (error) => {
+      throw error;
+    },
+  });
+  reactor.start();
+  const [ours, theirs] = socketPair();
+  const connection = new StreamConnection({
+    ...{ name: 'ours', framing: StreamFraming.WITH_HEADER, reactor, log: () => {} },
+  });
+  connection.adopt(ours);
+  const port = new TestPort();
+  connection.port = port;
+  onTestFinished(() => {
+    connection.close();
+    reactor.close();
+    closeFd(theirs);
+  });
+  return { theirs, port };
 }
 
 describe('a stream between processes of ours', () => {
@@ -26,24 +51,7 @@ describe('a stream between processes of ours', () => {
   });
 
   it('takes no work on trust: what does not fit its frame is skipped, and what follows is not', async () => {
-    const reactor = new Reactor({
-      onError: (error) => {
-        throw error;
-      },
-    });
-    reactor.start();
-    const [ours, theirs] = socketPair();
-    const connection = new StreamConnection({
-      ...{ name: 'ours', framing: StreamFraming.WITH_HEADER, reactor, log: () => {} },
-    });
-    connection.adopt(ours);
-    const port = new TestPort();
-    connection.port = port;
-    onTestFinished(() => {
-      connection.close();
-      reactor.close();
-      closeFd(theirs);
-    });
+    const { theirs, port } = rawPeer();
     const { bytes } = packet({ payload: payloadOf(40) });
     const header = (...values: number[]) =>
       Uint8Array.from([...values, ...new Array<number>(12)].slice(0, 12));
@@ -63,5 +71,37 @@ describe('a stream between processes of ours', () => {
     expect(sendMessage(theirs, stream, 0, stream.length)).toBe(stream.length);
     await until(() => port.frames.length > 0);
     expect(port.take()).toEqual([bytes]);
+  });
+
+  it('bears headers of all sorts, and passes on only what can be finished', async () => {
+    const { theirs, port } = rawPeer();
+    const random = randomFrom(11);
+    const finisher = new FrameFinisher();
+    const { bytes, transportOffset } = packet({ payload: payloadOf(3000), partial: true });
+    let longest = 0;
+    let taken = 0;
+    port.offer = (frame) => {
+      taken++;
+      finisher.hand(frame, taken & 63, (part) => ((longest = Math.max(longest, part.byteLength)), true));
+      return true;
+    };
+    const FRAMES = 1000;
+    for (let i = 0; i < FRAMES; i++) {
+      const right = Uint8Array.of(1, random(2), 0, 0, 0xb0, 4, transportOffset, 0, 16, 0, 0, 0);
+      for (let changes = random(4); changes > 0; changes--) right[random(12)] = random(256);
+      const block = framed(
+        Buffer.concat([right, bytes.subarray(0, random(4) > 0 ? bytes.length : random(60))]),
+      );
+      while (sendMessage(theirs, block, 0, block.length) < 0)
+        await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    const last = framed(Buffer.concat([new Uint8Array(12), bytes]));
+    const before = taken;
+    while (sendMessage(theirs, last, 0, last.length) < 0)
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    await until(() => taken > before);
+    expect(taken).toBeGreaterThan(FRAMES / 10);
+    expect(taken).toBeLessThan(FRAMES);
+    expect(longest).toBeLessThanOrEqual(bytes.length);
   });
 });
