@@ -57,7 +57,7 @@ describeRealGuest('two guests on one switch', () => {
       expect(await lab.sh(index, `cat /sys/class/net/${await card(index, 'vfio')}/mtu`)).toBe('9000');
     }
     for (const net of Object.values(NET)) await ping(NEAR, `${net}.2`);
-    await lab.sh(FAR, 'iperf3 --server --daemon');
+    for (const port of [5201, 5202]) await lab.sh(FAR, `iperf3 --server --daemon --port ${port}`);
   });
 
   describe.each(['vhost', 'vfio'] as const)('over %s', (name) => {
@@ -106,13 +106,20 @@ describeRealGuest('two guests on one switch', () => {
     });
 
     it('lose a card under load, and get another', async () => {
-      await lab.sh(NEAR, `iperf3 --client ${NET[name]}.2 --time 60 >/dev/null 2>&1 & echo $! >/run/load`);
+      const other = name === 'vfio' ? NET.vhost : NET.vfio;
+      await lab.sh(
+        NEAR,
+        `iperf3 --client ${NET[name]}.2 --time 60 >/dev/null 2>&1 & echo $! >/run/load
+         iperf3 --client ${other}.2 --port 5202 --time 60 >/dev/null 2>&1 & echo $! >/run/neighbour`,
+      );
       await lab.remove(FAR, name);
       expect((await lab.sh(FAR, 'ls /sys/class/net')).split('\n')).toHaveLength(2);
-      await lab.sh(NEAR, 'kill $(cat /run/load) || true');
+      await lab.sh(NEAR, 'kill $(cat /run/load) 2>/dev/null || true');
       const words = name === 'vfio' ? ['--switch', 'other', '--port', 'vfio-user'] : ['--switch', 'lan'];
       await lab.add(FAR, name, `${NET[name]}.2`, ...words);
       await ping(NEAR, `${NET[name]}.2`);
+      // The neighbour's stream has gone on meanwhile.
+      await lab.sh(NEAR, 'kill $(cat /run/neighbour)');
     });
   });
 
