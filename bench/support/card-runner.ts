@@ -41,14 +41,17 @@ export class CardRunner {
     const { stdout } = await guest.ok(`set -e
       cd /sys/class/net
       card=$(basename $(dirname $(grep -lx ${mac} */address)))
+      echo $card
       basename $(readlink $card/device)
       setsid unshare -n sleep 100000 >/dev/null 2>&1 &
       echo $! >/run/${name}
       sleep 0.5
       ip link set $card netns $!
       nsenter -t $! -n sh -c "ip link set lo up; ip addr add ${GUEST}/24 dev $card; ip link set $card up"`);
-    await guest.waitFor(`nsenter -t $(cat /run/${name}) -n ping -c 1 -W 1 ${GATEWAY}`);
-    return new CardRunner(side, bench, guest, stdout.trim());
+    const [card, device] = stdout.trim().split('\n');
+    // passt may not send echo requests as it is started here, so that ping says nothing.
+    await guest.waitFor(`nsenter -t $(cat /run/${name}) -n arping -f -c 1 -w 1 -I ${card} ${GATEWAY}`);
+    return new CardRunner(side, bench, guest, device);
   }
 
   async run({ command }: CardTest, port: number): Promise<Run> {
