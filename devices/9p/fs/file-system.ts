@@ -18,6 +18,14 @@ export function isPromise<T>(answer: MaybePromise<T>): answer is Promise<T> {
   return typeof answer === 'object' && answer !== null && typeof (answer as Promise<T>).then === 'function';
 }
 
+/** Goes on with an answer, at once where it is there. */
+export function mapAnswer<T, U>(
+  answer: MaybePromise<T>,
+  next: (answer: T) => MaybePromise<U>,
+): MaybePromise<U> {
+  return isPromise(answer) ? answer.then(next) : next(answer);
+}
+
 /**
  * A file name, link target or xattr name as raw bytes, one character (U+0000 to U+00FF) a byte: immutable, comparable,
  * a map's key. Names of directory entries hold no '/' or NUL and are neither '', '.' nor '..': the server has seen to it.

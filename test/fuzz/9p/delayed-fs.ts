@@ -8,11 +8,12 @@ import {
   type Created,
   type DirectorySink,
   type FileSystem,
+  mapAnswer,
   type MaybePromise,
   type OpenFile,
   type Owner,
 } from '../../../devices/9p/fs/file-system.js';
-import { ForwardingFile, ForwardingNode, mapAnswer } from '../../../devices/9p/fs/identity/forwarding.js';
+import { ForwardingFile, ForwardingNode } from '../../../devices/9p/fs/identity/forwarding.js';
 import { isFailure, type Failure } from '../../../devices/errno.js';
 import type { Random } from '../../support/random.js';
 

@@ -3,6 +3,7 @@ import { Errno, isFailure, type Failure } from '../../../errno.js';
 import type { IoVector } from '../../../io-vector.js';
 import {
   FsNode,
+  mapAnswer,
   OpenFile,
   type AttributeChanges,
   type Attributes,
@@ -13,14 +14,6 @@ import {
   type Lock,
   type MaybePromise,
 } from '../file-system.js';
-
-/** Goes on with an answer, at once where it is there. */
-export function mapAnswer<T, U>(
-  answer: MaybePromise<T>,
-  next: (answer: T) => MaybePromise<U>,
-): MaybePromise<U> {
-  return answer instanceof Promise ? answer.then(next) : next(answer);
-}
 
 export abstract class ForwardingNode extends FsNode {
   readonly inner: FsNode;

@@ -6,6 +6,7 @@
  */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
 import {
+  mapAnswer,
   SetAttr,
   type AttributeChanges,
   type Attributes,
@@ -18,7 +19,7 @@ import {
   type Owner,
 } from '../file-system.js';
 import { isAcl, translateAcl } from './acl.js';
-import { ForwardingFile, ForwardingNode, mapAnswer } from './forwarding.js';
+import { ForwardingFile, ForwardingNode } from './forwarding.js';
 import { MappedIds, SquashedIds, UNCHANGED, type IdRange, type Translation } from './ids.js';
 import { joinNames, namesIn } from '../xattr-names.js';
 

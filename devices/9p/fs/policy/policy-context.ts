@@ -38,6 +38,11 @@ export class PolicyContext {
     for (const [lock, file] of this.waiting) file.interrupt(lock);
   }
 
+  /** Nothing depends on where a name leads, and nobody is told of what is let through. */
+  get isPathless(): boolean {
+    return !this.rules.hasPatterns && !this.rules.auditsAll;
+  }
+
   get limitsBytes(): boolean {
     return this.rules.maxBytes !== Number.MAX_SAFE_INTEGER;
   }

@@ -4,6 +4,7 @@ import { IoVector } from '../../../io-vector.js';
 import type { FileAccount } from '../file-account.js';
 import {
   FileMode,
+  mapAnswer,
   OpenFile,
   OpenFlag,
   SetAttr,
@@ -142,10 +143,11 @@ export class PolicyFile extends OpenFile {
     this.#inner.interrupt(operation);
   }
 
-  override async close(): Promise<void> {
+  override close(): MaybePromise<void> {
     this.#node.context.openFiles--;
-    await this.#inner.close();
-    this.#account?.release();
-    this.#node.release();
+    return mapAnswer(this.#inner.close(), () => {
+      this.#account?.release();
+      this.#node.release();
+    });
   }
 }

@@ -3,7 +3,7 @@
  * who is told. Works over any file system.
  */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
-import type { FileSystem } from '../file-system.js';
+import { mapAnswer, type FileSystem, type FsNode, type MaybePromise } from '../file-system.js';
 import type { AuditListener } from './audit.js';
 import type { Policy } from './policy.js';
 import { PolicyContext } from './policy-context.js';
@@ -41,9 +41,12 @@ export class PolicyFs implements FileSystem {
     this.#context.revoke();
   }
 
-  async attach(): Promise<PolicyNode | Failure> {
+  attach(): MaybePromise<PolicyNode | Failure> {
     if (this.#context.isRevoked) return this.#context.decided('attach', '', -Errno.ESTALE);
-    const inner = await this.#inner.attach();
+    return mapAnswer(this.#inner.attach(), (inner) => this.#rootFor(inner));
+  }
+
+  #rootFor(inner: FsNode | Failure): PolicyNode | Failure {
     if (isFailure(inner)) return inner;
     if (this.#root?.inner === inner) inner.release();
     else {

@@ -3,16 +3,17 @@
  * remembered until a rename or another policy may have changed it.
  */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
-import type { FsNode } from '../file-system.js';
 import {
-  Attributes,
   FileMode,
+  mapAnswer,
   OpenFlag,
   SetAttr,
   type AttributeChanges,
+  type Attributes,
   type ByteString,
   type Created,
   type FileSystemStatistics,
+  type FsNode,
   type MaybePromise,
   type OpenFile,
   type Owner,
@@ -22,6 +23,8 @@ import { NamedNode } from '../named-node.js';
 import { accountOf, counted, sizeOf, type Making } from './counting.js';
 import { Verdict } from './policy.js';
 import type { PolicyContext } from './policy-context.js';
+import { createCounted } from './creation.js';
+import { isDirectory, isSameFile } from './looks.js';
 import { PolicyFile } from './policy-file.js';
 import { removeEntry, renameEntry } from './removal.js';
 
@@ -107,11 +110,22 @@ export class PolicyNode extends NamedNode<PolicyNode> {
     return refused < 0 ? refused : this.inner.getattr(out);
   }
 
-  override walk(name: ByteString, out?: Attributes): Promise<PolicyNode | Failure> {
-    return this.context.naming(() => this.#walk(name, out));
+  override walk(name: ByteString, out?: Attributes): MaybePromise<PolicyNode | Failure> {
+    const { context } = this;
+    // Where there is nothing to ask, it is to cost next to nothing, and be answered at once where the file system does.
+    if (context.isPathless && !context.isRevoked)
+      return mapAnswer(this.inner.walk(name, out), (inner) => this.#found(name, inner));
+    return context.naming(() => this.look(name, out));
   }
 
-  async #walk(name: ByteString, out: Attributes | undefined): Promise<PolicyNode | Failure> {
+  #found(name: ByteString, inner: FsNode | Failure): MaybePromise<PolicyNode | Failure> {
+    if (!isFailure(inner)) return this.childFor(name, inner);
+    if (inner === -Errno.ENOENT) this.child(name)?.detach();
+    return inner;
+  }
+
+  /** Walks where names lead elsewhere meanwhile for nobody. */
+  async look(name: ByteString, out?: Attributes): Promise<PolicyNode | Failure> {
     const { context } = this;
     const path = this.pathOf(name);
     let verdict: Verdict = Verdict.allowed;
@@ -122,24 +136,27 @@ export class PolicyNode extends NamedNode<PolicyNode> {
     }
     if (context.decided('walk', path, refused) < 0) return refused;
     const inner = await this.inner.walk(name, out);
-    if (isFailure(inner)) {
-      if (inner === -Errno.ENOENT) this.child(name)?.detach();
-      return inner;
-    }
-    if (verdict === Verdict.passage && !(await isDirectory(inner))) {
+    if (verdict === Verdict.passage && !isFailure(inner) && !(await isDirectory(inner))) {
       inner.release();
       return context.decided('walk', path, -Errno.ENOENT);
     }
-    return this.childFor(name, inner);
+    return this.#found(name, inner);
   }
 
   /** The node of what was found under `name`, with a reference for the caller. Takes over `inner`. */
-  async childFor(name: ByteString, inner: FsNode): Promise<PolicyNode> {
+  childFor(name: ByteString, inner: FsNode): MaybePromise<PolicyNode> {
     const known = this.child(name);
-    const isSame = known !== undefined && (known.inner === inner || (await isSameFile(known.inner, inner)));
+    if (known === undefined || known.inner === inner) return this.#childFor(name, inner, known);
+    return isSameFile(known.inner, inner).then((isSame) =>
+      this.#childFor(name, inner, isSame ? known : undefined),
+    );
+  }
+
+  /** `same` is the node that is the same file, if there is one. */
+  #childFor(name: ByteString, inner: FsNode, same: PolicyNode | undefined): PolicyNode {
     // Others may have walked there meanwhile.
     const current = this.child(name);
-    if (current !== undefined && (isSame ? current === known : current.inner === inner)) {
+    if (current !== undefined && (current === same || current.inner === inner)) {
       inner.release();
       current.retain();
       return current;
@@ -169,20 +186,25 @@ export class PolicyNode extends NamedNode<PolicyNode> {
 
   override open(flags: number, out?: Attributes): MaybePromise<OpenFile | Failure> {
     const refused = (flags & WRITES) === 0 ? this.mayLook('open') : this.mayChange('open');
-    return refused < 0 ? refused : this.#open(flags, out);
+    if (refused < 0) return refused;
+    const full = this.context.takeOpenFile();
+    if (full < 0) return this.context.decided('open', this.path(), full);
+    if (this.context.limitsBytes) return this.#openHeld(flags, out);
+    return mapAnswer(this.inner.open(flags, out), (file) => this.#opened(file, flags, undefined));
   }
 
-  async #open(flags: number, out: Attributes | undefined): Promise<OpenFile | Failure> {
+  async #openHeld(flags: number, out: Attributes | undefined): Promise<OpenFile | Failure> {
     const { context } = this;
-    const refused = context.takeOpenFile();
-    if (refused < 0) return context.decided('open', this.path(), refused);
     // Held for as long as the file is open: what it has is given back when it is closed, and not when it is removed.
-    const account = context.limitsBytes ? await accountOf(context, this.inner) : undefined;
+    const account = await accountOf(context, this.inner);
     const held = isFailure(account) ? undefined : account;
-    const file = await this.#openCounted(flags, out, held);
+    return this.#opened(await this.#openCounted(flags, out, held), flags, held);
+  }
+
+  #opened(file: OpenFile | Failure, flags: number, held: FileAccount | undefined): OpenFile | Failure {
     if (!isFailure(file)) return new PolicyFile(this, file, flags, held);
     held?.release();
-    context.openFiles--;
+    this.context.openFiles--;
     return file;
   }
 
@@ -207,53 +229,31 @@ export class PolicyNode extends NamedNode<PolicyNode> {
     mode: number,
     owner: Owner,
     out?: Attributes,
-  ): Promise<Created | Failure> {
-    return this.context.naming(() => this.#create(name, flags, mode, owner, out));
-  }
-
-  async #create(
-    name: ByteString,
-    flags: number,
-    mode: number,
-    owner: Owner,
-    out: Attributes | undefined,
-  ): Promise<Created | Failure> {
+  ): MaybePromise<Created | Failure> {
     const { context } = this;
+    if (context.rules.hasPatterns || context.limitsFiles)
+      return context.naming(() => createCounted(this, { name, flags, mode, owner, out }));
     const refused = this.mayChangeEntry('create', name);
     if (refused < 0) return refused;
-    // So that it is known whether a file is new, and counted.
-    const counts = context.limitsFiles;
-    const asked = counts ? flags | OpenFlag.O_EXCL : flags;
     const full = context.takeOpenFile();
     if (full < 0) return context.decided('create', this.pathOf(name), full);
-    const created = await counted(context, FileMode.S_IFREG, this.#entry(name), () =>
-      this.inner.create(name, asked, mode, owner, out),
-    );
-    if (isFailure(created)) context.openFiles--;
-    if (created === -Errno.EEXIST && (flags & OpenFlag.O_EXCL) === 0)
-      return this.#openExisting(name, flags, out);
-    if (isFailure(created)) return created;
-    const node = await this.childFor(name, created.node);
-    const account = context.limitsBytes ? await accountOf(context, node.inner) : undefined;
-    const held = isFailure(account) ? undefined : account;
-    return { node, file: new PolicyFile(node, created.file, flags, held) };
+    return mapAnswer(this.inner.create(name, flags, mode, owner, out), (created) => {
+      if (isFailure(created)) {
+        context.openFiles--;
+        return created;
+      }
+      return mapAnswer(this.childFor(name, created.node), (node) => {
+        return { node, file: new PolicyFile(node, created.file, flags, undefined) };
+      });
+    });
   }
 
-  async #openExisting(
+  override mkdir(
     name: ByteString,
-    flags: number,
-    out: Attributes | undefined,
-  ): Promise<Created | Failure> {
-    const node = await this.#walk(name, undefined);
-    if (isFailure(node)) return node;
-    const wanted = flags & ~(OpenFlag.O_CREAT | OpenFlag.O_EXCL);
-    const file = (await isDirectory(node.inner)) ? -Errno.EISDIR : await node.open(wanted, out);
-    if (!isFailure(file)) return { node, file };
-    node.release();
-    return file;
-  }
-
-  override mkdir(name: ByteString, mode: number, owner: Owner, out?: Attributes): Promise<FsNode | Failure> {
+    mode: number,
+    owner: Owner,
+    out?: Attributes,
+  ): MaybePromise<FsNode | Failure> {
     return this.#make('mkdir', name, FileMode.S_IFDIR, () => this.inner.mkdir(name, mode, owner, out));
   }
 
@@ -262,7 +262,7 @@ export class PolicyNode extends NamedNode<PolicyNode> {
     target: ByteString,
     owner: Owner,
     out?: Attributes,
-  ): Promise<FsNode | Failure> {
+  ): MaybePromise<FsNode | Failure> {
     return this.#make('symlink', name, FileMode.S_IFLNK, () => this.inner.symlink(name, target, owner, out));
   }
 
@@ -272,7 +272,7 @@ export class PolicyNode extends NamedNode<PolicyNode> {
     rdev: number,
     owner: Owner,
     out?: Attributes,
-  ): Promise<FsNode | Failure> {
+  ): MaybePromise<FsNode | Failure> {
     return this.#make('mknod', name, FileMode.S_IFREG, () => this.inner.mknod(name, mode, rdev, owner, out));
   }
 
@@ -281,10 +281,16 @@ export class PolicyNode extends NamedNode<PolicyNode> {
     name: ByteString,
     type: number,
     make: Making<FsNode>,
-  ): Promise<PolicyNode | Failure> {
-    return this.context.naming(async () => {
+  ): MaybePromise<PolicyNode | Failure> {
+    const { context } = this;
+    if (!context.rules.hasPatterns && !context.limitsFiles) {
       const refused = this.mayChangeEntry(operation, name);
-      const made = refused < 0 ? refused : await counted(this.context, type, this.#entry(name), make);
+      if (refused < 0) return refused;
+      return mapAnswer(make(), (made) => (isFailure(made) ? made : this.childFor(name, made)));
+    }
+    return context.naming(async () => {
+      const refused = this.mayChangeEntry(operation, name);
+      const made = refused < 0 ? refused : await counted(this.context, type, this.exists(name), make);
       return isFailure(made) ? made : this.childFor(name, made);
     });
   }
@@ -294,7 +300,7 @@ export class PolicyNode extends NamedNode<PolicyNode> {
     return this.context.naming(async () => {
       const refused = this.mayChangeEntry('link', name) || target.mayChange('link');
       if (refused < 0) return refused;
-      return counted(this.context, FileMode.S_IFREG, this.#entry(name), () =>
+      return counted(this.context, FileMode.S_IFREG, this.exists(name), () =>
         this.inner.link(name, target.inner),
       );
     });
@@ -305,8 +311,16 @@ export class PolicyNode extends NamedNode<PolicyNode> {
     return refused < 0 ? refused : this.inner.readlink();
   }
 
-  override unlink(name: ByteString, directory: boolean): Promise<number> {
-    return this.context.naming(() => removeEntry(this, name, directory));
+  override unlink(name: ByteString, directory: boolean): MaybePromise<number> {
+    const { context } = this;
+    if (context.rules.hasPatterns || context.limitsFiles)
+      return context.naming(() => removeEntry(this, name, directory));
+    const refused = this.mayChangeEntry('unlink', name, -Errno.ENOENT);
+    if (refused < 0) return refused;
+    return mapAnswer(this.inner.unlink(name, directory), (error) => {
+      if (error === 0) this.child(name)?.detach();
+      return error;
+    });
   }
 
   override async rename(name: ByteString, newDirectory: FsNode, newName: ByteString): Promise<number> {
@@ -333,11 +347,13 @@ export class PolicyNode extends NamedNode<PolicyNode> {
     });
   }
 
-  override async statfs(out: FileSystemStatistics): Promise<number> {
+  override statfs(out: FileSystemStatistics): MaybePromise<number> {
     const refused = this.mayLook('statfs');
-    const error = refused < 0 ? refused : await this.inner.statfs(out);
-    if (error === 0 && this.context.limitsFiles) this.context.quota.clamp(out);
-    return error;
+    if (refused < 0) return refused;
+    return mapAnswer(this.inner.statfs(out), (error) => {
+      if (error === 0 && this.context.limitsFiles) this.context.quota.clamp(out);
+      return error;
+    });
   }
 
   override getxattr(name: ByteString): MaybePromise<Uint8Array | Failure> {
@@ -360,7 +376,7 @@ export class PolicyNode extends NamedNode<PolicyNode> {
     return refused < 0 ? refused : this.inner.removexattr(name);
   }
 
-  #entry(name: ByteString): () => Promise<boolean> {
+  exists(name: ByteString): () => Promise<boolean> {
     return async () => {
       const node = await this.inner.walk(name);
       if (isFailure(node)) return false;
@@ -378,16 +394,4 @@ export class PolicyNode extends NamedNode<PolicyNode> {
 function refusalOf(verdict: Verdict, hidden: Failure): number {
   if (verdict === Verdict.allowed) return 0;
   return verdict === Verdict.passage ? -Errno.EACCES : hidden;
-}
-
-export async function isDirectory(node: FsNode): Promise<boolean> {
-  const attributes = new Attributes();
-  const error = await node.getattr(attributes);
-  return error === 0 && (attributes.mode & FileMode.S_IFMT) === FileMode.S_IFDIR;
-}
-
-async function isSameFile(a: FsNode, b: FsNode): Promise<boolean> {
-  const [one, other] = [new Attributes(), new Attributes()];
-  if ((await a.getattr(one)) < 0 || (await b.getattr(other)) < 0) return false;
-  return one.device === other.device && one.inodeLow === other.inodeLow && one.inodeHigh === other.inodeHigh;
 }

@@ -2,7 +2,8 @@
 import { Errno, isFailure } from '../../../errno.js';
 import type { ByteString } from '../file-system.js';
 import { losing } from './counting.js';
-import { isDirectory, type PolicyNode } from './policy-node.js';
+import { isDirectory } from './looks.js';
+import type { PolicyNode } from './policy-node.js';
 
 /** Removes `name`, which has to be `expected` where that is given. */
 export async function removeEntry(
