@@ -50,6 +50,15 @@ export class MuxConfig {
     this.#changed(queue, 1);
   }
 
+  /** The mount of a queue is as it was but for that; false where it was so already. */
+  setReadOnly(queue: number, readOnly: boolean): boolean {
+    const seat = this.#seats[queue];
+    if (seat === undefined || seat.readOnly === readOnly) return false;
+    this.#seats[queue] = { ...seat, readOnly };
+    this.#changed(queue, 0);
+    return true;
+  }
+
   /** A queue serves none any more. */
   vacate(queue: number): void {
     this.#seats[queue] = undefined;
@@ -70,7 +79,7 @@ export class MuxConfig {
     this.#show(0);
   }
 
-  #changed(queue: number, mounts: 1 | -1): void {
+  #changed(queue: number, mounts: 1 | 0 | -1): void {
     const view = this.#view;
     this.#mounts += mounts;
     view.setUint32(MuxConfigOffset.CHANGES, view.getUint32(MuxConfigOffset.CHANGES, true) + 1, true);

@@ -9,7 +9,7 @@ import { VirtioDeviceId } from '../virtio/device.js';
 import { isPromise, type FileSystem } from './fs/file-system.js';
 import { MUX_TAG_MAX_BYTES, MuxConfig } from './mux-config.js';
 import { QueueReplies } from './queue-replies.js';
-import type { ServerOptions, ServerStatistics } from './server/options.js';
+import type { ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
 import { Server } from './server/server.js';
 import { encodeTag } from './tag.js';
 import { PCI_CLASS, QUEUE_SIZE, Virtio9pFeature } from './virtio-9p.js';
@@ -84,6 +84,16 @@ export class Virtio9pMux implements VirtioDevice {
       this.#seats[queue] = undefined;
     });
     await seat.closing;
+  }
+
+  /** Changes the limits of a queue's mount while the guest has it; tells the driver whether it may be changed. */
+  setLimits(queue: number, limits: Partial<ServerLimits>): void {
+    const seat = this.#seats[queue];
+    if (seat === undefined || seat.closing !== undefined)
+      throw new RangeError(`nothing is attached to queue ${queue}`);
+    seat.server.setLimits(limits);
+    if (limits.readOnly === undefined || !this.#registers.setReadOnly(queue, limits.readOnly)) return;
+    this.#announce(queue);
   }
 
   /** The counters of a queue's server; undefined where nothing is attached. */

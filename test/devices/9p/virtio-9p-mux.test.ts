@@ -101,6 +101,17 @@ describe('the config space', () => {
     expect(shown(1).serial).toBe(3);
   });
 
+  it('tells that a mount has become read-only, once, and that it is still the same mount', async () => {
+    const { device, shown, changes, announced } = newDevice();
+    device.attach(1, new MemoryFileSystem(), 'a', OPTIONS);
+    device.setLimits(1, { readOnly: true, maxFids: 5 });
+    device.setLimits(1, { readOnly: true, maxFids: 7 });
+    expect(shown(1)).toEqual({ tag: 'a', state: 1, flags: 1, serial: 1 });
+    expect(changes()).toEqual({ changes: 2, mounts: 1, queue: 1 });
+    expect(announced()).toBe(2);
+    expect(() => device.setLimits(2, { readOnly: true })).toThrow(RangeError);
+  });
+
   it('follows the selected queue as its mount comes and goes', async () => {
     const { device, select, tag } = newDevice();
     select(3);

@@ -22,12 +22,16 @@ import type { Stage } from './stage.js';
 /** Most files with several names that one commit keeps together; names of others become files of their own. */
 const LINKED_FILES_MAX = 65_536;
 
+/** Told the path of what is about to be committed, or gone into. False has the commit stop there, with EINTR. */
+export type OnEntry = (path: ByteString) => boolean;
+
 /** A commit under way. */
 export interface Commit {
   readonly context: OverlayContext;
   readonly stage: Stage;
   readonly selection: Selection;
   readonly pace: Pace;
+  readonly onEntry: OnEntry;
   /** Upper files with several names, by inode number: where they were brought to. */
   readonly linked: Map<string, { readonly directory: FsNode; readonly name: ByteString }>;
 }

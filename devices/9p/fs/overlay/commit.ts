@@ -8,7 +8,7 @@
  */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
 import { Attributes, FileMode, type ByteString, type FsNode } from '../file-system.js';
-import { becomeBelow, commitFile, giveAttributes, type Commit } from './commit-file.js';
+import { becomeBelow, commitFile, giveAttributes, type Commit, type OnEntry } from './commit-file.js';
 import { copyMetadata, copyNode, setAttributes } from './copy-node.js';
 import { findMoves, type Moves } from './diff.js';
 import { isBelow } from './entries.js';
@@ -22,11 +22,16 @@ import { Stage } from './stage.js';
 import { upperNames } from './upper-entries.js';
 
 /** 0, or the negative errno of what was in the way; what was done by then stays done. */
-export async function commit(root: OverlayNode, selection: Selection): Promise<number> {
+export async function commit(
+  root: OverlayNode,
+  selection: Selection,
+  onEntry: OnEntry = () => true,
+): Promise<number> {
   const { context } = root;
   const stage = await Stage.open(context);
   if (isFailure(stage)) return stage;
-  const job: Commit = { context, stage, selection, pace: new Pace(ENTRIES_A_TURN), linked: new Map() };
+  const pace = new Pace(ENTRIES_A_TURN);
+  const job: Commit = { context, stage, selection, pace, onEntry, linked: new Map() };
   let error = await stageMoves(job, root);
   if (error === 0) error = await commitRoot(job, root);
   if (error === 0) error = await commitEntries(job, root, '');
@@ -141,6 +146,7 @@ async function commitEntries(job: Commit, directory: OverlayNode, path: ByteStri
     const at = `${path}/${name}`;
     if (!job.selection.reaches(at)) continue;
     await job.pace.spend(1);
+    if (!job.onEntry(at)) return -Errno.EINTR;
     const entry = name;
     const node = await lock.exclusive(() => commitEntry(job, directory, entry, at));
     if (isFailure(node)) return node;

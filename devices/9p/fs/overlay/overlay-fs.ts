@@ -10,6 +10,7 @@ import { Errno, isFailure, type Failure } from '../../../errno.js';
 import { Attributes, type ByteString, type FileSystem, type FsNode } from '../file-system.js';
 import { PathLock } from '../path-lock.js';
 import { commit } from './commit.js';
+import type { OnEntry } from './commit-file.js';
 import { setAttributes } from './copy-node.js';
 import { diff, type Change } from './diff.js';
 import { discard } from './discard.js';
@@ -80,10 +81,11 @@ export class OverlayFs implements FileSystem {
    * Brings changes to the lower layer: all of them, or those at the given paths ('/dir/file', as bytes) and below, with the directories
    * above that are new. May be called again after it failed or was killed: no step of it loses anything. What guests have open
    * for writing is committed as it is then, and stays a change.
+   * @param onEntry told of each path before it is committed; false stops there, with EINTR
    * @throws OverlayError
    */
-  async commit(paths?: readonly ByteString[]): Promise<void> {
-    await this.#change('commit', (root) => commit(root, new Selection(paths)));
+  async commit(paths?: readonly ByteString[], onEntry?: OnEntry): Promise<void> {
+    await this.#change('commit', (root) => commit(root, new Selection(paths), onEntry));
   }
 
   /**

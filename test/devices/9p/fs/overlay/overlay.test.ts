@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Volume } from 'memfs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Errno } from '../../../../../devices/errno.js';
 import {
   OpenFlag,
   SetAttr,
@@ -361,6 +362,17 @@ describe('commit', () => {
     expect(existsSync(lower('file'))).toBe(true);
     expect(await changed()).toEqual(['removed /file', 'added /made/two']);
     expect(existsSync(lower('.chassis-overlay.commit'))).toBe(false);
+  });
+
+  it('tells what it comes to, and stops where it is told, with nothing lost', async () => {
+    for (const name of ['a', 'b', 'c']) (await put(root, name, name)).release();
+    const seen: string[] = [];
+    const stopping = fs.commit(undefined, (path) => seen.push(path) < 2);
+    await expect(stopping).rejects.toMatchObject({ errno: Errno.EINTR });
+    expect(seen).toEqual(['/a', '/b']);
+    expect(await changed()).toEqual(['added /b', 'added /c']);
+    await fs.commit();
+    expect(readFileSync(lower('c'), 'utf8')).toBe('c');
   });
 
   it('of what replaces a renamed directory brings the rename, too', async () => {
