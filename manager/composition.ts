@@ -9,32 +9,39 @@ import { HostDirectory, HostDirectoryError } from '../devices/9p/fs/host-directo
 import { memoryVolume } from '../devices/9p/fs/node-fs/memory-volume.js';
 import { MountTree } from '../devices/9p/fs/mount-tree/mount-tree.js';
 import { NodeFs, type NodeFsLike, type NodeFsPromises } from '../devices/9p/fs/node-fs/node-fs.js';
-import type { ServerOptions } from '../devices/9p/server/options.js';
+import type { ServerLimits, ServerOptions } from '../devices/9p/server/options.js';
 import { Server } from '../devices/9p/server/server.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
 import { Virtio9pMux } from '../devices/9p/virtio-9p-mux.js';
 import type { GuestMemory } from '../devices/virtio/memory/guest-memory.js';
 import { VirtioPciFunction } from '../devices/virtio/transport/virtio-pci.js';
 import type { Reactor } from '../host/index.js';
-import { ChassisError, type FunctionCounters, type Shown, type Source } from './control/api.js';
+import {
+  ChassisError,
+  MAX_FIDS,
+  MAX_OPEN_FILES,
+  type FunctionCounters,
+  type MountTerms,
+  type Shown,
+  type Source,
+} from './control/api.js';
 import { QUEUES_PER_DEVICE } from './chassis/capacity.js';
+import { termsOf } from './chassis/chassis.js';
 import { countersOf, type DeviceCounters } from './counters.js';
 import type { FunctionFactory } from './device-process/device-process.js';
 import type { DeviceSpec, NinePSpec } from './device-process/protocol.js';
 import { openCard } from './device-process/served-card.js';
 import { openDisk } from './device-process/served-disk.js';
 import { VfioUserFunction, VhostUserFunction, type ServedDevice } from './device-process/served-function.js';
+import type { ServedMount } from './device-process/served-mount.js';
 import { ServedQueues } from './device-process/served-queues.js';
 import { ServedTree } from './device-process/served-tree.js';
 import { SourceWatches } from './host-watch/source-watches.js';
 import type { Watched } from './host-watch/watched.js';
+import { openMount } from './mount-file-system.js';
 import { ShownSource } from './shown-source.js';
 import { sourceError } from './source-check.js';
 
-/** Linux keeps a fid for each name it has cached: this bounds what a guest makes us remember, about 32 MB. */
-const MAX_FIDS = 1 << 16;
-/** Descriptors run out before, and the file systems bound those themselves. */
-const MAX_OPEN_FILES = 1 << 16;
 /** memfs takes up to twice that. */
 const MAX_MEMORY_BYTES = 2 ** 30;
 /** Each takes 1.6 KB of the heap, which ends at 2 GB on small machines; with the longest names, 256 deep, 4 KB. */
@@ -92,22 +99,19 @@ function createNineP(fs: FileSystem, options: NinePOptions): Virtio9p {
   return new Virtio9p(fs, options.tag, serverOptions(options));
 }
 
-function serverOptions(options: NinePOptions): ServerOptions {
-  const { tag, log } = options;
+function serverOptions({ tag, log, ...limits }: NinePOptions & Partial<ServerLimits>): ServerOptions {
   return {
     maxMsizeBytes: LINUX_VIRTIO_MSIZE_MAX_BYTES,
-    // Asked for anew each time: it changes with what is shown.
-    get readOnly() {
-      return options.readOnly;
-    },
     maxFids: MAX_FIDS,
     maxOpenFiles: MAX_OPEN_FILES,
+    ...limits,
     log: (text, error) => log(`${tag}: ${text}${error === undefined ? '' : `: ${describe(error)}`}`),
   };
 }
 
 export interface SessionOptions {
-  readonly readOnly: boolean;
+  /** What its policy says, if it says something. */
+  readonly maxFids?: number | undefined;
   /** The largest message to agree to, in bytes. */
   readonly maxMsizeBytes: number;
   readonly log: (message: string) => void;
@@ -115,11 +119,11 @@ export interface SessionOptions {
 
 /** A 9p session on a file system that other sessions share: `dropAll` ends it, and whoever opened the file system closes it. */
 export function create9pSession(fs: FileSystem, options: SessionOptions): Server {
-  const { readOnly, maxMsizeBytes, log } = options;
+  const { maxFids = MAX_FIDS, maxMsizeBytes, log } = options;
   return new Server(fs, {
     maxMsizeBytes,
-    readOnly,
-    maxFids: MAX_FIDS,
+    readOnly: false,
+    maxFids,
     maxOpenFiles: MAX_OPEN_FILES,
     log: (text, error) => log(`${text}${error === undefined ? '' : `: ${describe(error)}`}`),
   });
@@ -151,20 +155,25 @@ function openDevice(
 }
 
 async function servedNineP(
-  { tag, source, readOnly }: NinePSpec,
+  spec: NinePSpec,
   watches: SourceWatches,
   log: (message: string) => void,
 ): Promise<ServedDevice> {
+  const { tag, source } = spec;
   if (source?.type === 'queues') return ninePOnQueues(log);
   if (source?.type !== 'tree') {
-    return new NinePOfSource(new ShownSource(source && (await openSource(source)), readOnly), tag, log);
+    const served = new NinePOfMount(tag, log);
+    if (source) await served.setSource(source, termsOf(spec));
+    return served;
   }
   const tree = new MountTree({ log: (text, error) => log(`${tag}: ${text}: ${describe(error)}`) });
   const device = createNineP(tree, { tag, readOnly: false, log });
   return {
     device,
     disk: undefined,
-    tree: new ServedTree(tree, (shown, watched) => openWatched(shown, watches, watched)),
+    tree: new ServedTree(tree, (shown, terms, watched) =>
+      openMount((each) => openWatched(each, watches, each === shown ? watched : undefined), shown, terms),
+    ),
     counted: () => device.statistics,
     setSource: () => Promise.reject(new Error('a tree shows its children')),
   };
@@ -177,11 +186,15 @@ async function openWatched(source: Source, watches: SourceWatches, watched?: Wat
   return directory;
 }
 
+function openServed(source: Source, terms: MountTerms): Promise<ServedMount> {
+  return openMount(openSource, source, terms);
+}
+
 function ninePOnQueues(log: (message: string) => void): ServedDevice {
   const mux = new Virtio9pMux(QUEUES_PER_DEVICE);
   const queues = new ServedQueues({
-    ...{ mux, openSource, log },
-    serverOptions: (tag, readOnly) => serverOptions({ tag, readOnly, log }),
+    ...{ mux, openMount: openServed, log },
+    serverOptions: (tag, limits) => serverOptions({ tag, log, readOnly: false, ...limits }),
   });
   return {
     ...{ device: mux, tree: undefined, disk: undefined, queues },
@@ -190,42 +203,43 @@ function ninePOnQueues(log: (message: string) => void): ServedDevice {
   };
 }
 
-class NinePOfSource implements ServedDevice {
+class NinePOfMount implements ServedDevice {
   readonly tree = undefined;
   readonly disk = undefined;
   readonly device: Virtio9p;
+  mount: ServedMount | undefined;
   private readonly tag: string;
-  private readonly shown: ShownSource;
+  private readonly shown = new ShownSource();
 
-  constructor(shown: ShownSource, tag: string, log: (message: string) => void) {
+  /** Shows nothing yet. */
+  constructor(tag: string, log: (message: string) => void) {
     this.tag = tag;
-    this.shown = shown;
-    this.device = createNineP(shown, {
-      tag,
-      log,
-      get readOnly() {
-        return shown.readOnly;
-      },
-    });
+    // Whether it may be changed is for the mount's policy to say, which may be another one later.
+    this.device = createNineP(this.shown, { tag, log, readOnly: false });
   }
 
   counted(): DeviceCounters {
     return this.device.statistics;
   }
 
-  async setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
+  async setSource(source: Shown | undefined, terms: MountTerms): Promise<void> {
     this.refuseIfBusy();
     if (source?.type === 'tree' || source?.type === 'queues')
       throw new Error('a function of a source does not become another');
-    const fs = source && (await openSource(source));
+    const mount = source && (await openServed(source, terms));
     try {
       // The guest may have mounted it meanwhile. From here on to the change nothing of the guest's runs.
       this.refuseIfBusy();
     } catch (error) {
-      await fs?.close();
+      await mount?.fs.close();
       throw error;
     }
-    await this.shown.replace(fs, readOnly);
+    const limit = ({ policy }: Pick<MountTerms, 'policy'>): void =>
+      this.device.setLimits({ maxFids: policy?.maxFids ?? MAX_FIDS });
+    if (mount) mount.onPolicy = limit;
+    limit(terms);
+    this.mount = mount;
+    await this.shown.replace(mount?.fs);
   }
 
   private refuseIfBusy(): void {

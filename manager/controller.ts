@@ -5,6 +5,7 @@ import {
   type Chassis,
   type Detached,
   type DetachQuery,
+  type KeptOverlay,
   type Mount,
   type Plan,
   type QemuArgs,
@@ -12,6 +13,7 @@ import {
   type TopologyNode,
   type Via,
 } from './control/api.js';
+import { checkCarrier, checkMount, type Attachment } from './attachment.js';
 import type { ChassisPaths } from './control/state-directory.js';
 import {
   ChassisModel,
@@ -20,7 +22,7 @@ import {
   type MountRecord,
   type SeatRecord,
 } from './chassis/chassis.js';
-import { emptySlots, keptFunctions, plan } from './chassis/planner.js';
+import { emptySlots } from './chassis/planner.js';
 import { chooseVia, planBeside } from './chassis/via.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
 import { Departures } from './departures.js';
@@ -28,9 +30,12 @@ import { DeviceFunctions } from './device-functions.js';
 import { Disks } from './disks.js';
 import { functionFacts } from './function-facts.js';
 import { Networks } from './networks.js';
+import { FunctionMounts } from './function-mounts.js';
+import { MountPolicies } from './mount-policies.js';
+import { Overlays } from './overlays.js';
+import { OverlayStore } from './overlay-store.js';
 import { QueueMounts } from './queue-mounts.js';
 import { SerialQueue } from './serial-queue.js';
-import { checkSource } from './source-check.js';
 import type { CardPorts } from './switches.js';
 import { TreeMounts } from './tree-mounts.js';
 import { topologyOf } from './topology.js';
@@ -44,6 +49,8 @@ export interface ControllerOptions {
   readonly name: string;
   readonly slotCount: number;
   readonly paths: ChassisPaths;
+  /** The directory for changes that outlive their mounts. */
+  readonly overlays: string;
   readonly startDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost>;
   readonly cardPorts: CardPorts;
   readonly log: (message: string) => void;
@@ -55,6 +62,10 @@ export class ChassisController {
   readonly disks: Disks;
   /** What concerns network cards. */
   readonly networks: Networks;
+  /** What guests may do with mounts. */
+  readonly policies: MountPolicies;
+  /** Where guests' changes go, and what becomes of them. */
+  readonly overlays: Overlays;
   private readonly paths: ChassisPaths;
   private readonly log: (message: string) => void;
   private readonly model: ChassisModel;
@@ -63,6 +74,7 @@ export class ChassisController {
   private readonly departures: Departures;
   private readonly trees: TreeMounts;
   private readonly queueMounts: QueueMounts;
+  private readonly functionMounts: FunctionMounts;
   private readonly queue = new SerialQueue();
   /** Connected, but not looked at yet. */
   private arriving: VmmDriver | undefined;
@@ -70,7 +82,7 @@ export class ChassisController {
   private closed = false;
 
   constructor(options: ControllerOptions) {
-    const { name, slotCount, paths, startDevices, cardPorts, log } = options;
+    const { name, slotCount, paths, overlays, startDevices, cardPorts, log } = options;
     this.name = name;
     this.paths = paths;
     this.log = log;
@@ -99,6 +111,18 @@ export class ChassisController {
     this.disks = new Disks(alone);
     this.networks = new Networks(alone);
     this.queueMounts = new QueueMounts({ model, devices, slots: this.slots, plugIn });
+    this.functionMounts = new FunctionMounts({ model, devices, slots: this.slots, plugIn, log });
+    const exclusively = <T>(job: () => Promise<T>) => this.exclusively(job);
+    this.policies = new MountPolicies({ model, devices, exclusively });
+    const store = new OverlayStore(overlays);
+    this.overlays = new Overlays({
+      model,
+      devices,
+      store,
+      exclusively,
+      revive: () => this.reviveDevices(),
+      log,
+    });
   }
 
   /** Starts the device process. @throws ChassisError DEVICE_PROCESS_LOST */
@@ -119,8 +143,11 @@ export class ChassisController {
     return [...this.model.devices().map((device) => device.tag), ...children.keys(), ...seats.keys()];
   }
 
-  /** Takes all mounts, disks and cards out, whether the guest has them mounted or not. @throws ChassisError as `detach` */
-  async detachAll(timeoutMs: number): Promise<void> {
+  /**
+   * Takes all mounts, disks and cards out, whether the guest has them mounted or not; answers what is kept of overlays. Those in memory are lost.
+   * @throws ChassisError as `detach`
+   */
+  async detachAll(timeoutMs: number): Promise<KeptOverlay[]> {
     const lost = (device: DeviceRecord) => this.model.slot(device.slot).state === 'lost';
     const devices = this.model.devices();
     // Cut-off ones go last, and without asking: nothing is left of them but what the VM still shows its guest.
@@ -129,9 +156,10 @@ export class ChassisController {
       if (this.model.device(tag) !== device) continue;
       this.slots.abandon(slot);
       if (isMount(device))
-        await this.detach(tag, { force: true, slot: true, keepFunction: false, timeoutMs });
+        await this.takeAway(tag, { force: true, slot: true, keepFunction: false, discard: false, timeoutMs });
       else await (device.disk ? this.disks : this.networks).remove(tag, { force: true, timeoutMs });
     }
+    return this.overlays.tidyAll();
   }
 
   async describe(): Promise<Chassis> {
@@ -146,6 +174,7 @@ export class ChassisController {
       ...(this.unsuitable && { vmmProblem: this.unsuitable.message }),
       qmpSocket: this.paths.qmpSocket,
       mounts,
+      kept: this.overlays.kept(),
       disks: this.disks.known(),
       cards: this.networks.known(),
     };
@@ -177,20 +206,19 @@ export class ChassisController {
   }
 
   /** Plugs mounts in, parks them for the next VM, or shows them in the tree or on queues: all of them or none. */
-  async attach(request: AttachRequest): Promise<Mount[]> {
+  attach(request: AttachRequest): Promise<Mount[]> {
+    return this.overlays.duringAttach(request, () => this.attachAll(request));
+  }
+
+  private async attachAll(request: AttachRequest): Promise<Mount[]> {
     const attached = await this.exclusively(async () => {
-      for (const mount of request.mounts) checkSource(mount.source);
+      for (const mount of request.mounts) checkMount(mount);
       await this.readyToAttach();
-      switch (chooseVia(this.model, request, this.slots.unusable)) {
-        case 'tree':
-          return { children: await this.trees.add(request) };
-        case 'queue':
-          return { mounts: await this.attachToQueues(request) };
-        case 'function':
-          return { mounts: await this.attachFunctions(request) };
-      }
+      const via = chooseVia(this.model, request, this.slots.unusable);
+      for (const { policy } of request.mounts) checkCarrier(via, policy);
+      return this.attachVia(via, this.overlays.settle(request));
     });
-    if (attached.mounts) return attached.mounts;
+    if (!('children' in attached)) return attached;
     const { children } = attached;
     const known = await this.trees.mounted(children, request.timeoutMs);
     const { tree } = this.model;
@@ -203,8 +231,12 @@ export class ChassisController {
     }));
   }
 
-  /** Unplugs a mount, or takes it away where no VM has it. */
-  async detach(tag: string, query: DetachQuery): Promise<Detached> {
+  /** Unplugs a mount, or takes it away where no VM has it; answers what is kept of overlays. */
+  detach(tag: string, query: DetachQuery): Promise<Detached> {
+    return this.overlays.duringDetach(tag, query, () => this.takeAway(tag, query));
+  }
+
+  private async takeAway(tag: string, query: DetachQuery): Promise<Detached> {
     const child = this.model.children.get(tag);
     if (child && !this.closed) return this.trees.detach(child, query);
     return this.exclusively(async () => {
@@ -279,6 +311,18 @@ export class ChassisController {
     this.slots.deviceProcessLost();
   }
 
+  private async attachVia(via: Plan['via'], attachment: Attachment) {
+    if (via === 'tree') return { children: await this.trees.add(attachment) };
+    if (via === 'queue') {
+      const seats = await this.queueMounts.add(attachment);
+      await this.devices.refresh();
+      return this.seatViews(seats);
+    }
+    const mounts = await this.functionMounts.add(attachment);
+    await this.devices.refresh();
+    return mounts.map((mount) => this.view(mount));
+  }
+
   private async readyToAttach(): Promise<void> {
     if (this.unsuitable) throw this.unsuitable;
     await this.reviveDevices();
@@ -297,21 +341,6 @@ export class ChassisController {
     await this.slots.revive();
   }
 
-  private async attachFunctions(request: AttachRequest): Promise<Mount[]> {
-    const kept = keptFunctions(this.model, request);
-    if (kept) return this.reuse(kept, request);
-    const mounts = this.place(request);
-    await this.plugIn(mounts, request.timeoutMs);
-    await this.devices.refresh();
-    return mounts.map((mount) => this.view(mount));
-  }
-
-  private async attachToQueues(request: AttachRequest): Promise<Mount[]> {
-    const seats = await this.queueMounts.add(request);
-    await this.devices.refresh();
-    return this.seatViews(seats);
-  }
-
   /** Plugs devices of one slot in, or parks them for the next VM: all of them or none. */
   private async plugIn(devices: readonly DeviceRecord[], timeoutMs: number): Promise<void> {
     try {
@@ -322,51 +351,6 @@ export class ChassisController {
       await this.takeBack(devices);
       throw error;
     }
-  }
-
-  /** Shows mounts in functions that the guest has kept: all of them or none. No PCI event. */
-  private async reuse(kept: readonly MountRecord[], request: AttachRequest): Promise<Mount[]> {
-    const mounts = request.mounts.map(({ source, readOnly }, i) => ({
-      ...kept[i],
-      ...{ source, readOnly, kept: false },
-    }));
-    const shown: MountRecord[] = [];
-    try {
-      for (const mount of mounts) {
-        await this.devices.setSource(mount);
-        shown.push(mount);
-      }
-    } catch (error) {
-      for (const mount of shown) await this.keepAgain(mount);
-      throw error;
-    }
-    for (const mount of mounts) this.model.change(mount);
-    await this.devices.refresh();
-    return mounts.map((mount) => this.view(mount));
-  }
-
-  private async keepAgain(mount: MountRecord): Promise<void> {
-    try {
-      await this.devices.setSource({ ...mount, kept: true });
-    } catch (error) {
-      // The guest was quicker, and has it mounted: then it is attached.
-      this.model.change(mount);
-      this.log(`${mount.tag} stays attached: ${String(error)}`);
-    }
-  }
-
-  private place(request: AttachRequest): MountRecord[] {
-    const { mounts, permanent, port, slot, function: fn } = request;
-    const tags = mounts.map((mount) => mount.tag);
-    const places = plan(this.model, { tags, slot, function: fn }, this.slots.unusable);
-    return mounts.map(({ tag, source, readOnly }, i) => ({
-      tag,
-      source,
-      readOnly,
-      permanent,
-      port,
-      ...places[i],
-    }));
   }
 
   /** Undoes an attach, as far as it went. */

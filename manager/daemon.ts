@@ -1,5 +1,6 @@
 /** The daemon: keeps chassis by name and serves the API, in a state directory of its own. */
 import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   ChassisError,
   type AddCardRequest,
@@ -8,8 +9,11 @@ import {
   type Captured,
   type CaptureRequest,
   type Card,
+  type AuditPage,
+  type AuditQuery,
   type Chassis,
   type CreateChassisRequest,
+  type Deleted,
   type DeleteChassisQuery,
   type Detached,
   type DetachQuery,
@@ -20,12 +24,16 @@ import {
   type Mount,
   type Plan,
   type PlanRequest,
+  type PolicyChange,
+  type PolicyView,
   type QemuArgs,
   type QemuArgsRequest,
   type RemoveCardQuery,
   type RemoveDiskQuery,
   type ResizeDiskRequest,
   type SetLinkRequest,
+  type ReviewPage,
+  type ReviewRequest,
   type TopologyNode,
 } from './control/api.js';
 import { ControlServer } from './control/server.js';
@@ -34,6 +42,7 @@ import {
   apiSocketPath,
   ChassisPaths,
   openStateDirectory,
+  overlaysDirectory,
   type StateDirectory,
 } from './control/state-directory.js';
 import { planCapacity } from './chassis/capacity.js';
@@ -121,7 +130,7 @@ export class Daemon implements ChassisService {
     return this.find(name).controller.describe();
   }
 
-  delete(name: string, query: DeleteChassisQuery): Promise<void> {
+  delete(name: string, query: DeleteChassisQuery): Promise<Deleted> {
     return this.queue.run(async () => {
       const running = this.find(name);
       const { controller } = running;
@@ -132,9 +141,10 @@ export class Daemon implements ChassisService {
           'detach mounts and remove disks and network cards first, or use --force',
         );
       }
-      await controller.detachAll(query.timeoutMs);
+      const kept = await controller.detachAll(query.timeoutMs);
       this.chassis.delete(name);
       await this.endChassis(running);
+      return { kept };
     });
   }
 
@@ -144,6 +154,26 @@ export class Daemon implements ChassisService {
 
   async detach(name: string, tag: string, query: DetachQuery): Promise<Detached> {
     return this.find(name).controller.detach(tag, query);
+  }
+
+  async policy(name: string, tag: string): Promise<PolicyView> {
+    return this.find(name).controller.policies.show(tag);
+  }
+
+  async changePolicy(name: string, tag: string, change: PolicyChange): Promise<PolicyView> {
+    return this.find(name).controller.policies.change(tag, change);
+  }
+
+  async revoke(name: string, tag: string): Promise<PolicyView> {
+    return this.find(name).controller.policies.revoke(tag);
+  }
+
+  async audit(name: string, tag: string, query: AuditQuery): Promise<AuditPage> {
+    return this.find(name).controller.policies.audit(tag, query);
+  }
+
+  review(name: string, tag: string, request: ReviewRequest): AsyncGenerator<ReviewPage> {
+    return this.find(name).controller.overlays.review(tag, request);
   }
 
   async mounts(name?: string): Promise<Mount[]> {
@@ -253,6 +283,7 @@ export class Daemon implements ChassisService {
       name,
       slotCount,
       paths,
+      overlays: join(overlaysDirectory(directory), name),
       startDevices: (hooks) => spawnDeviceProcess({ ...hooks, paths, entry: deviceEntry }),
       cardPorts: this.switches,
       log: (message) => log(`${name}: ${message}`),

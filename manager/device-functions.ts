@@ -15,6 +15,7 @@ import {
   isDisk,
   isMount,
   type CardRecord,
+  termsOf,
   type ChildRecord,
   type DeviceRecord,
   type DiskRecord,
@@ -108,8 +109,15 @@ export class DeviceFunctions {
   }
 
   /** Puts a mount into the tree. @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
-  async addChild(tree: Placement, { tag, source, readOnly, target, watch }: ChildRecord): Promise<void> {
-    const child = { function: functionName(tree), name: tag, source, readOnly, ...(watch && { watch }) };
+  async addChild(tree: Placement, mount: ChildRecord): Promise<void> {
+    const { tag, source, target, watch } = mount;
+    const child = {
+      function: functionName(tree),
+      name: tag,
+      source,
+      ...termsOf(mount),
+      ...(watch && { watch }),
+    };
     await this.requireRunning().addChild({ ...child, ...(target !== undefined && { target }) });
   }
 
@@ -144,8 +152,8 @@ export class DeviceFunctions {
    * @throws ChassisError NO_SLOT_FREE, or as the source cannot be opened
    */
   addSeat(mux: Placement, mount: Omit<SeatRecord, 'queue'>, queues: readonly number[]): Promise<number> {
-    const { tag, source, readOnly } = mount;
-    const seat = { function: functionName(mux), queues: [...queues], tag, source, readOnly };
+    const { tag, source } = mount;
+    const seat = { function: functionName(mux), queues: [...queues], tag, source, ...termsOf(mount) };
     return this.requireRunning().addSeat(seat);
   }
 
@@ -186,10 +194,9 @@ export class DeviceFunctions {
    * Makes a function that is served show what its mount says: another source, or, kept, nothing.
    * @throws ChassisError MOUNT_BUSY while the guest has mounted what it shows, or as the source cannot be opened
    */
-  async setSource(mount: MountRecord): Promise<void> {
-    const { source, readOnly, kept } = mount;
-    const change = { function: functionName(mount), readOnly, ...(!kept && { source }) };
-    await this.requireRunning().setSource(change);
+  setSource(mount: MountRecord): Promise<void> {
+    const shown = mount.kept ? {} : { source: mount.source };
+    return this.requireRunning().setSource({ function: functionName(mount), ...termsOf(mount), ...shown });
   }
 
   /** Resolves once the guest is told. @throws ChassisError SIZE_INVALID */
@@ -388,9 +395,8 @@ export class DeviceFunctions {
 }
 
 function deviceSpec(device: DiskRecord | MountRecord): DeviceSpec {
-  const { tag, readOnly } = device;
-  if (isDisk(device)) return { type: 'disk', readOnly, ...device.disk };
-  return { type: '9p', tag, ...(!device.kept && { source: device.source }), readOnly };
+  if (isDisk(device)) return { type: 'disk', readOnly: device.readOnly, ...device.disk };
+  return { type: '9p', tag: device.tag, ...(!device.kept && { source: device.source }), ...termsOf(device) };
 }
 
 /** What the two processes call a function. */

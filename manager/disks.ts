@@ -91,7 +91,10 @@ export class Disks {
    */
   remove(name: string, query: RemoveDiskQuery): Promise<void> {
     return this.options.exclusively(async () => {
-      await this.options.departures.leave(this.find(name), { ...query, slot: false, keepFunction: false });
+      await this.options.departures.leave(this.find(name), {
+        ...query,
+        ...{ slot: false, keepFunction: false, discard: false },
+      });
     });
   }
 

@@ -98,7 +98,8 @@ export class Networks {
    */
   remove(name: string, query: RemoveCardQuery): Promise<void> {
     return this.options.exclusively(async () => {
-      await this.options.departures.leave(this.find(name), { ...query, slot: false, keepFunction: false });
+      const alone = { slot: false, keepFunction: false, discard: false };
+      await this.options.departures.leave(this.find(name), { ...query, ...alone });
     });
   }
 
@@ -128,7 +129,7 @@ export class Networks {
       );
     }
     const card = { network, mac, ...(mtu !== undefined && { mtu }), queuePairs, up };
-    return { tag: name, readOnly: false, permanent: false, port, ...place, card };
+    return { tag: name, permanent: false, port, ...place, card };
   }
 
   private view(card: CardRecord): Card {

@@ -3,9 +3,10 @@
  * first of them comes. Only inside the chassis's queue of jobs.
  */
 import { MUX_TAG_MAX_BYTES } from '../devices/9p/mux-config.js';
-import { ChassisError, type AttachRequest, type Detached, type DetachQuery } from './control/api.js';
+import type { Attachment, MountToAttach } from './attachment.js';
+import { ChassisError, type Detached, type DetachQuery } from './control/api.js';
 import { QUEUES_PER_DEVICE, queuesTaken } from './chassis/capacity.js';
-import type { ChassisModel, MountRecord, SeatRecord } from './chassis/chassis.js';
+import { termsOf, type ChassisModel, type MountRecord, type SeatRecord } from './chassis/chassis.js';
 import { checkTags, plan } from './chassis/planner.js';
 import type { DeviceFunctions } from './device-functions.js';
 import { MUX_TAG } from './mount-command.js';
@@ -32,7 +33,7 @@ export class QueueMounts {
    * Puts each mount on a queue: all of them or none.
    * @throws ChassisError TAG_INVALID, TAG_IN_USE, NO_SLOT_FREE, or why the function cannot be plugged
    */
-  async add(request: AttachRequest): Promise<SeatRecord[]> {
+  async add(request: Attachment): Promise<SeatRecord[]> {
     const { model, devices } = this.options;
     const tags = request.mounts.map(({ tag }) => tag);
     checkTags(model, tags);
@@ -77,12 +78,13 @@ export class QueueMounts {
     return { tags: [tag], ...((lost.fids > 0 || lost.openFiles > 0) && { lost }) };
   }
 
-  private async seat(mux: MountRecord, { tag, source, readOnly }: AttachRequest['mounts'][number]) {
+  private async seat(mux: MountRecord, mount: MountToAttach) {
     const { model, devices } = this.options;
+    const { tag, source } = mount;
     const queues = this.freeQueues(tag);
     if (queues.length === 0) throw firstQueueKept(this.firstTag);
-    const queue = await devices.addSeat(mux, { tag, source, readOnly }, queues);
-    const seat: SeatRecord = { tag, source, readOnly, queue };
+    const queue = await devices.addSeat(mux, { tag, source, ...termsOf(mount) }, queues);
+    const seat: SeatRecord = { tag, source, ...termsOf(mount), queue };
     model.seats.set(tag, seat);
     if (queue === 0) this.firstTag = tag;
     return seat;
@@ -108,7 +110,7 @@ export class QueueMounts {
     await devices.removeSeat(mux, seat.queue, true).catch(() => undefined);
   }
 
-  private place({ port }: AttachRequest): MountRecord {
+  private place({ port }: Attachment): MountRecord {
     const [place] = plan(this.options.model, { tags: [MUX_TAG] }, this.options.slots.unusable);
     return {
       ...{ tag: MUX_TAG, source: { type: 'queues' }, readOnly: false, permanent: false, port },
@@ -118,7 +120,7 @@ export class QueueMounts {
   }
 
   /** @throws ChassisError CHASSIS_IN_USE while it is being unplugged, BAD_REQUEST where it is there over another port */
-  private checkFunction({ port }: AttachRequest): void {
+  private checkFunction({ port }: Attachment): void {
     const { model, devices, slots } = this.options;
     const { mux } = model;
     if (!mux) return;

@@ -1,29 +1,21 @@
 /**
- * What one function shows its guest, and whether that may be written: it can be taken away and replaced while the guest has the
- * function. Without anything to show, each attempt to mount it ends with ENODEV.
+ * What one function shows its guest: it can be taken away and replaced while the guest has the function. Without anything to show, each
+ * attempt to mount it ends with ENODEV.
  */
 import { Errno, type Failure } from '../devices/errno.js';
 import type { FileSystem, FsNode, MaybePromise } from '../devices/9p/fs/file-system.js';
 
 export class ShownSource implements FileSystem {
-  /** The 9p server's `ServerOptions.readOnly`. */
-  readOnly: boolean;
   #fs: FileSystem | undefined;
-
-  constructor(fs: FileSystem | undefined, readOnly: boolean) {
-    this.#fs = fs;
-    this.readOnly = readOnly;
-  }
 
   attach(): MaybePromise<FsNode | Failure> {
     return this.#fs?.attach() ?? -Errno.ENODEV;
   }
 
   /** Shows something else, or nothing. Only while no client has a fid or a file. Resolves once the one before is closed. */
-  async replace(fs: FileSystem | undefined, readOnly: boolean): Promise<void> {
+  async replace(fs: FileSystem | undefined): Promise<void> {
     const before = this.#fs;
     this.#fs = fs;
-    this.readOnly = readOnly;
     await before?.close();
   }
 

@@ -3,8 +3,9 @@
  * plugged when the first of them comes. Waiting for a guest happens outside the chassis's queue, so that a guest which never
  * answers keeps nobody else waiting; what was meant is looked up again afterwards.
  */
-import { ChassisError, type AttachRequest, type Detached, type DetachQuery } from './control/api.js';
-import type { ChassisModel, ChildRecord, MountRecord } from './chassis/chassis.js';
+import type { Attachment } from './attachment.js';
+import { ChassisError, type Detached, type DetachQuery } from './control/api.js';
+import { termsOf, type ChassisModel, type ChildRecord, type MountRecord } from './chassis/chassis.js';
 import { TREE_MOUNTS_MAX } from './chassis/capacity.js';
 import { checkTags, plan } from './chassis/planner.js';
 import type { DeviceFunctions } from './device-functions.js';
@@ -34,7 +35,7 @@ export class TreeMounts {
    * Shows mounts in the tree. Only inside the queue.
    * @throws ChassisError TAG_INVALID, TAG_IN_USE, NO_SLOT_FREE, or why the tree's function cannot be plugged; none is there then
    */
-  async add(request: AttachRequest): Promise<ChildRecord[]> {
+  async add(request: Attachment): Promise<ChildRecord[]> {
     const { model, devices } = this.options;
     const tags = request.mounts.map(({ tag }) => tag);
     checkTags(model, tags);
@@ -45,8 +46,9 @@ export class TreeMounts {
     this.requireUsable(tree);
     const added: ChildRecord[] = [];
     try {
-      for (const { tag, source, readOnly, target, watch } of request.mounts) {
-        const child = { tag, source, readOnly, target, ...(watch && { watch }) };
+      for (const mount of request.mounts) {
+        const { tag, source, target, watch } = mount;
+        const child = { tag, source, target, ...termsOf(mount), ...(watch && { watch }) };
         await devices.addChild(tree, child);
         model.children.set(tag, child);
         added.push(child);

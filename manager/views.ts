@@ -6,6 +6,7 @@ import type {
   FunctionDriver,
   Mount,
   MountState,
+  MountTerms,
   SwitchPortCounters,
 } from './control/api.js';
 import {
@@ -34,12 +35,13 @@ export interface FunctionFacts {
 }
 
 export function describeMount(model: ChassisModel, mount: MountRecord, facts: FunctionFacts): Mount {
-  const { tag, source, readOnly, permanent } = mount;
+  const { tag, source, permanent } = mount;
   const { counters } = facts;
   return {
     tag,
     ...(!mount.kept && { source }),
-    ...{ readOnly, permanent, via: 'function' as const },
+    ...termsView(mount),
+    ...{ permanent, via: 'function' as const },
     ...describeFunction(model, mount, facts),
     ...mounting(mount),
     ...(counters && { counters }),
@@ -108,9 +110,10 @@ function describeFunction(model: ChassisModel, device: DeviceRecord, facts: Func
 /** A mount of the tree: it is where the tree is, whose view is given. `status` is what the guest does with it, where that is known. */
 export function describeChild(tree: Mount, child: ChildRecord, status: ChildStatus | undefined): Mount {
   const { chassis, slot, function: fn, state, port } = tree;
-  const { tag, source, readOnly, target } = child;
+  const { tag, source, target } = child;
   return {
-    ...{ chassis, tag, source, readOnly, permanent: false, via: 'tree' as const, slot, function: fn, state },
+    ...{ chassis, tag, source, ...termsView(child) },
+    ...{ permanent: false, via: 'tree' as const, slot, function: fn, state },
     ...(port && { port }),
     ...(target !== undefined && { target }),
     ...(status && { inGuest: status.state, held: { fids: status.fids, openFiles: status.openFiles } }),
@@ -125,11 +128,23 @@ export function describeSeat(mux: Mount, seat: SeatRecord, counters: FunctionCou
   const { chassis, slot, function: fn, state, port } = mux;
   const { tag, source, readOnly, queue } = seat;
   return {
-    ...{ chassis, tag, source, readOnly, permanent: false, via: 'queue' as const, slot, function: fn, queue },
-    state,
+    ...{ chassis, tag, source, ...termsView(seat) },
+    ...{ permanent: false, via: 'queue' as const, slot, function: fn, queue, state },
     ...(port && { port }),
     ...queueMounting(tag, readOnly, queue),
     ...(counters && { counters }),
+  };
+}
+
+/** What is not so is left out. */
+function termsView(mount: MountTerms): MountTerms {
+  const { readOnly, policy, owner, overlay, revoked } = mount;
+  return {
+    readOnly,
+    ...(policy && { policy }),
+    ...(owner && { owner }),
+    ...(overlay && { overlay }),
+    ...(revoked && { revoked }),
   };
 }
 

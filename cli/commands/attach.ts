@@ -2,9 +2,8 @@ import { basename, resolve } from 'node:path';
 import { Args, Flags } from '@oclif/core';
 import { ChassisError, MAX_SLOTS, type Mount, type Source } from '../../manager/control/api.js';
 import { BaseCommand } from '../support/base-command.js';
+import { MEMORY, MOUNT_FLAGS, termsOf } from '../support/mount-flags.js';
 import { attachedText } from '../support/mounts-text.js';
-
-const MEMORY = 'mem:';
 
 export default class Attach extends BaseCommand {
   static override strict = false;
@@ -18,6 +17,9 @@ export default class Attach extends BaseCommand {
     '<%= config.bin %> attach ~/src',
     '<%= config.bin %> attach ~/src --tag work --read-only',
     '<%= config.bin %> attach ~/src --target /work --watch',
+    "<%= config.bin %> attach ~/src --deny '**/.env' --quota-bytes 1G",
+    '<%= config.bin %> attach ~/src --overlay && <%= config.bin %> diff src',
+    '<%= config.bin %> attach ~/src --owner squash:1000:1000',
     '<%= config.bin %> attach ~/src ~/data --tag src --tag data --slot 3',
     `<%= config.bin %> attach ${MEMORY} --tag scratch`,
     "<%= config.bin %> attach ~/src --json | jq -r '.mounts[0].mountCommand'",
@@ -35,7 +37,7 @@ export default class Attach extends BaseCommand {
         "What the guest calls it; one for each directory, in order [default: the directory's name]",
       multiple: true,
     }),
-    'read-only': Flags.boolean({ char: 'r', description: 'The guest cannot change anything' }),
+    ...MOUNT_FLAGS,
     chassis: Flags.string({ char: 'c', description: 'The chassis; needless where there is only one' }),
     slot: Flags.integer({
       description: 'The slot, from 1 [default: the first free one]',
@@ -87,13 +89,14 @@ export default class Attach extends BaseCommand {
     if (targets.length > sources.length) {
       throw new ChassisError('BAD_REQUEST', `${targets.length} targets for ${sources.length} directories`);
     }
+    const terms = termsOf(flags);
     const chassis = await this.chassisName(flags.chassis);
     const started = performance.now();
     const mounts = await (
       await this.client()
     ).attach(chassis, {
       mounts: sources.map((source, i) => ({
-        ...{ source, tag: tags[i], readOnly: flags['read-only'], watch: flags.watch },
+        ...{ source, tag: tags[i], ...terms, watch: flags.watch },
         ...(targets[i] !== undefined && { target: targets[i] }),
       })),
       via: flags.via,

@@ -5,9 +5,9 @@ import { execa } from 'execa';
 import { ChassisError, type ErrorCode } from '../../manager/control/api.js';
 import type { ExportListening, ExportMessage } from '../../manager/control/export-messages.js';
 import { BaseCommand } from '../support/base-command.js';
+import { MEMORY, MOUNT_FLAGS, termsOf, type MountFlags } from '../support/mount-flags.js';
 
 const SERVER = fileURLToPath(new URL('../../manager/export/main.js', import.meta.url));
-const MEMORY = 'mem:';
 const MIN_MSIZE_BYTES = 4096;
 const MAX_MSIZE_BYTES = 4 * 2 ** 20;
 
@@ -23,6 +23,7 @@ export default class Export extends BaseCommand {
     '<%= config.bin %> export ~/src --listen unix:/tmp/src.sock',
     '<%= config.bin %> export ~/src --listen tcp:127.0.0.1:5640 --listen tcp:[::1]:5640 --read-only',
     `<%= config.bin %> export ${MEMORY} --listen unix:/tmp/scratch.sock --msize 4194304`,
+    "<%= config.bin %> export ~/src --listen unix:/tmp/src.sock --deny '**/.env' --overlay --upper ~/changes",
     '<%= config.bin %> export ~/public --listen tcp:0.0.0.0:564 --allow-remote --read-only',
   ];
   static override baseFlags = {};
@@ -37,7 +38,7 @@ export default class Export extends BaseCommand {
       multiple: true,
       multipleNonGreedy: true,
     }),
-    'read-only': Flags.boolean({ char: 'r', description: 'Clients cannot change anything' }),
+    ...MOUNT_FLAGS,
     msize: Flags.integer({
       description: 'The largest message to agree to, in bytes',
       default: 2 ** 20,
@@ -52,7 +53,7 @@ export default class Export extends BaseCommand {
     const line = [
       ...flags.listen.flatMap((address) => ['--listen', address]),
       ...['--msize', String(flags.msize)],
-      ...(flags['read-only'] ? ['--read-only'] : []),
+      ...['--terms', JSON.stringify(exportTerms(flags))],
       ...(flags['allow-remote'] ? ['--allow-remote'] : []),
       ...['--', args.DIR === MEMORY ? MEMORY : resolve(args.DIR)],
     ];
@@ -92,6 +93,18 @@ export default class Export extends BaseCommand {
   override logJson(json: unknown): void {
     if (typeof json === 'object' && json !== null && 'error' in json) super.logJson(json);
   }
+}
+
+/** @throws ChassisError BAD_REQUEST */
+function exportTerms(flags: MountFlags): object {
+  if (flags.overlay && flags.upper === undefined) {
+    throw new ChassisError(
+      'BAD_REQUEST',
+      'an export has no daemon that could keep its changes',
+      `say where they go: --upper FOLDER, or --upper ${MEMORY}`,
+    );
+  }
+  return termsOf(flags);
 }
 
 /** @throws ChassisError what kept the server from starting */

@@ -1,5 +1,7 @@
 import { Args, Flags } from '@oclif/core';
+import type { KeptOverlay } from '../../manager/control/api.js';
 import { BaseCommand } from '../support/base-command.js';
+import { upperText } from '../support/changes-text.js';
 
 export default class Remove extends BaseCommand {
   static override summary = 'Remove a chassis and end its device process.';
@@ -10,10 +12,14 @@ export default class Remove extends BaseCommand {
     force: Flags.boolean({ description: 'Also where it has mounts or disks: the guest loses them at once' }),
   };
 
-  async run(): Promise<{ removed: string }> {
+  async run(): Promise<{ removed: string; kept: KeptOverlay[] }> {
     const { args, flags } = await this.parse(Remove);
-    await (await this.client()).delete(args.name, { force: flags.force });
+    const { kept } = await (await this.client()).delete(args.name, { force: flags.force });
     this.log(`chassis ${args.name} is gone`);
-    return { removed: args.name };
+    for (const { tag, source, upper } of kept)
+      this.log(
+        `  changes of ${source} are kept for ${tag} of the next chassis ${args.name}, in ${upperText(upper)}`,
+      );
+    return { removed: args.name, kept };
   }
 }

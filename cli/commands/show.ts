@@ -1,9 +1,12 @@
 import { Args } from '@oclif/core';
 import type { Card, Chassis, Disk, FunctionDriver, Mount, Watching } from '../../manager/control/api.js';
 import { BaseCommand } from '../support/base-command.js';
+import { keptText, upperText } from '../support/changes-text.js';
 import { disksTable } from '../support/disks-text.js';
 import { mountsTable } from '../support/mounts-text.js';
 import { cardsTable } from '../support/networks-text.js';
+import { ownerText } from '../support/owner.js';
+import { policyText } from '../support/policy-text.js';
 
 export default class Show extends BaseCommand {
   static override summary = 'Show a chassis: its VM, its device process, and what is plugged in where.';
@@ -29,6 +32,7 @@ export default class Show extends BaseCommand {
     if (chassis.mounts.length > 0) this.log(`\n${mountsTable(chassis.mounts)}`);
     if (chassis.disks.length > 0) this.log(`\n${disksTable(chassis.disks)}`);
     if (chassis.cards.length > 0) this.log(`\n${cardsTable(chassis.cards)}`);
+    if (chassis.kept.length > 0) this.log(`\n${chassis.kept.map(keptText).join('\n')}`);
     const lines = [
       ...chassis.mounts.flatMap((mount) => remarks(mount.tag, mount)),
       ...[...chassis.disks, ...chassis.cards].flatMap((device) => remarks(device.name, device)),
@@ -40,7 +44,7 @@ export default class Show extends BaseCommand {
 
 function remarks(name: string, shown: Mount | Disk | Card): string[] {
   const { port, portReason, driver, reason } = shown;
-  const lines = [];
+  const lines = 'via' in shown ? termsLines(name, shown) : [];
   if (portReason !== undefined) lines.push(`${name} over ${port}: ${portReason}`);
   if (driver !== undefined) lines.push(`${name} is driven by ${driverText(driver)}`);
   if ('watching' in shown && shown.watching) lines.push(watchingText(name, shown.watching));
@@ -52,6 +56,14 @@ function remarks(name: string, shown: Mount | Disk | Card): string[] {
 function watchingText(name: string, { directories, problem }: Watching): string {
   const warning = problem === undefined ? '' : `; ${problem}`;
   return `${name} is watched in ${directories} ${directories === 1 ? 'directory' : 'directories'}${warning}`;
+}
+
+function termsLines(tag: string, { readOnly, policy, revoked, owner, overlay }: Mount): string[] {
+  return [
+    ...(overlay ? [`${tag} leaves its source as it is: changes are in ${upperText(overlay)}`] : []),
+    ...(owner ? [`${tag} has the owners ${ownerText(owner)}`] : []),
+    ...(policy ? [policyText(tag, { readOnly, revoked: revoked ?? false, policy })] : []),
+  ];
 }
 
 /** The registers, the doorbell, and whether it is rung at all. */

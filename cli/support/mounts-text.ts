@@ -29,7 +29,7 @@ export function mountsTable(mounts: readonly Mount[]): string {
     mounts.map((mount) => [
       mount.tag,
       sourceText(mount.source),
-      mount.readOnly ? 'ro' : 'rw',
+      accessText(mount),
       mount.queue === undefined ? mount.via : `${mount.via} ${mount.queue}`,
       String(mount.slot),
       String(mount.function),
@@ -40,8 +40,20 @@ export function mountsTable(mounts: readonly Mount[]): string {
   );
 }
 
-/** One line on where a mount is now, and the way to it from the guest. */
+/** What the guest may do, and where that goes. */
+function accessText({ revoked, readOnly, overlay }: Mount): string {
+  if (revoked) return 'revoked';
+  if (readOnly) return 'ro';
+  return overlay ? 'overlay' : 'rw';
+}
+
+/** Where a mount is now, the way to it from the guest, and the way to what the guest changes. */
 export function attachedText(mount: Mount): string {
+  const review = mount.overlay ? `\n  changes stay apart: chassis diff ${mount.tag}` : '';
+  return placeText(mount) + review;
+}
+
+function placeText(mount: Mount): string {
   if (mount.via === 'tree') return inTreeText(mount);
   const queue = mount.queue === undefined ? '' : `, queue ${mount.queue}`;
   const place = `slot ${mount.slot}, function ${mount.function}${queue}`;

@@ -2,7 +2,7 @@
  * One VM's hardware as a model: slots 1 to N of functions 0 to 7, and the mounts, disks and network cards in them by name. It does no I/O and
  * knows no VMM: the manager asks the planner, changes the model, and makes the world follow.
  */
-import type { DiskSource, Network, PortChoice, Shown, Source } from '../control/api.js';
+import type { DiskSource, MountTerms, Network, PortChoice, Shown, Source } from '../control/api.js';
 import { EMPTY_SLOT, functionBit, step, type SlotEvent, type SlotStatus } from './hotplug.js';
 import { maxSlots, QEMU_RULES, type PlacementRules } from './placement-rules.js';
 
@@ -18,14 +18,13 @@ export interface Placement {
 interface FunctionRecord extends Placement {
   /** What the chassis knows it by: a mount's tag, or a disk's or card's name. */
   readonly tag: string;
-  readonly readOnly: boolean;
   /** The operator promised that it stays until the VM stops. */
   readonly permanent: boolean;
   readonly port: PortChoice;
 }
 
 /** A function that holds a 9p device. */
-export interface MountRecord<S = Shown> extends FunctionRecord {
+export interface MountRecord<S = Shown> extends FunctionRecord, MountTerms {
   readonly disk?: undefined;
   readonly card?: undefined;
   readonly source: S;
@@ -40,6 +39,7 @@ export interface MountRecord<S = Shown> extends FunctionRecord {
 /** A function that holds a disk. It is function 0, and alone in its slot. */
 export interface DiskRecord extends FunctionRecord {
   readonly card?: undefined;
+  readonly readOnly: boolean;
   readonly disk: {
     readonly source: DiskSource;
     /** Writes go elsewhere, and the source stays as it is. */
@@ -68,10 +68,9 @@ export interface CardRecord extends FunctionRecord {
 export type DeviceRecord<S = Shown> = MountRecord<S> | DiskRecord | CardRecord;
 
 /** A mount that has no function of its own: a directory of the tree. */
-export interface ChildRecord {
+export interface ChildRecord extends MountTerms {
   readonly tag: string;
   readonly source: Source;
-  readonly readOnly: boolean;
   /** Where the guest's helper is to mount it. */
   readonly target: string | undefined;
   /** The guest's helper hears of changes on the host. */
@@ -79,12 +78,16 @@ export interface ChildRecord {
 }
 
 /** A mount that has no function of its own: a queue of the multiplexing function. */
-export interface SeatRecord {
+export interface SeatRecord extends MountTerms {
   readonly tag: string;
   readonly source: Source;
-  readonly readOnly: boolean;
   /** 0-based. */
   readonly queue: number;
+}
+
+/** The terms of a mount, without what else there is to it. */
+export function termsOf({ readOnly, policy, owner, overlay, revoked }: MountTerms): MountTerms {
+  return { readOnly, policy, owner, overlay, revoked };
 }
 
 /** `S` is what a mount shows: the daemon's sources are data, an embedding program's are file systems. */
@@ -209,6 +212,11 @@ export class ChassisModel<S = Shown> {
     if (before?.slot !== mount.slot || before.function !== mount.function)
       throw new Error(`${mount.tag} is not in slot ${mount.slot}, function ${mount.function}`);
     this.byTag.set(mount.tag, mount);
+  }
+
+  /** Who waits for something of a mount knows it by its record, which stays the same one. */
+  setTerms(mount: MountRecord<S> | ChildRecord | SeatRecord, changed: Partial<MountTerms>): void {
+    Object.assign(mount, changed);
   }
 
   /** Takes away what no VM has. */

@@ -6,11 +6,15 @@ import { Type, type Static } from '@sinclair/typebox';
 import { Disk } from './disks.js';
 import { FunctionCounters, FunctionDriver, MAX_SLOTS, MountState, Port } from './function.js';
 import { Card } from './networks.js';
+import { MountTerms, OverlayRequest, Owner, Policy } from './mount-terms.js';
+import { KeptOverlay } from './reviews.js';
 import { Via } from './topology.js';
 
 export * from './disks.js';
 export * from './function.js';
 export * from './networks.js';
+export * from './mount-terms.js';
+export * from './reviews.js';
 export * from './topology.js';
 
 /** A misspelt option is refused, not ignored: `readonly` must not mean a writable mount. */
@@ -63,6 +67,10 @@ export const MountRequest = Type.Object(
     source: Source,
     tag: Tag,
     readOnly: Type.Boolean({ default: false }),
+    policy: Type.Optional(Policy),
+    owner: Type.Optional(Owner),
+    /** The guest's changes go there, and the source stays as it is. */
+    overlay: Type.Optional(OverlayRequest),
     /** An absolute path in the guest, where its helper is to mount it. Over the tree only. */
     target: Type.Optional(
       Type.String({ pattern: '^/', maxLength: 4095, description: 'an absolute path in the guest' }),
@@ -127,7 +135,7 @@ export const Mount = Type.Object({
   tag: Tag,
   /** Absent where a function is kept without a mount. */
   source: Type.Optional(Shown),
-  readOnly: Type.Boolean(),
+  ...MountTerms.properties,
   permanent: Type.Boolean(),
   /** What carries it. Slot, function and state of a mount of the tree or on a queue are those of what carries it. */
   via: Type.Union([Type.Literal('function'), Type.Literal('queue'), Type.Literal('tree')]),
@@ -182,6 +190,8 @@ export const Chassis = Type.Object({
   vmmProblem: Type.Optional(Type.String()),
   qmpSocket: Type.String(),
   mounts: Type.Array(Mount),
+  /** Changes that are kept of mounts that were detached. */
+  kept: Type.Array(KeptOverlay),
   disks: Type.Array(Disk),
   cards: Type.Array(Card),
 });
@@ -218,6 +228,8 @@ export const DetachQuery = Type.Object(
     slot: Type.Boolean({ default: false }),
     /** Takes the mount away but leaves its function in the VM, where nothing can be mounted until the tag is attached again. */
     keepFunction: Type.Boolean({ default: false }),
+    /** Drops what the guest changed in an overlay. Without it changes are kept, and ones in memory not detached. */
+    discard: Type.Boolean({ default: false }),
     /** How long the guest may take to let go. */
     timeoutMs: Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 }),
   },
@@ -230,6 +242,8 @@ export const Detached = Type.Object({
   tags: Type.Array(Type.String()),
   /** What the guest had of a mount of the tree, or on a queue, that was taken away. */
   lost: Type.Optional(Lost),
+  /** Changes of theirs that are kept. */
+  kept: Type.Optional(Type.Array(KeptOverlay)),
 });
 export type Detached = Static<typeof Detached>;
 
@@ -243,6 +257,12 @@ export const DeleteChassisQuery = Type.Object(
   STRICT,
 );
 export type DeleteChassisQuery = Static<typeof DeleteChassisQuery>;
+
+export const Deleted = Type.Object({
+  /** Changes that are kept, for a chassis of the same name. */
+  kept: Type.Array(KeptOverlay),
+});
+export type Deleted = Static<typeof Deleted>;
 
 export const Health = Type.Object({ version: Type.String(), pid: Type.Integer() });
 export type Health = Static<typeof Health>;
@@ -258,6 +278,8 @@ export const ErrorCode = {
   NO_MOUNT: 404,
   NO_DISK: 404,
   NO_CARD: 404,
+  /** Nothing was changed where changes were to be committed or dropped. */
+  NO_CHANGE: 404,
   CHASSIS_EXISTS: 409,
   CHASSIS_IN_USE: 409,
   TAG_IN_USE: 409,
@@ -274,6 +296,10 @@ export const ErrorCode = {
   SOURCE_UNREADABLE: 403,
   /** Somebody else writes to it. */
   SOURCE_IN_USE: 409,
+  /** Changes of a guest would be lost, or mistaken for others. */
+  CHANGES_PENDING: 409,
+  /** A diff, commit or discard met something that it could not do. */
+  REVIEW_STOPPED: 409,
   /** A disk's size that cannot be, or that what it is kept in cannot get. */
   SIZE_INVALID: 400,
   /** Another card of the chassis has that address. */
@@ -318,9 +344,14 @@ export class ChassisError extends Error {
 
 /**
  * Routes (all under `/v1`):
- * - GET `/chassis`, POST `/chassis` (CreateChassisRequest), GET and DELETE `/chassis/:name` (DeleteChassisQuery)
+ * - GET `/chassis`, POST `/chassis` (CreateChassisRequest), GET and DELETE `/chassis/:name` (DeleteChassisQuery, answers Deleted)
  * - POST `/chassis/:name/attach` (AttachRequest) answers the mounts; GET `/chassis/:name/mounts`; GET `/mounts`
  * - DELETE `/chassis/:name/mounts/:tag` (DetachQuery) answers Detached
+ * - GET and PATCH `/chassis/:name/mounts/:tag/policy` (PolicyChange) answer PolicyView
+ * - POST `/chassis/:name/mounts/:tag/revoke` answers PolicyView
+ * - GET `/chassis/:name/mounts/:tag/audit` (AuditQuery) answers AuditPage
+ * - POST `/chassis/:name/mounts/:tag/review` (ReviewRequest) answers ReviewPages, one a line, as they come; an error that comes later is
+ *   the last line: `{"error": ErrorBody}`. Whoever closes the connection stops the review
  * - POST `/chassis/:name/disks` (AddDiskRequest) answers the Disk; GET `/chassis/:name/disks`; GET `/disks`
  * - POST `/chassis/:name/disks/:disk/resize` (ResizeDiskRequest) answers the Disk
  * - DELETE `/chassis/:name/disks/:disk` (RemoveDiskQuery)

@@ -1,5 +1,6 @@
 /** A typed client of the daemon's API: JSON over HTTP on its unix socket. */
-import { request } from 'node:http';
+import { request, type IncomingMessage } from 'node:http';
+import { createInterface } from 'node:readline';
 import {
   API_PREFIX,
   ChassisError,
@@ -10,8 +11,11 @@ import {
   type Captured,
   type CaptureRequest,
   type Card,
+  type AuditPage,
+  type AuditQuery,
   type Chassis,
   type CreateChassisRequest,
+  type Deleted,
   type DeleteChassisQuery,
   type Detached,
   type DetachQuery,
@@ -23,11 +27,15 @@ import {
   type MountRequest,
   type Plan,
   type PlanRequest,
+  type PolicyChange,
+  type PolicyView,
   type QemuArgs,
   type QemuArgsRequest,
   type RemoveCardQuery,
   type RemoveDiskQuery,
   type ResizeDiskRequest,
+  type ReviewPage,
+  type ReviewRequest,
   type TopologyNode,
 } from './api.js';
 import { apiSocketPath, defaultStateDirectory } from './state-directory.js';
@@ -79,8 +87,9 @@ export class ChassisClient {
     return this.call('GET', `/chassis/${encodeURIComponent(name)}`);
   }
 
-  async delete(name: string, options: Partial<DeleteChassisQuery> = {}): Promise<void> {
-    await this.call('DELETE', `/chassis/${encodeURIComponent(name)}${query(options)}`);
+  /** Answers the changes of guests that are kept. */
+  delete(name: string, options: Partial<DeleteChassisQuery> = {}): Promise<Deleted> {
+    return this.call('DELETE', `/chassis/${encodeURIComponent(name)}${query(options)}`);
   }
 
   /** Resolves once the VM has the mounts, or at once, parked, where no VM is connected. */
@@ -90,8 +99,45 @@ export class ChassisClient {
 
   /** Resolves once the VM let go; answers the tags that went, more than one where `slot` was given. */
   detach(name: string, tag: string, options: Partial<DetachQuery> = {}): Promise<Detached> {
-    const path = `/chassis/${encodeURIComponent(name)}/mounts/${encodeURIComponent(tag)}${query(options)}`;
-    return this.call('DELETE', path);
+    return this.call('DELETE', mountPath(name, tag) + query(options));
+  }
+
+  policy(name: string, tag: string): Promise<PolicyView> {
+    return this.call('GET', `${mountPath(name, tag)}/policy`);
+  }
+
+  /** Resolves once the guest's next operation passes under the new one. */
+  changePolicy(name: string, tag: string, change: Partial<PolicyChange>): Promise<PolicyView> {
+    return this.call('PATCH', `${mountPath(name, tag)}/policy`, change);
+  }
+
+  /** Takes a mount from its guest for good. */
+  revoke(name: string, tag: string): Promise<PolicyView> {
+    return this.call('POST', `${mountPath(name, tag)}/revoke`, {});
+  }
+
+  /** What was refused of late; with `waitMs`, what is next. */
+  audit(name: string, tag: string, options: Partial<AuditQuery> = {}): Promise<AuditPage> {
+    return this.call('GET', `${mountPath(name, tag)}/audit${query(options)}`);
+  }
+
+  /** Reviews what a guest changed in an overlay, page by page. Whoever stops asking stops it; what was done by then stays done. */
+  async *review(name: string, tag: string, request: Partial<ReviewRequest>): AsyncGenerator<ReviewPage> {
+    const path = `${API_PREFIX}${mountPath(name, tag)}/review`;
+    const answer = await this.send('POST', path, request);
+    const status = answer.statusCode ?? 500;
+    if (status >= 400) throw refusal(status, parse(await textOf(answer)));
+    try {
+      for await (const line of createInterface({ input: answer })) {
+        const page = parse(line) as ReviewPage | { error: unknown };
+        if ('error' in page) throw refusal(500, page.error);
+        yield page;
+        if (page.done) return;
+      }
+    } finally {
+      answer.destroy();
+    }
+    throw new ChassisError('INTERNAL', 'the daemon went away before the end', 'see: chassis show');
   }
 
   /** The mounts of one chassis, or of all. */
@@ -193,22 +239,21 @@ export class ChassisClient {
     return value as T;
   }
 
-  private exchange(method: string, path: string, body: unknown): Promise<{ status: number; text: string }> {
+  private async exchange(
+    method: string,
+    path: string,
+    body: unknown,
+  ): Promise<{ status: number; text: string }> {
+    const answer = await this.send(method, path, body);
+    return { status: answer.statusCode ?? 500, text: await textOf(answer) };
+  }
+
+  private send(method: string, path: string, body: unknown): Promise<IncomingMessage> {
     const payload = body === undefined ? undefined : JSON.stringify(body);
     return new Promise((resolve, reject) => {
       const headers = payload === undefined ? {} : { 'content-type': 'application/json' };
       // No agent: a connection kept alive would keep a command from ending.
-      const outgoing = request(
-        { socketPath: this.socketPath, method, path, headers, agent: false },
-        (answer) => {
-          const pieces: Buffer[] = [];
-          answer.on('data', (piece: Buffer) => pieces.push(piece));
-          answer.on('error', reject);
-          answer.on('end', () => {
-            resolve({ status: answer.statusCode ?? 500, text: Buffer.concat(pieces).toString('utf8') });
-          });
-        },
-      );
+      const outgoing = request({ socketPath: this.socketPath, method, path, headers, agent: false }, resolve);
       outgoing.on('error', (error: NodeJS.ErrnoException) => reject(this.connectionError(error)));
       outgoing.end(payload);
     });
@@ -235,6 +280,16 @@ export class ChassisClient {
   }
 }
 
+async function textOf(answer: IncomingMessage): Promise<string> {
+  const pieces: Buffer[] = [];
+  for await (const piece of answer) pieces.push(piece as Buffer);
+  return Buffer.concat(pieces).toString('utf8');
+}
+
+function mountPath(chassis: string, tag: string): string {
+  return `/chassis/${encodeURIComponent(chassis)}/mounts/${encodeURIComponent(tag)}`;
+}
+
 function diskPath(chassis: string, disk: string): string {
   return `/chassis/${encodeURIComponent(chassis)}/disks/${encodeURIComponent(disk)}`;
 }
@@ -243,7 +298,7 @@ function cardPath(chassis: string, card: string): string {
   return `/chassis/${encodeURIComponent(chassis)}/cards/${encodeURIComponent(card)}`;
 }
 
-function query(options: Partial<DetachQuery>): string {
+function query(options: Partial<DetachQuery & AuditQuery>): string {
   const parameters = new URLSearchParams();
   for (const [key, value] of Object.entries(options)) {
     if (value !== undefined) parameters.set(key, String(value));

@@ -1,5 +1,6 @@
 /** The daemon's API as an HTTP server on a unix socket that only its owner may open. */
 import { chmodSync, rmSync } from 'node:fs';
+import { Readable } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Static, TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
@@ -9,6 +10,7 @@ import {
   API_PREFIX,
   AttachRequest,
   CaptureRequest,
+  AuditQuery,
   ChassisError,
   CreateChassisRequest,
   DeleteChassisQuery,
@@ -16,12 +18,15 @@ import {
   ErrorCode,
   GuestSetupQuery,
   PlanRequest,
+  PolicyChange,
   QemuArgsRequest,
   RemoveCardQuery,
   RemoveDiskQuery,
   ResizeDiskRequest,
   SetLinkRequest,
+  ReviewRequest,
   type ErrorBody,
+  type ReviewPage,
 } from './api.js';
 import type { ChassisService } from './service.js';
 
@@ -34,6 +39,9 @@ export interface ControlServerOptions {
 
 interface NameParams {
   name: string;
+}
+interface MountParams extends NameParams {
+  tag: string;
 }
 
 /** Far above any request: eight mounts of 4 KiB paths. */
@@ -60,6 +68,7 @@ export class ControlServer {
     this.addRoutes(options.service);
     this.addDiskRoutes(options.service);
     this.addCardRoutes(options.service);
+    this.addPolicyRoutes(options.service);
   }
 
   /** Listens. The caller holds the directory's lock, so a socket that is there already is a leftover. */
@@ -85,15 +94,14 @@ export class ControlServer {
     app.post(at('/chassis'), (request) => service.create(parseBody(CreateChassisRequest, request)));
     app.get(at('/mounts'), () => service.mounts());
     app.get<{ Params: NameParams }>(at('/chassis/:name'), ({ params }) => service.get(params.name));
-    app.delete<{ Params: NameParams }>(at('/chassis/:name'), async (request) => {
-      await service.delete(request.params.name, parseQuery(DeleteChassisQuery, request));
-      return {};
-    });
+    app.delete<{ Params: NameParams }>(at('/chassis/:name'), (request) =>
+      service.delete(request.params.name, parseQuery(DeleteChassisQuery, request)),
+    );
     app.get<{ Params: NameParams }>(at('/chassis/:name/mounts'), ({ params }) => service.mounts(params.name));
     app.post<{ Params: NameParams }>(at('/chassis/:name/attach'), (request) =>
       service.attach(request.params.name, parseBody(AttachRequest, request)),
     );
-    app.delete<{ Params: NameParams & { tag: string } }>(at('/chassis/:name/mounts/:tag'), (request) => {
+    app.delete<{ Params: MountParams }>(at('/chassis/:name/mounts/:tag'), (request) => {
       const { name, tag } = request.params;
       return service.detach(name, tag, parseQuery(DetachQuery, request));
     });
@@ -163,7 +171,53 @@ export class ControlServer {
     });
   }
 
+  private addPolicyRoutes(service: ChassisService): void {
+    const { app } = this;
+    const mount = `${API_PREFIX}/chassis/:name/mounts/:tag`;
+    app.get<{ Params: MountParams }>(`${mount}/policy`, ({ params }) =>
+      service.policy(params.name, params.tag),
+    );
+    app.patch<{ Params: MountParams }>(`${mount}/policy`, (request) => {
+      const { name, tag } = request.params;
+      return service.changePolicy(name, tag, parseBody(PolicyChange, request));
+    });
+    app.post<{ Params: MountParams }>(`${mount}/revoke`, ({ params }) =>
+      service.revoke(params.name, params.tag),
+    );
+    app.get<{ Params: MountParams }>(`${mount}/audit`, (request) => {
+      const { name, tag } = request.params;
+      return service.audit(name, tag, parseQuery(AuditQuery, request));
+    });
+    app.post<{ Params: MountParams }>(`${mount}/review`, async (request, reply) => {
+      const { name, tag } = request.params;
+      const pages = service.review(name, tag, parseBody(ReviewRequest, request));
+      // What is wrong from the start is an answer like others.
+      const first = await pages.next();
+      return reply.type('application/x-ndjson').send(Readable.from(this.lines(first, pages)));
+    });
+  }
+
+  private async *lines(
+    first: IteratorResult<ReviewPage, unknown>,
+    pages: AsyncGenerator<ReviewPage>,
+  ): AsyncGenerator<string> {
+    try {
+      if (!first.done) yield `${JSON.stringify(first.value)}\n`;
+      for await (const page of pages) yield `${JSON.stringify(page)}\n`;
+    } catch (error) {
+      yield `${JSON.stringify({ error: this.bodyOf(error).body })}\n`;
+    } finally {
+      await pages.return(undefined);
+    }
+  }
+
   private answerError(error: unknown, reply: FastifyReply): void {
+    const { code, body } = this.bodyOf(error);
+    void reply.status(ErrorCode[code]).send(body);
+  }
+
+  /** What the client hears of it; what is our own fault is logged. */
+  private bodyOf(error: unknown): { code: ErrorCode; body: ErrorBody } {
     const known = error instanceof ChassisError ? error : httpError(error);
     if (!known) this.options.log(error instanceof Error ? (error.stack ?? error.message) : String(error));
     const { code, message, suggestion } =
@@ -173,8 +227,7 @@ export class ControlServer {
         'an internal error; the daemon logged it',
         'see the log of `chassis serve`',
       );
-    const body: ErrorBody = { code, message, ...(suggestion !== undefined && { suggestion }) };
-    void reply.status(ErrorCode[code]).send(body);
+    return { code, body: { code, message, ...(suggestion !== undefined && { suggestion }) } };
   }
 }
 

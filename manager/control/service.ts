@@ -6,8 +6,11 @@ import type {
   Captured,
   CaptureRequest,
   Card,
+  AuditPage,
+  AuditQuery,
   Chassis,
   CreateChassisRequest,
+  Deleted,
   DeleteChassisQuery,
   Detached,
   DetachQuery,
@@ -18,12 +21,16 @@ import type {
   Mount,
   Plan,
   PlanRequest,
+  PolicyChange,
+  PolicyView,
   QemuArgs,
   QemuArgsRequest,
   RemoveCardQuery,
   RemoveDiskQuery,
   ResizeDiskRequest,
   SetLinkRequest,
+  ReviewPage,
+  ReviewRequest,
   TopologyNode,
 } from './api.js';
 
@@ -32,9 +39,15 @@ export interface ChassisService {
   list(): Promise<Chassis[]>;
   create(request: CreateChassisRequest): Promise<Chassis>;
   get(name: string): Promise<Chassis>;
-  delete(name: string, query: DeleteChassisQuery): Promise<void>;
+  delete(name: string, query: DeleteChassisQuery): Promise<Deleted>;
   attach(name: string, request: AttachRequest): Promise<Mount[]>;
   detach(name: string, tag: string, query: DetachQuery): Promise<Detached>;
+  policy(name: string, tag: string): Promise<PolicyView>;
+  changePolicy(name: string, tag: string, change: PolicyChange): Promise<PolicyView>;
+  revoke(name: string, tag: string): Promise<PolicyView>;
+  audit(name: string, tag: string, query: AuditQuery): Promise<AuditPage>;
+  /** Whoever returns from it early stops the review. */
+  review(name: string, tag: string, request: ReviewRequest): AsyncGenerator<ReviewPage>;
   mounts(name?: string): Promise<Mount[]>;
   addDisk(name: string, request: AddDiskRequest): Promise<Disk>;
   resizeDisk(name: string, disk: string, request: ResizeDiskRequest): Promise<Disk>;

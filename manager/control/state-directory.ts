@@ -12,7 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ChassisError } from './api.js';
 import { isRunning, readStamp, stampOf } from '../process-stamp.js';
@@ -34,6 +34,22 @@ export function defaultStateDirectory(
   if (env.XDG_RUNTIME_DIR) return join(env.XDG_RUNTIME_DIR, 'chassis');
   if (uid === 0) return '/run/chassis';
   return join(env.TMPDIR ?? tmpdir(), `chassis-${uid}`);
+}
+
+/**
+ * Where changes of guests are kept, which outlive daemons: in a state directory that was chosen, in a place of its own; the default ones
+ * are gone with the next boot, so for those in $XDG_STATE_HOME/chassis/overlays, or for root in /var/lib/chassis/overlays.
+ */
+export function overlaysDirectory(
+  stateDirectory: string,
+  env: NodeJS.ProcessEnv = process.env,
+  uid = process.getuid?.() ?? 0,
+): string {
+  const isChosen = stateDirectory !== defaultStateDirectory({ ...env, CHASSIS_DIR: undefined }, uid);
+  // No chassis can have this name.
+  if (isChosen) return join(stateDirectory, 'overlays.d');
+  if (uid === 0) return '/var/lib/chassis/overlays';
+  return join(env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state'), 'chassis', 'overlays');
 }
 
 export function apiSocketPath(directory: string): string {

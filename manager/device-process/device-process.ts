@@ -6,11 +6,14 @@ import {
   type FunctionCounters,
   type FunctionDriver,
   type Lost,
+  type MountTerms,
   type Shown,
 } from '../control/api.js';
 import { answerOf } from '../process-protocol.js';
 import { SerialQueue } from '../serial-queue.js';
 import type { ServedCard } from './served-card.js';
+import { Reviews, type OpenOverlay } from './reviews.js';
+import type { ServedMount } from './served-mount.js';
 import type { ServedQueues } from './served-queues.js';
 import type { ServedTree } from './served-tree.js';
 import {
@@ -19,7 +22,10 @@ import {
   type DiskResize,
   type FunctionSpec,
   type LinkChange,
+  type MountRef,
+  type PolicySpec,
   type Report,
+  type ReviewSpec,
   type SeatRemoval,
   type SourceChange,
   type Status,
@@ -35,7 +41,9 @@ export interface ServedFunction {
    * Shows something else to the guest that has the function, or nothing. @throws ChassisError MOUNT_BUSY while the guest has
    * what is there mounted, or as the source cannot be opened; all is then as before
    */
-  setSource(source: Shown | undefined, readOnly: boolean): Promise<void>;
+  setSource(source: Shown | undefined, terms: MountTerms): Promise<void>;
+  /** What it shows, where that is a mount. */
+  readonly mount?: ServedMount | undefined;
   /** What it shows, where that is a tree. */
   readonly tree: ServedTree | undefined;
   /** What is done to it where it is a disk. */
@@ -67,23 +75,28 @@ export type FunctionFactory = (spec: FunctionSpec, hooks: FunctionHooks) => Prom
 
 export interface DeviceProcessOptions {
   readonly createFunction: FunctionFactory;
+  /** Opens an overlay that no mount shows, for a review. */
+  readonly openOverlay: OpenOverlay;
   /** Sends to the daemon. */
   readonly report: (report: Report) => void;
   readonly log: (message: string) => void;
 }
 
-/** Requests that last as long as a guest, or what it has under way; and a capture, which lasts as long as somebody likes. */
+/** Requests that last as long as a guest, or what it has under way; and those that last as long as somebody likes. */
 const UNHURRIED: ReadonlySet<Request['method']> = new Set([
   ...(['childMounted', 'releaseChild', 'resizeDisk', 'capture'] as const),
+  ...(['audit', 'nextReview', 'stopReview'] as const),
 ]);
 
 export class DeviceProcess {
   private readonly options: DeviceProcessOptions;
   private readonly functions = new Map<string, ServedFunction>();
   private readonly queue = new SerialQueue();
+  private readonly reviews: Reviews;
 
   constructor(options: DeviceProcessOptions) {
     this.options = options;
+    this.reviews = new Reviews(options.openOverlay);
   }
 
   /** Takes one line of the daemon, parsed. @throws TypeError where it is no request: then the daemon is not ours */
@@ -97,6 +110,7 @@ export class DeviceProcess {
   /** Ends all functions, once the requests so far are done. */
   async close(): Promise<void> {
     await this.queue.run(async () => {
+      await this.reviews.close();
       const closing = [...this.functions.values()].map((served) => served.close());
       this.functions.clear();
       for (const result of await Promise.allSettled(closing)) {
@@ -144,6 +158,19 @@ export class DeviceProcess {
         return { queue: await this.queues(request.params.function).add(request.params) };
       case 'removeSeat':
         return this.removeSeat(request.params);
+      case 'setPolicy':
+        return this.setPolicy(request.params);
+      case 'revoke':
+        this.mountOf(request.params).revoke();
+        return {};
+      case 'audit':
+        return this.mountOf(request.params).audit(request.params);
+      case 'startReview':
+        return { review: await this.startReview(request.params) };
+      case 'nextReview':
+        return this.reviews.next(request.params.review);
+      case 'stopReview':
+        return this.done(this.reviews.stop(request.params.review));
       case 'status':
         return this.status();
     }
@@ -182,11 +209,37 @@ export class DeviceProcess {
     return this.functions.get(name)?.queues?.remove(queue, force) ?? { fids: 0, openFiles: 0 };
   }
 
-  private async setSource(change: SourceChange): Promise<Record<string, never>> {
-    const served = this.functions.get(change.function);
-    if (!served) throw new Error(`there is no function ${change.function}`);
-    await served.setSource(change.source, change.readOnly);
+  private async setSource({
+    function: name,
+    source,
+    ...terms
+  }: SourceChange): Promise<Record<string, never>> {
+    const served = this.functions.get(name);
+    if (!served) throw new Error(`there is no function ${name}`);
+    await served.setSource(source, terms);
     return {};
+  }
+
+  private setPolicy({ readOnly, policy, ...ref }: PolicySpec): Record<string, never> {
+    this.mountOf(ref).setPolicy(readOnly, policy);
+    return {};
+  }
+
+  private startReview(spec: ReviewSpec): Promise<number> {
+    return this.reviews.start(spec, spec.mount && this.mountOf(spec.mount));
+  }
+
+  /** @throws ChassisError NO_MOUNT where it was taken away meanwhile, or could not be shown again */
+  private mountOf({ function: name, child, queue }: MountRef): ServedMount {
+    const served = this.functions.get(name);
+    const mount =
+      child !== undefined
+        ? served?.tree?.mount(child)
+        : queue !== undefined
+          ? served?.queues?.mount(queue)
+          : served?.mount;
+    if (mount) return mount;
+    throw new ChassisError('NO_MOUNT', 'the device process does not show it', 'see: chassis show');
   }
 
   private async resizeDisk({ function: name, sizeBytes, shrink }: DiskResize): Promise<void> {

@@ -7,6 +7,7 @@ import { MUX_QUEUES_MAX } from '../../devices/9p/virtio-9p-mux.js';
 import {
   CaptureRequest,
   CardStatistics,
+  AuditQuery,
   ChildState,
   DiskSerial,
   DiskSource,
@@ -14,10 +15,15 @@ import {
   FunctionDriver,
   Mac,
   PasstNetwork,
+  MountTerms,
+  Owner,
+  Policy,
   Port,
+  ReviewRequest,
   Shown,
   Source,
   TapNetwork,
+  Upper,
   Watching,
 } from '../control/api.js';
 import type { Answer } from '../process-protocol.js';
@@ -27,7 +33,7 @@ export const NinePSpec = Type.Object({
   type: Type.Literal('9p'),
   tag: Type.String(),
   source: Type.Optional(Shown),
-  readOnly: Type.Boolean(),
+  ...MountTerms.properties,
 });
 export type NinePSpec = Static<typeof NinePSpec>;
 
@@ -81,7 +87,7 @@ export type CaptureOrder = Static<typeof CaptureOrder>;
 export const SourceChange = Type.Object({
   function: Type.String(),
   source: Type.Optional(Shown),
-  readOnly: Type.Boolean(),
+  ...MountTerms.properties,
 });
 export type SourceChange = Static<typeof SourceChange>;
 
@@ -101,7 +107,7 @@ export const ChildSpec = Type.Object({
   function: Type.String(),
   name: Type.String(),
   source: Source,
-  readOnly: Type.Boolean(),
+  ...MountTerms.properties,
   target: Type.Optional(Type.String()),
   watch: Type.Optional(Type.Boolean()),
 });
@@ -113,7 +119,7 @@ export const SeatSpec = Type.Object({
   queues: Type.Array(Type.Integer({ minimum: 0 }), { maxItems: MUX_QUEUES_MAX }),
   tag: Type.String(),
   source: Source,
-  readOnly: Type.Boolean(),
+  ...MountTerms.properties,
 });
 export type SeatSpec = Static<typeof SeatSpec>;
 export const Seated = Type.Object({ queue: Type.Integer({ minimum: 0 }) });
@@ -126,6 +132,34 @@ export const SeatRemoval = Type.Object({
   force: Type.Boolean(),
 });
 export type SeatRemoval = Static<typeof SeatRemoval>;
+
+/** A mount: a function's own, or that of a child of its tree, or of one of its queues. */
+const MOUNT_REF = {
+  function: Type.String(),
+  child: Type.Optional(Type.String()),
+  queue: Type.Optional(Type.Integer({ minimum: 0 })),
+};
+export const MountRef = Type.Object(MOUNT_REF);
+export type MountRef = Static<typeof MountRef>;
+
+export const PolicySpec = Type.Object({
+  ...MOUNT_REF,
+  readOnly: Type.Boolean(),
+  policy: Type.Optional(Policy),
+});
+export type PolicySpec = Static<typeof PolicySpec>;
+export const AuditSpec = Type.Object({ ...MOUNT_REF, ...AuditQuery.properties });
+export type AuditSpec = Static<typeof AuditSpec>;
+
+/** Of the overlay of a mount, or of one that no mount shows. */
+export const ReviewSpec = Type.Object({
+  ...ReviewRequest.properties,
+  mount: Type.Optional(MountRef),
+  overlay: Type.Optional(Type.Object({ source: Source, upper: Upper, owner: Type.Optional(Owner) })),
+});
+export type ReviewSpec = Static<typeof ReviewSpec>;
+export const ReviewNumber = Type.Object({ review: Type.Integer({ minimum: 1 }) });
+export type ReviewNumber = Static<typeof ReviewNumber>;
 
 /** Which child, and how long the guest may take. */
 const ChildWait = Type.Object({ function: Type.String(), name: Type.String(), timeoutMs: Type.Integer() });
@@ -182,6 +216,18 @@ export const Request = Type.Union([
   Type.Object({ id: Id, method: Type.Literal('addSeat'), params: SeatSpec }),
   /** Answers Lost. */
   Type.Object({ id: Id, method: Type.Literal('removeSeat'), params: SeatRemoval }),
+  /** What the guest may do from its next operation on. */
+  Type.Object({ id: Id, method: Type.Literal('setPolicy'), params: PolicySpec }),
+  /** Everything that the guest asks of it is refused from then on. */
+  Type.Object({ id: Id, method: Type.Literal('revoke'), params: MountRef }),
+  /** Answers AuditPage, once there is one or the time is over. */
+  Type.Object({ id: Id, method: Type.Literal('audit'), params: AuditSpec }),
+  /** Answers ReviewNumber. */
+  Type.Object({ id: Id, method: Type.Literal('startReview'), params: ReviewSpec }),
+  /** Answers ReviewPage, after half a second at most. */
+  Type.Object({ id: Id, method: Type.Literal('nextReview'), params: ReviewNumber }),
+  /** Answered once it has stopped. */
+  Type.Object({ id: Id, method: Type.Literal('stopReview'), params: ReviewNumber }),
   Type.Object({ id: Id, method: Type.Literal('status'), params: Type.Object({}) }),
 ]);
 export type Request = Static<typeof Request>;

@@ -4,20 +4,21 @@ import type { GuestMemory } from '../../devices/virtio/memory/guest-memory.js';
 import { hasFeature } from '../../devices/virtio/ring/features.js';
 import { VirtioPciFunction } from '../../devices/virtio/transport/virtio-pci.js';
 import type { Reactor } from '../../host/index.js';
-import type { FunctionCounters, FunctionDriver, Shown } from '../control/api.js';
+import type { FunctionCounters, FunctionDriver, MountTerms, Shown } from '../control/api.js';
 import { countersOf, type DeviceCounters } from '../counters.js';
 import { VfioUserServer } from '../ports/vfio-user/server.js';
 import { VhostUserServer } from '../ports/vhost-user/server.js';
 import type { FunctionHooks, ResizableDisk, ServedFunction } from './device-process.js';
 import type { FunctionSpec } from './protocol.js';
 import type { ServedCard } from './served-card.js';
+import type { ServedMount } from './served-mount.js';
 import type { ServedQueues } from './served-queues.js';
 import type { ServedTree } from './served-tree.js';
 
 /** A device, whatever it is, and what the daemon may do to it. */
 export interface ServedDevice extends Pick<
   ServedFunction,
-  'setSource' | 'tree' | 'queues' | 'disk' | 'card'
+  'setSource' | 'mount' | 'tree' | 'queues' | 'disk' | 'card'
 > {
   readonly device: VirtioDevice;
   counted(): DeviceCounters;
@@ -60,8 +61,12 @@ abstract class DeviceFunction implements ServedFunction {
     return this.served.card;
   }
 
-  setSource(source: Shown | undefined, readOnly: boolean): Promise<void> {
-    return this.served.setSource(source, readOnly);
+  get mount(): ServedMount | undefined {
+    return this.served.mount;
+  }
+
+  setSource(source: Shown | undefined, terms: MountTerms): Promise<void> {
+    return this.served.setSource(source, terms);
   }
 }
 

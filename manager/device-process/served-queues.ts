@@ -1,20 +1,21 @@
 /** The mounts on the queues of a multiplexing function that a device process serves, for the requests of its daemon. */
-import type { FileSystem } from '../../devices/9p/fs/file-system.js';
-import type { ServerOptions } from '../../devices/9p/server/options.js';
+import type { ServerLimits, ServerOptions } from '../../devices/9p/server/options.js';
 import type { Virtio9pMux } from '../../devices/9p/virtio-9p-mux.js';
-import { ChassisError, type FunctionCounters, type Lost, type Source } from '../control/api.js';
+import { ChassisError, MAX_FIDS, type FunctionCounters, type Lost } from '../control/api.js';
 import { countersOf, type DeviceCounters } from '../counters.js';
 import type { SeatSpec, SeatStatus } from './protocol.js';
+import type { OpenMount, PolicyTerms, ServedMount } from './served-mount.js';
 
 export interface ServedQueuesOptions {
   readonly mux: Virtio9pMux;
-  readonly openSource: (source: Source) => Promise<FileSystem>;
-  readonly serverOptions: (tag: string, readOnly: boolean) => ServerOptions;
+  readonly openMount: OpenMount;
+  readonly serverOptions: (tag: string, limits: Partial<ServerLimits>) => ServerOptions;
   readonly log: (message: string) => void;
 }
 
 interface Seat {
   readonly tag: string;
+  readonly mount: ServedMount;
   /** It serves nothing any more, and its queue is taken until its file system is closed. */
   leaving: boolean;
 }
@@ -28,19 +29,25 @@ export class ServedQueues {
   }
 
   /** Answers the queue. @throws ChassisError NO_SLOT_FREE where none of those asked for is free, or as the source cannot be opened */
-  async add({ queues, tag, source, readOnly }: SeatSpec): Promise<number> {
-    const { mux, openSource, serverOptions } = this.options;
+  async add({ queues, tag, source, ...terms }: SeatSpec): Promise<number> {
+    const { mux, openMount, serverOptions } = this.options;
     const queue = queues.find((each) => each < mux.queueSizes.length && !this.seats.has(each));
     if (queue === undefined) throw stillLeaving();
-    const fs = await openSource(source);
+    const mount = await openMount(source, terms);
     try {
-      mux.attach(queue, fs, tag, serverOptions(tag, readOnly));
+      mux.attach(queue, mount.fs, tag, serverOptions(tag, limitsOf(terms)));
     } catch (error) {
-      await fs.close();
+      await mount.fs.close();
       throw error;
     }
-    this.seats.set(queue, { tag, leaving: false });
+    mount.onPolicy = (changed) => mux.setLimits(queue, limitsOf(changed));
+    this.seats.set(queue, { tag, mount, leaving: false });
     return queue;
+  }
+
+  mount(queue: number): ServedMount | undefined {
+    const seat = this.seats.get(queue);
+    return seat?.leaving ? undefined : seat?.mount;
   }
 
   /**
@@ -83,6 +90,11 @@ export class ServedQueues {
         counters: countersOf(this.options.mux.statistics(queue), [queues[queue]]),
       }));
   }
+}
+
+/** Of the policy, what is told to the guest's driver or counted by the server. */
+function limitsOf({ readOnly, policy }: PolicyTerms): Partial<ServerLimits> {
+  return { readOnly, maxFids: policy?.maxFids ?? MAX_FIDS };
 }
 
 function busy(tag: string): ChassisError {

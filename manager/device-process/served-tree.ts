@@ -1,10 +1,10 @@
 /** The children of a tree that a device process serves, for the requests of its daemon. */
 import type { MountTree } from '../../devices/9p/fs/mount-tree/mount-tree.js';
 import { TreeError, type TreeErrorCode } from '../../devices/9p/fs/mount-tree/tree-error.js';
-import type { FileSystem } from '../../devices/9p/fs/file-system.js';
-import { ChassisError, type ErrorCode, type Lost, type Source } from '../control/api.js';
+import { ChassisError, type ErrorCode, type Lost, type MountTerms, type Source } from '../control/api.js';
 import { Watched } from '../host-watch/watched.js';
 import { CHILDREN_PAGE, type ChildSpec, type ChildStatus } from './protocol.js';
+import type { ServedMount } from './served-mount.js';
 
 /** What the operator hears of each, and what helps. */
 const ERRORS: Readonly<Record<TreeErrorCode, readonly [code: ErrorCode, suggestion: string]>> = {
@@ -18,30 +18,41 @@ const ERRORS: Readonly<Record<TreeErrorCode, readonly [code: ErrorCode, suggesti
   TIMEOUT: ['GUEST_TIMEOUT', 'start the helper in the guest, see: chassis guest-setup'],
 };
 
-/** Opens a source; tells its changes on the host to `watched` where that is asked for. */
-type OpenSource = (source: Source, watched?: Watched) => Promise<FileSystem>;
+/** As `OpenMount`; tells the source's changes on the host to `watched` where that is asked for. */
+type OpenWatchedMount = (source: Source, terms: MountTerms, watched?: Watched) => Promise<ServedMount>;
 
 export class ServedTree {
   private readonly tree: MountTree;
-  private readonly openSource: OpenSource;
+  private readonly openMount: OpenWatchedMount;
+  private readonly mounts = new Map<string, ServedMount>();
   private readonly watched = new Map<string, Watched>();
 
-  constructor(tree: MountTree, openSource: OpenSource) {
+  constructor(tree: MountTree, openMount: OpenWatchedMount) {
     this.tree = tree;
-    this.openSource = openSource;
+    this.openMount = openMount;
   }
 
-  /** @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
-  async add({ name, source, readOnly, target, watch = false }: ChildSpec): Promise<void> {
+  /** @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the mount cannot be opened */
+  async add({ name, source, target, watch = false, ...terms }: ChildSpec): Promise<void> {
     const watched = watch ? new Watched((path) => this.tree.changed(name, path)) : undefined;
-    const fs = await this.openSource(source, watched);
+    const mount = await this.openMount(source, terms, watched);
     try {
-      this.tree.add(name, fs, { readOnly, watched: watch, ...(target !== undefined && { target }) });
+      // Whether it may be changed is for its policy to say, which may be another one later.
+      this.tree.add(name, mount.fs, {
+        readOnly: false,
+        watched: watch,
+        ...(target !== undefined && { target }),
+      });
       if (watched) this.watched.set(name, watched);
     } catch (error) {
-      await fs.close();
+      await mount.fs.close();
       throw asChassisError(error);
     }
+    this.mounts.set(name, mount);
+  }
+
+  mount(name: string): ServedMount | undefined {
+    return this.mounts.get(name);
   }
 
   /** @throws ChassisError GUEST_REFUSED, GUEST_TIMEOUT, NO_MOUNT or MOUNT_BUSY */
@@ -56,6 +67,7 @@ export class ServedTree {
 
   /** One that is not there is gone already. */
   remove(name: string): Lost {
+    this.mounts.delete(name);
     if (this.tree.entry(name) === undefined) return { fids: 0, openFiles: 0 };
     this.watched.delete(name);
     const { fids, openFiles } = this.tree.remove(name);

@@ -2,14 +2,16 @@
 import { fileURLToPath } from 'node:url';
 import type { TSchema, Static } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import { Captured, ChassisError, Lost } from '../control/api.js';
+import { AuditPage, Captured, ChassisError, Lost, ReviewPage } from '../control/api.js';
 import type { ChassisPaths } from '../control/state-directory.js';
 import { SupervisedProcess } from '../supervised-process.js';
 import {
   ChildList,
   CHILDREN_PAGE,
   ConnectionEvent,
+  ReviewNumber,
   Status,
+  type AuditSpec,
   type ChildSpec,
   type ChildStatus,
   type CaptureOrder,
@@ -18,6 +20,9 @@ import {
   Seated,
   type FunctionStatus,
   type LinkChange,
+  type MountRef,
+  type PolicySpec,
+  type ReviewSpec,
   type SeatRemoval,
   type SeatSpec,
   type SourceChange,
@@ -51,6 +56,18 @@ export interface DeviceHost {
   addSeat(seat: SeatSpec): Promise<number>;
   /** Answers what the guest had of it. Where there is none, nothing. @throws ChassisError MOUNT_BUSY, unless forced */
   removeSeat(removal: SeatRemoval): Promise<Lost>;
+  /** @throws ChassisError NO_MOUNT */
+  setPolicy(policy: PolicySpec): Promise<void>;
+  /** @throws ChassisError NO_MOUNT */
+  revoke(mount: MountRef): Promise<void>;
+  /** Resolves once there is a page, or the time is over. @throws ChassisError NO_MOUNT */
+  audit(query: AuditSpec): Promise<AuditPage>;
+  /** Answers its number. @throws ChassisError NO_MOUNT, BAD_REQUEST, SOURCE_IN_USE, or as the overlay cannot be opened */
+  startReview(spec: ReviewSpec): Promise<number>;
+  /** Resolves after half a second at most. @throws ChassisError NO_CHANGE, REVIEW_STOPPED */
+  nextReview(review: number): Promise<ReviewPage>;
+  /** Resolves once it has stopped. */
+  stopReview(review: number): Promise<void>;
   status(): Promise<FunctionStatus[]>;
   /** Ends it in good order, or by force if that takes too long. `onLost` is not called. */
   stop(): Promise<void>;
@@ -75,6 +92,8 @@ const READY_TIMEOUT_MS = 20_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 /** A smaller disk waits for what is under way on it, which waits for a server that is lost as long as the NBD client does. */
 const RESIZE_TIMEOUT_MS = 60_000;
+/** A commit stops between two files, of which one may be large. */
+const STOP_REVIEW_TIMEOUT_MS = 600_000;
 const DEFAULT_ENTRY = fileURLToPath(new URL('./entry.js', import.meta.url));
 
 /** @throws ChassisError DEVICE_PROCESS_LOST where it does not come up */
@@ -173,6 +192,30 @@ class DeviceChild implements DeviceHost {
 
   async removeSeat(removal: SeatRemoval): Promise<Lost> {
     return decode(Lost, await this.ask('removeSeat', removal));
+  }
+
+  async setPolicy(policy: PolicySpec): Promise<void> {
+    await this.ask('setPolicy', policy);
+  }
+
+  async revoke(mount: MountRef): Promise<void> {
+    await this.ask('revoke', mount);
+  }
+
+  async audit(query: AuditSpec): Promise<AuditPage> {
+    return decode(AuditPage, await this.ask('audit', query, query.waitMs + REQUEST_TIMEOUT_MS));
+  }
+
+  async startReview(spec: ReviewSpec): Promise<number> {
+    return decode(ReviewNumber, await this.ask('startReview', spec)).review;
+  }
+
+  async nextReview(review: number): Promise<ReviewPage> {
+    return decode(ReviewPage, await this.ask('nextReview', { review }));
+  }
+
+  async stopReview(review: number): Promise<void> {
+    await this.ask('stopReview', { review }, STOP_REVIEW_TIMEOUT_MS);
   }
 
   async status(): Promise<FunctionStatus[]> {

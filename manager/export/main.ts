@@ -1,20 +1,23 @@
 /**
- * The executable of an export: `node main.js [--read-only] [--msize BYTES] [--allow-remote] --listen ADDRESS… DIR|mem:`. It tells its
+ * The executable of an export: `node main.js [--terms JSON] [--msize BYTES] [--allow-remote] --listen ADDRESS… DIR|mem:`. It tells its
  * parent how it started (`ExportMessage`), and runs until it is interrupted or the parent is gone.
  */
 import { parseArgs } from 'node:util';
+import { Value } from '@sinclair/typebox/value';
 import { Reactor } from '../../host/index.js';
 import { create9pSession, openSource } from '../composition.js';
-import { ChassisError, type Source } from '../control/api.js';
+import { ChassisError, MountTerms, type Source } from '../control/api.js';
 import type { ExportListening, ExportMessage } from '../control/export-messages.js';
-import { checkSource } from '../source-check.js';
+import { checkMount } from '../attachment.js';
+import { openMount } from '../mount-file-system.js';
+import { claimUpper } from '../upper-check.js';
 import { ExportServer } from './export-server.js';
 import { addressText, parseListenAddress, resolveAddress, type ListenAddress } from './listen-address.js';
 import { exportMountCommand } from './mount-hint.js';
 
 const OPTIONS = {
   listen: { type: 'string', multiple: true },
-  'read-only': { type: 'boolean', default: false },
+  terms: { type: 'string', default: '{"readOnly":false}' },
   msize: { type: 'string' },
   'allow-remote': { type: 'boolean', default: false },
 } as const;
@@ -28,17 +31,18 @@ function log(message: string): void {
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({ options: OPTIONS, allowPositionals: true });
-  const { 'read-only': readOnly, 'allow-remote': allowRemote } = values;
+  const { 'allow-remote': allowRemote } = values;
   const maxMessageBytes = Number(values.msize);
   const addresses = await resolveAll(values.listen ?? [], allowRemote);
   const source = sourceOf(positionals[0]);
-  checkSource(source);
+  const terms = termsFor(source, values.terms);
   // Measured on two busy cores, spinning gains a socket's client nothing: waking us is a small part of its two system calls.
   const reactor = new Reactor({ onError: (error) => log(`a bug: ${describe(error)}`), maxSpinMicros: 0 });
-  const fs = await openSource(source);
+  const { fs } = await openMount(openSource, source, terms);
   const server = new ExportServer({
     fs,
-    createSession: (log) => create9pSession(fs, { readOnly, maxMsizeBytes: maxMessageBytes, log }),
+    createSession: (log) =>
+      create9pSession(fs, { maxFids: terms.policy?.maxFids, maxMsizeBytes: maxMessageBytes, log }),
     maxMessageBytes,
     reactor,
     log,
@@ -47,7 +51,7 @@ async function main(): Promise<void> {
   try {
     const bound = addresses.map((address) => server.listen(address));
     reactor.start();
-    tell({ listening: bound.map((address) => listening(address, maxMessageBytes, readOnly)) });
+    tell({ listening: bound.map((address) => listening(address, maxMessageBytes, terms.readOnly)) });
   } catch (error) {
     await server.close();
     throw error;
@@ -61,6 +65,16 @@ async function resolveAll(texts: readonly string[], allowRemote: boolean): Promi
 
 function sourceOf(argument: string): Source {
   return argument === 'mem:' ? { type: 'memory' } : { type: 'directory', path: argument };
+}
+
+/** @throws ChassisError BAD_REQUEST where the mount cannot be had on these terms, or as the source or the upper folder cannot be read */
+function termsFor(source: Source, json: string): MountTerms {
+  const terms: unknown = JSON.parse(json);
+  if (!Value.Check(MountTerms, terms)) throw new ChassisError('BAD_REQUEST', 'these are no terms of a mount');
+  checkMount({ source, ...terms });
+  if (source.type === 'directory' && terms.overlay?.type === 'directory')
+    claimUpper(terms.overlay.path, source.path);
+  return terms;
 }
 
 function listening(address: ListenAddress, msizeBytes: number, readOnly: boolean): ExportListening {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { execa, type ResultPromise } from 'execa';
@@ -76,6 +76,26 @@ describe('chassis export', { timeout: TIMEOUT_MS }, () => {
     expect(existsSync(path)).toBe(false);
   });
 
+  it('serves on the terms that a mount of a VM can have', async () => {
+    const [root, upper, run] = [folder(), folder(), folder()];
+    for (const name of ['file', 'secret']) writeFileSync(join(root, name), 'old');
+    const { process, ready } = await start(
+      ...[root, '--listen', `unix:${join(run, 's')}`, '--deny', 'secret', '--quota-files', '1'],
+      ...['--owner', 'squash:1000:1000', '--overlay', '--upper', upper],
+    );
+    const mounted = await mount(ready.listening[0].address);
+    expect(await mounted.readdir('/')).toEqual(['file']);
+    expect(await mounted.stat('/file')).toMatchObject({ uid: 1000, gid: 1000 });
+    await mounted.writeFile('/file', 'new');
+    await mounted.mkdir('/one');
+    await expect(mounted.mkdir('/two')).rejects.toMatchObject({ code: 'ENOSPC' });
+    await mounted.unmount();
+    process.kill('SIGTERM');
+    await process;
+    expect(readFileSync(join(root, 'file'), 'utf8')).toBe('old');
+    expect(readFileSync(join(upper, 'file'), 'utf8')).toBe('new');
+  });
+
   it('replaces a socket file that nobody listens on, and refuses one in use', async () => {
     const path = join(folder(), 's');
     const first = await start('mem:', '--listen', `unix:${path}`);
@@ -114,6 +134,15 @@ describe('chassis export', { timeout: TIMEOUT_MS }, () => {
       [[join(root, 'none'), '--listen', 'tcp:127.0.0.1:0'], { code: 'SOURCE_MISSING', exitCode: 4 }],
       [[root, '--listen', `unix:${join(root, 'directory')}`], { code: 'ADDRESS_IN_USE', exitCode: 5 }],
       [[root], { code: 'USAGE' }],
+      [[root, '--listen', 'tcp:127.0.0.1:0', '--deny', 'a//b'], { code: 'BAD_REQUEST', exitCode: 2 }],
+      [
+        [root, '--listen', 'tcp:127.0.0.1:0', '--overlay'],
+        { code: 'BAD_REQUEST', exitCode: 2, suggestion: expect.stringContaining('--upper') as string },
+      ],
+      [
+        [root, '--listen', 'tcp:127.0.0.1:0', '--overlay', '--upper', join(root, 'directory')],
+        { code: 'BAD_REQUEST', message: expect.stringContaining('not apart') as string },
+      ],
     ];
     const failures = await Promise.all(cases.map(([words]) => failure(...words)));
     expect(failures).toMatchObject(cases.map(([, error]) => error));

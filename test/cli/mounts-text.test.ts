@@ -35,6 +35,15 @@ it('says of a mount on a queue which one, how Linux mounts the first, and who ca
   expect(mountsTable([mount])).toMatch(/ queue 0 +2 +0 +shown/);
 });
 
+it('says of a mount with an overlay how its changes are seen, and what a guest may do with each', () => {
+  const mount: Mount = { ...MOUNT, overlay: { type: 'memory' } };
+  expect(attachedText(mount)).toMatch(/elsewhere: .*\n {2}changes stay apart: chassis diff a$/);
+  const access = (change: Partial<Mount>) => mountsTable([{ ...mount, ...change }]).split(/\s+mem:\s+/)[1];
+  expect(access({})).toMatch(/^overlay /);
+  expect(access({ readOnly: true })).toMatch(/^ro /);
+  expect(access({ readOnly: true, revoked: true })).toMatch(/^revoked /);
+});
+
 const PLAN: Plan = {
   ...{ vmm: 'qemu', via: 'function', mounts: 600, slots: 75, functionsPerSlot: 8, extensions: 1 },
   ...{ extensionKind: 'switch', growsWhileRunning: false, room: 600, left: 0, oneByOne: 75 },

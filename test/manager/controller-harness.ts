@@ -7,7 +7,13 @@ import { ChassisPaths } from '../../manager/control/state-directory.js';
 import { ChassisController } from '../../manager/controller.js';
 import { FakeCardPorts, FakeDevices, FakeVmm } from './fakes.js';
 
-export const QUERY: DetachQuery = { force: false, slot: false, keepFunction: false, timeoutMs: 1000 };
+export const QUERY: DetachQuery = {
+  force: false,
+  slot: false,
+  keepFunction: false,
+  discard: false,
+  timeoutMs: 1000,
+};
 
 /** An attach of memory file systems. */
 export function request(tags: readonly string[], options: Partial<AttachRequest> = {}): AttachRequest {
@@ -72,6 +78,7 @@ export class ControllerHarness {
       name: 'dev',
       slotCount,
       paths: new ChassisPaths(this.folder, 'dev'),
+      overlays: join(this.folder, 'overlays'),
       startDevices: async (hooks) => {
         this.processes.push(new FakeDevices(this.processes.length + 1, hooks));
         this.devices.refuseSeat = this.refuseSeatNext;

@@ -8,7 +8,13 @@ import { ChassisController } from '../../manager/controller.js';
 import { FakeCardPorts, FakeDevices, FakeVmm } from './fakes.js';
 import { refusal } from './refusal.js';
 
-const QUERY: DetachQuery = { force: false, slot: false, keepFunction: false, timeoutMs: 1000 };
+const QUERY: DetachQuery = {
+  force: false,
+  slot: false,
+  keepFunction: false,
+  discard: false,
+  timeoutMs: 1000,
+};
 
 function request(tags: string[], options: Partial<AttachRequest> = {}): AttachRequest {
   const mounts = tags.map((tag) => ({ tag, source: { type: 'memory' as const }, readOnly: false }));
@@ -28,6 +34,7 @@ describe('ChassisController', () => {
     controller = new ChassisController({
       name: 'dev',
       cardPorts: new FakeCardPorts(),
+      overlays: join(folder, 'overlays'),
       slotCount: 3,
       paths: new ChassisPaths(folder, 'dev'),
       startDevices: async (hooks) => {

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ChassisClient } from '../../manager/control/client.js';
@@ -189,6 +189,49 @@ describe('the daemon', () => {
     expect(deviceProcess.pid).not.toBe(pid);
     expect(existsSync(new ChassisPaths(directory, 'dev').functionSocket(1, 0))).toBe(true);
     expect(await client.detach('dev', 'a')).toEqual({ tags: ['a'] });
+  });
+
+  it('keeps what guests changed, and the policy, when the device process dies; the changes, when the daemon does', async () => {
+    const first = await start();
+    const source = join(directory, '..', 'src');
+    mkdirSync(source);
+    await client.create('dev');
+    const attach = () =>
+      client.attach('dev', {
+        mounts: [
+          {
+            ...{ tag: 'a', source: { type: 'directory', path: source }, overlay: { type: 'kept' } },
+            policy: { deny: ['**/.env'] },
+          },
+        ],
+      });
+    const [{ overlay }] = await attach();
+    // As a guest would, by way of the overlay.
+    writeFileSync(join(overlay && 'path' in overlay ? overlay.path : '', 'new'), 'new');
+    const diff = async () => {
+      const paths = [];
+      for await (const { changes } of client.review('dev', 'a', { kind: 'diff' }))
+        paths.push(...changes.map(({ path }) => path));
+      return paths;
+    };
+    expect(await diff()).toEqual(['/new']);
+    await client.changePolicy('dev', 'a', { set: { readOnly: true } });
+    process.kill(await devicePid('dev'), 'SIGKILL');
+    await expect.poll(async () => (await client.get('dev')).deviceProcess.state, PATIENTLY).toBe('lost');
+    expect(await diff()).toEqual(['/new']);
+    expect(await client.policy('dev', 'a')).toMatchObject({ readOnly: true, policy: { deny: ['**/.env'] } });
+    first.process.kill('SIGKILL');
+    await first.exited;
+    await start();
+    await client.create('dev');
+    expect((await client.get('dev')).kept).toMatchObject([{ tag: 'a', source }]);
+    expect(await diff()).toEqual(['/new']);
+    expect(existsSync(join(source, 'new'))).toBe(false);
+    expect((await attach())[0].overlay).toEqual(overlay);
+    for await (const { done } of client.review('dev', 'a', { kind: 'commit' })) expect(done).toBeDefined();
+    expect(existsSync(join(source, 'new'))).toBe(true);
+    expect(await client.detach('dev', 'a')).toEqual({ tags: ['a'] });
+    expect(await client.delete('dev')).toEqual({ kept: [] });
   });
 
   it('finds a VM at the QMP socket, refuses what it cannot use, and loses it again', async () => {

@@ -1,17 +1,22 @@
 import { newNetStatistics } from '../../devices/net/statistics.js';
 import {
   ChassisError,
+  type AuditPage,
   type Captured,
+  type Change,
   type FunctionCounters,
   type Lost,
+  type ReviewPage,
   type Shown,
   type SwitchNetwork,
   type SwitchPortCounters,
+  type Upper,
   type Vmm,
 } from '../../manager/control/api.js';
 import type { FunctionMask } from '../../manager/chassis/hotplug.js';
 import type {
   CaptureOrder,
+  AuditSpec,
   ChildSpec,
   ChildStatus,
   DeviceSpec,
@@ -19,6 +24,9 @@ import type {
   FunctionSpec,
   FunctionStatus,
   LinkChange,
+  MountRef,
+  PolicySpec,
+  ReviewSpec,
   SeatRemoval,
   SeatSpec,
   SeatStatus,
@@ -94,6 +102,14 @@ export class FakeDevices implements DeviceHost {
   readonly diskBytes = new Map<string, number>();
   /** Ends captures, by function. */
   readonly captures = new Map<string, (captured: Captured) => void>();
+  /** The policies that were set, and the mounts that were revoked: `FUNCTION[,CHILD or QUEUE]`. */
+  readonly policies = new Map<string, Omit<PolicySpec, keyof MountRef>>();
+  readonly revoked: string[] = [];
+  /** What was asked of overlays, and what has ended of it. */
+  readonly reviews: ReviewSpec[] = [];
+  readonly stoppedReviews: number[] = [];
+  /** What guests changed in a mount, or what an upper folder has. */
+  changesOf: (overlay: MountRef | Upper | undefined) => Change[] = () => [];
   stopped = false;
   private readonly hooks: DeviceHostHooks;
 
@@ -143,11 +159,11 @@ export class FakeDevices implements DeviceHost {
     this.captures.delete(name);
   }
 
-  async setSource({ function: name, source, readOnly }: SourceChange): Promise<void> {
+  async setSource({ function: name, source, ...terms }: SourceChange): Promise<void> {
     const spec = this.functions.get(name);
     if (spec?.device.type !== '9p') throw new Error(`there is no ${name}`);
     if ((this.fids.get(name) ?? 0) > 0) throw new ChassisError('MOUNT_BUSY', 'it is mounted');
-    const changed = { ...spec, device: { type: '9p' as const, tag: spec.device.tag, source, readOnly } };
+    const changed = { ...spec, device: { type: '9p' as const, tag: spec.device.tag, source, ...terms } };
     const refusal = this.refuse?.(changed);
     if (refusal) throw refusal;
     this.functions.set(name, changed);
@@ -200,6 +216,33 @@ export class FakeDevices implements DeviceHost {
     this.onQueues.delete(queue);
     this.seatFids.delete(queue);
     return { fids, openFiles: 0 };
+  }
+
+  async setPolicy({ function: name, child, queue, ...policy }: PolicySpec): Promise<void> {
+    this.policies.set([name, child, queue].filter((part) => part !== undefined).join(), policy);
+  }
+
+  async revoke({ function: name, child, queue }: MountRef): Promise<void> {
+    this.revoked.push([name, child, queue].filter((part) => part !== undefined).join());
+  }
+
+  async audit({ from = 0 }: AuditSpec): Promise<AuditPage> {
+    return { events: [], dropped: 0, next: from };
+  }
+
+  async startReview(spec: ReviewSpec): Promise<number> {
+    this.reviews.push(spec);
+    return this.reviews.length;
+  }
+
+  async nextReview(review: number): Promise<ReviewPage> {
+    const { mount, overlay } = this.reviews[review - 1];
+    const changes = this.changesOf(mount ?? overlay?.upper);
+    return { changes, entries: 0, done: true };
+  }
+
+  async stopReview(review: number): Promise<void> {
+    this.stoppedReviews.push(review);
   }
 
   async status(): Promise<FunctionStatus[]> {

@@ -51,7 +51,7 @@ describe.skipIf(skipped !== '')(`beside diod${skipped}`, () => {
       reactor = new Reactor({ onError: (error) => log.push(String(error)) });
       server = new ExportServer({
         fs,
-        createSession: (log) => create9pSession(fs, { readOnly: false, maxMsizeBytes: MSIZE_BYTES, log }),
+        createSession: (log) => create9pSession(fs, { maxMsizeBytes: MSIZE_BYTES, log }),
         maxMessageBytes: MSIZE_BYTES,
         reactor,
         log: (message) => log.push(message),

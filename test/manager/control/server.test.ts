@@ -12,6 +12,8 @@ import {
   type Mount,
   type PasstNetwork,
   type Plan,
+  type PolicyView,
+  type ReviewPage,
   type TopologyNode,
 } from '../../../manager/control/api.js';
 import { ChassisClient, DaemonNotRunningError } from '../../../manager/control/client.js';
@@ -48,6 +50,7 @@ const CHASSIS: Chassis = {
   deviceProcess: { state: 'running', pid: 7 },
   qmpSocket: '/q',
   mounts: [MOUNT],
+  kept: [],
   disks: [],
   cards: [],
 };
@@ -65,6 +68,7 @@ const PLAN: Plan = {
   left: 7,
   oneByOne: 2,
 };
+const POLICY: PolicyView = { readOnly: true, revoked: false, policy: { deny: ['**/.env'] } };
 const TREE: TopologyNode = { kind: 'root-complex', children: [] };
 
 /** Notes what it is asked; answers from above. */
@@ -78,9 +82,26 @@ class NotingService implements ChassisService {
   list = () => this.answer([CHASSIS], 'list');
   create = (...args: unknown[]) => this.answer(CHASSIS, 'create', ...args);
   get = (...args: unknown[]) => this.answer(CHASSIS, 'get', ...args);
-  delete = (...args: unknown[]) => this.answer(undefined, 'delete', ...args);
+  delete = (...args: unknown[]) => this.answer({ kept: [] }, 'delete', ...args);
   attach = (...args: unknown[]) => this.answer([MOUNT], 'attach', ...args);
   detach = (...args: unknown[]) => this.answer({ tags: ['a', 'b'] }, 'detach', ...args);
+  policy = (...args: unknown[]) => this.answer(POLICY, 'policy', ...args);
+  changePolicy = (...args: unknown[]) => this.answer(POLICY, 'changePolicy', ...args);
+  revoke = (...args: unknown[]) => this.answer({ ...POLICY, revoked: true }, 'revoke', ...args);
+  audit = (...args: unknown[]) => this.answer({ events: [], dropped: 3, next: 3 }, 'audit', ...args);
+  pages: (ReviewPage | Error)[] = [];
+  reviewEnded = false;
+  async *review(...args: unknown[]): AsyncGenerator<ReviewPage> {
+    await this.answer(undefined, 'review', ...args);
+    try {
+      for (const page of this.pages) {
+        if (page instanceof Error) throw page;
+        yield page;
+      }
+    } finally {
+      this.reviewEnded = true;
+    }
+  }
   mounts = (...args: unknown[]) => this.answer([MOUNT], 'mounts', ...args);
   guestSetup(...args: unknown[]) {
     this.calls.push(['guestSetup', ...args]);
@@ -193,6 +214,34 @@ describe('the control server and its client', () => {
       expect(service.calls).toEqual([]);
     });
 
+    it.each([
+      ['a setting that does not exist', { set: { denny: ['x'] } }],
+      ['more patterns than a policy has', { set: { deny: Array.from({ length: 257 }, () => 'x') } }],
+      ['an empty pattern', { set: { allow: [''] } }],
+      ['no fids at all', { set: { maxFids: 0 } }],
+      ['less than nothing', { set: { maxBytes: -1 } }],
+      ['something unset that is no setting', { unset: ['revoked'] }],
+    ])('are refused: a policy with %s', async (_, change) => {
+      const body = JSON.stringify(change);
+      const answer = await exchange(
+        `PATCH /v1/chassis/dev/mounts/a/policy HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      );
+      expect(answer).toMatch(/400.*BAD_REQUEST/s);
+      expect(service.calls).toEqual([]);
+    });
+
+    it.each([
+      ['users without groups', { owner: { type: 'ranges', uids: [] } }],
+      ['an id that is none', { owner: { type: 'squash', guest: { uid: 2 ** 32 - 1, gid: 0 } } }],
+      ['an owner of no known kind', { owner: { type: 'root' } }],
+      ['a policy that says readOnly', { policy: { readOnly: true } }],
+      ['a mount that is revoked', { revoked: true }],
+    ])('are refused: a mount with %s', async (_, terms) => {
+      const mounts = [{ tag: 'a', source: { type: 'memory' }, ...terms }];
+      expect(await post('/v1/chassis/dev/attach', JSON.stringify({ mounts }))).toMatch(/400.*BAD_REQUEST/s);
+      expect(service.calls).toEqual([]);
+    });
+
     it('are refused: a body that is too large, or no JSON', async () => {
       const large =
         'POST /v1/chassis HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 300000\r\n\r\n"';
@@ -235,6 +284,10 @@ describe('the control server and its client', () => {
     expect(await client.tree('dev')).toEqual(TREE);
     expect(await client.restart('dev')).toEqual(CHASSIS);
     expect(await client.qemuArgs('dev')).toEqual({ args: ['-m', '1'] });
+    expect(await client.policy('dev', 'a/b')).toEqual(POLICY);
+    expect(await client.changePolicy('dev', 'a/b', { unset: ['allow'] })).toEqual(POLICY);
+    expect(await client.revoke('dev', 'a/b')).toMatchObject({ revoked: true });
+    expect(await client.audit('dev', 'a/b', { from: 0, waitMs: 5 })).toMatchObject({ dropped: 3 });
     await client.shutdown();
     expect(service.calls).toEqual([
       ['list'],
@@ -249,8 +302,43 @@ describe('the control server and its client', () => {
       ['tree', 'dev'],
       ['restart', 'dev'],
       ['qemuArgs', 'dev', { memoryMiB: 1024 }],
+      ['policy', 'dev', 'a/b'],
+      ['changePolicy', 'dev', 'a/b', { set: {}, unset: ['allow'] }],
+      ['revoke', 'dev', 'a/b'],
+      ['audit', 'dev', 'a/b', { all: false, from: 0, waitMs: 5 }],
       ['shutdown'],
     ]);
+  });
+
+  it('carries the pages of a review as they come, and what it stops with', async () => {
+    const page = { changes: [], entries: 1, path: '/a', done: false };
+    service.pages = [page, { ...page, entries: 2, done: true }];
+    const seen = [];
+    for await (const each of client.review('dev', 'a', { kind: 'commit', paths: ['/a'] })) seen.push(each);
+    expect(seen).toEqual(service.pages);
+    expect(service.calls).toEqual([['review', 'dev', 'a', { kind: 'commit', paths: ['/a'] }]]);
+    service.pages = [page, new ChassisError('REVIEW_STOPPED', 'no room', 'make some')];
+    const failing = client.review('dev', 'a', { kind: 'diff' });
+    expect((await failing.next()).value).toEqual(page);
+    await expect(failing.next()).rejects.toMatchObject(refusal('REVIEW_STOPPED', /no room/, /make some/));
+    service.pages = [page, new Error('secret detail')];
+    const broken = client.review('dev', 'a', { kind: 'diff' });
+    await broken.next();
+    await expect(broken.next()).rejects.toMatchObject(refusal('INTERNAL', /logged/));
+    service.failure = new ChassisError('NO_MOUNT', 'no such mount');
+    await expect(client.review('dev', 'a', { kind: 'diff' }).next()).rejects.toMatchObject(
+      refusal('NO_MOUNT'),
+    );
+  });
+
+  it('stops a review whose client has gone', async () => {
+    const page = { changes: [], entries: 0, done: false };
+    service.pages = Array.from({ length: 100_000 }, () => page);
+    const review = client.review('dev', 'a', { kind: 'commit' });
+    await review.next();
+    expect(service.reviewEnded).toBe(false);
+    await review.return(undefined);
+    await expect.poll(() => service.reviewEnded).toBe(true);
   });
 
   it('fills in the defaults of an attach', async () => {
@@ -379,7 +467,7 @@ describe('the control server and its client', () => {
         'detach',
         'dev',
         tag,
-        { force: true, slot: false, keepFunction: false, timeoutMs: 5 },
+        { force: true, slot: false, keepFunction: false, discard: false, timeoutMs: 5 },
       ]);
     },
   );

@@ -3,12 +3,15 @@ import { ChassisError } from '../../../manager/control/api.js';
 import { DeviceProcess, type FunctionFactory } from '../../../manager/device-process/device-process.js';
 import { MountTree } from '../../../devices/9p/fs/mount-tree/mount-tree.js';
 import { Virtio9pMux } from '../../../devices/9p/virtio-9p-mux.js';
+import { ServedMount } from '../../../manager/device-process/served-mount.js';
 import { ServedQueues } from '../../../manager/device-process/served-queues.js';
 import { ServedTree } from '../../../manager/device-process/served-tree.js';
 import type { Report } from '../../../manager/device-process/protocol.js';
 import { PATIENTLY } from '../patiently.js';
 import { NO_COUNTERS } from '../fakes.js';
 
+/** A file system without anything. */
+const NOTHING = { attach: () => -2, close: () => undefined };
 const device = { type: '9p', tag: 'a', source: { type: 'memory' }, readOnly: false };
 const add = (id: number, name = 'f') => ({
   id,
@@ -21,6 +24,7 @@ function setUp(create: FunctionFactory) {
   const log: string[] = [];
   const process = new DeviceProcess({
     createFunction: create,
+    openOverlay: () => Promise.reject(new Error('no overlay')),
     report: (report) => reports.push(report),
     log: (message) => log.push(message),
   });
@@ -117,10 +121,10 @@ describe('DeviceProcess', () => {
   });
 
   it('answers others while it waits for a guest', async () => {
-    const tree = new ServedTree(new MountTree({ log: () => undefined }), async () => ({
-      attach: () => -2,
-      close: () => undefined,
-    }));
+    const tree = new ServedTree(
+      new MountTree({ log: () => undefined }),
+      async (_, terms) => new ServedMount(NOTHING, undefined, terms),
+    );
     const { process, reports } = setUp(async (spec, hooks) => ({ ...(await noting([])(spec, hooks)), tree }));
     process.receive(add(1));
     const child = { function: 'f', name: 'a', source: { type: 'memory' }, readOnly: false, target: '/a' };
@@ -144,9 +148,10 @@ describe('DeviceProcess', () => {
   it('puts mounts on the queues of a function that has some, counts them, and takes them away', async () => {
     const queues = new ServedQueues({
       mux: new Virtio9pMux(2),
-      openSource: async () => ({ attach: () => -2, close: () => undefined }),
-      serverOptions: (_, readOnly) => ({
-        ...{ maxMsizeBytes: 8192, readOnly, maxFids: 10, maxOpenFiles: 10, log: () => undefined },
+      openMount: async (_, terms) => new ServedMount(NOTHING, undefined, terms),
+      serverOptions: (_, limits) => ({
+        ...{ maxMsizeBytes: 8192, readOnly: false, maxFids: 10, maxOpenFiles: 10, log: () => undefined },
+        ...limits,
       }),
       log: () => undefined,
     });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { FileSystem } from '../../../devices/9p/fs/file-system.js';
 import { Virtio9pMux } from '../../../devices/9p/virtio-9p-mux.js';
+import { ServedMount } from '../../../manager/device-process/served-mount.js';
 import { ServedQueues } from '../../../manager/device-process/served-queues.js';
 import { NO_COUNTERS } from '../fakes.js';
 import { refusal } from '../refusal.js';
@@ -14,18 +15,20 @@ function setUp(queueCount = 3) {
   const held: { close: () => void | Promise<void> } = { close: () => undefined };
   const served = new ServedQueues({
     mux,
-    openSource: async (): Promise<FileSystem> => {
+    openMount: async (_, terms) => {
       const name = `fs${++opened}`;
-      return {
+      const fs: FileSystem = {
         attach: () => -2,
         close: () => {
           closed.push(name);
           return held.close();
         },
       };
+      return new ServedMount(fs, undefined, terms);
     },
-    serverOptions: (_, readOnly) => ({
-      ...{ maxMsizeBytes: 8192, readOnly, maxFids: 10, maxOpenFiles: 10, log: () => undefined },
+    serverOptions: (_, limits) => ({
+      ...{ maxMsizeBytes: 8192, readOnly: false, maxFids: 10, maxOpenFiles: 10, log: () => undefined },
+      ...limits,
     }),
     log: (message) => log.push(message),
   });

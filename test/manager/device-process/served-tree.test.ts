@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { FileSystem } from '../../../devices/9p/fs/file-system.js';
 import { MountTree } from '../../../devices/9p/fs/mount-tree/mount-tree.js';
 import { ChassisError } from '../../../manager/control/api.js';
 import { CHILDREN_PAGE } from '../../../manager/device-process/protocol.js';
+import { ServedMount, type OpenMount } from '../../../manager/device-process/served-mount.js';
 import { ServedTree } from '../../../manager/device-process/served-tree.js';
 import { refusal } from '../refusal.js';
 
@@ -10,9 +10,9 @@ import { refusal } from '../refusal.js';
 function setUp() {
   const closed: string[] = [];
   let opened = 0;
-  const open = async (): Promise<FileSystem> => {
+  const open: OpenMount = async (_, terms) => {
     const name = `fs${++opened}`;
-    return { attach: () => -2, close: () => void closed.push(name) };
+    return new ServedMount({ attach: () => -2, close: () => void closed.push(name) }, undefined, terms);
   };
   const served = new ServedTree(new MountTree({ log: () => undefined }), open);
   const add = (name: string, target?: string) =>
