@@ -66,11 +66,10 @@ describeRealGuest('a project that a Linux guest works on, and the host reviews',
     expect(await diff()).toHaveLength(5);
     await lab.daemon.json('discard', 'project');
     expect(await diff()).toEqual([]);
-    expect(
-      await lab.sh(
-        'cd /mnt/project && cat README src/main.c && ls src . && umount /mnt/project 2>&1 || cd / && umount /mnt/project',
-      ),
-    ).toBe('read memainmore\n.:\nREADME\nsrc\n\nsrc:\ndeep\nmain.c\nold.c');
+    expect(await lab.sh('cd /mnt/project && cat README src/main.c && ls . src')).toBe(
+      'read memainmore\n.:\nREADME\nsrc\n\nsrc:\ndeep\nmain.c\nold.c',
+    );
+    await lab.sh('umount /mnt/project');
     await writeFile(join(project, 'src/main.c'), 'main');
     await untouched();
     await lab.detach('project');
@@ -88,49 +87,36 @@ describeRealGuest('a project that a Linux guest works on, and the host reviews',
 
   it('is under a policy that changes while it is in use, and tells what it refused', async () => {
     expect(await lab.sh('cat /mnt/project/.env 2>&1 || true')).toMatch(/No such file/);
-    await lab.sh('exec 3>>/mnt/project/kept; echo "exec 3>&-" > /tmp/close; echo one >&3');
     await lab.daemon.json('policy', 'project', '--read-only', '--deny', 'src');
-    expect(await lab.sh('echo two >> /mnt/project/kept 2>&1 || true; ls /mnt/project')).toMatch(
-      /Read-only file system[^]*\n\.env|Read-only file system/,
-    );
+    expect(await lab.sh('(echo two >> /mnt/project/kept) 2>&1 || true')).toMatch(/Read-only file system/);
     expect(await lab.sh('cat /mnt/project/src/main.c 2>&1 || true')).toMatch(/No such file/);
-    await lab.daemon.json(
-      'policy',
-      'project',
-      '--unset',
-      'all',
-      '--quota-bytes',
-      '64K',
-      '--quota-files',
-      '2',
+    expect(await lab.sh('cat /mnt/project/.env')).toBe('secret');
+    const quotas = ['--quota-bytes', '64K', '--quota-files', '2'];
+    await lab.daemon.json('policy', 'project', '--unset', 'all', ...quotas);
+    expect(await lab.sh('dd if=/dev/zero of=/mnt/project/large bs=4k count=64 2>&1 || true')).toMatch(
+      /No space left/,
     );
-    expect(
-      await lab.sh(
-        'dd if=/dev/zero of=/mnt/project/large bs=4k count=64 2>&1 || true; rm -f /mnt/project/large',
-      ),
-    ).toMatch(/No space left/);
-    expect(await lab.sh('cd /mnt/project; for i in 1 2 3; do mkdir q$i 2>&1; done || true')).toMatch(
+    await lab.sh('rm /mnt/project/large');
+    expect(await lab.sh('cd /mnt/project; for i in 1 2 3; do mkdir q$i 2>&1 || true; done')).toMatch(
       /^mkdir: .*q3.*No space left/,
     );
     const { events } = await lab.daemon.json<AuditPage>('audit', 'project');
     const told = events.map(({ operation, path, errno }) => `${operation} ${path} ${errno}`);
-    expect(told).toEqual(expect.arrayContaining(['walk /.env 2', 'walk /src 2']));
-    expect(told.join()).toMatch(/\/kept 30/);
+    expect(told).toEqual(expect.arrayContaining(['walk /.env 2', 'walk /src 2', 'open /kept 30']));
   });
 
   it('is taken from the guest at once, and stays plugged in', async () => {
-    await lab.sh('sleep 1000 < /mnt/project/kept & echo $! > /tmp/sleeper');
+    await lab.sh('sleep 1000 < /mnt/project/kept > /dev/null 2>&1 & echo $! > /tmp/sleeper');
     await lab.daemon.json('revoke', 'project');
     expect(await lab.sh('ls /mnt/project 2>&1 || true')).toMatch(/Stale file handle/);
+    await lab.sh('kill $(cat /tmp/sleeper)');
+    await lab.guest.waitFor('umount /mnt/project');
     expect(
-      await lab.sh(
-        'kill $(cat /tmp/sleeper); wait; umount /mnt/project; mount -t 9p -o trans=virtio project /mnt/project 2>&1 || true',
-      ),
+      await lab.sh('mount -t 9p -o trans=virtio,version=9p2000.L project /mnt/project 2>&1 || true'),
     ).toMatch(/Stale file handle|failed/);
     expect((await lab.show()).mounts).toMatchObject([{ tag: 'project', state: 'plugged', revoked: true }]);
     await lab.detach('project', '--discard');
     expect(await lab.show()).toMatchObject({ mounts: [], kept: [] });
-    await writeFile(join(project, 'README'), 'read me');
     await untouched();
   });
 });
