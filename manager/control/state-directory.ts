@@ -49,7 +49,7 @@ export function overlaysDirectory(
   // No chassis can have this name.
   if (isChosen) return join(stateDirectory, 'overlays.d');
   if (uid === 0) return '/var/lib/chassis/overlays';
-  return join(env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state'), 'chassis', 'overlays');
+  return join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'chassis', 'overlays');
 }
 
 export function apiSocketPath(directory: string): string {

@@ -6,6 +6,7 @@ import {
   ChassisPaths,
   defaultStateDirectory,
   openStateDirectory,
+  overlaysDirectory,
   SOCKET_PATH_MAX_BYTES,
 } from '../../../manager/control/state-directory.js';
 import { stampOf } from '../../../manager/process-stamp.js';
@@ -33,6 +34,22 @@ describe('defaultStateDirectory', () => {
     [{ CHASSIS_DIR: '', XDG_RUNTIME_DIR: '', TMPDIR: '/t' }, 7, '/t/chassis-7'],
   ])('of %j for user %i is %s', (env, uid, expected) => {
     expect(defaultStateDirectory(env, uid)).toBe(expected);
+  });
+});
+
+describe('overlaysDirectory', () => {
+  it.each([
+    ['/my/state', {}, 7, '/my/state/overlays.d'],
+    ['/my/state', { CHASSIS_DIR: '/my/state' }, 7, '/my/state/overlays.d'],
+    ['/run/chassis', {}, 0, '/var/lib/chassis/overlays'],
+    [
+      '/run/user/7/chassis',
+      { XDG_RUNTIME_DIR: '/run/user/7', XDG_STATE_HOME: '/s' },
+      7,
+      '/s/chassis/overlays',
+    ],
+  ])('of %s with %j for user %i lasts: %s', (directory, env, uid, expected) => {
+    expect(overlaysDirectory(directory, env, uid)).toBe(expected);
   });
 });
 
