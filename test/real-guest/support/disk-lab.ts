@@ -53,9 +53,9 @@ export class DiskLab {
     return execa(file, [...prefix, ...words], { stdin: 'ignore', reject: false, forceKillAfterDelay: 2000 });
   }
 
-  /** nbdkit looks for its plugins where they are installed, and these are not. */
-  nbdkitPlugin(name: string): string {
-    return join(this.tools.root, libraryFolder, 'nbdkit/plugins', `nbdkit-${name}-plugin.so`);
+  /** nbdkit looks for its plugins and filters where they are installed, and these are not. */
+  nbdkitModule(kind: 'plugin' | 'filter', name: string): string {
+    return join(this.tools.root, libraryFolder, `nbdkit/${kind}s`, `nbdkit-${name}-${kind}.so`);
   }
 
   /** A path in the lab's own folder. */

@@ -23,12 +23,24 @@ export class NbdProcess {
 
   /** A file's bytes as they are. */
   static nbdkit(disks: DiskLab, path: string): Promise<NbdProcess> {
+    return NbdProcess.nbdkitWith(disks, path, [], []);
+  }
+
+  /** The same, on a medium that fails while there is a file `failing`. */
+  static nbdkitFailing(disks: DiskLab, path: string, failing: string): Promise<NbdProcess> {
+    const filter = ['--filter', disks.nbdkitModule('filter', 'error')];
+    return NbdProcess.nbdkitWith(disks, path, filter, ['error-rate=100%', `error-file=${failing}`]);
+  }
+
+  private static nbdkitWith(
+    disks: DiskLab,
+    path: string,
+    filter: readonly string[],
+    parameters: readonly string[],
+  ): Promise<NbdProcess> {
     const words = (socketPath: string) => [
-      '--foreground',
-      '--unix',
-      socketPath,
-      disks.nbdkitPlugin('file'),
-      path,
+      ...['--foreground', '--unix', socketPath, ...filter],
+      ...[disks.nbdkitModule('plugin', 'file'), path, ...parameters],
     ];
     return new NbdProcess(disks, 'nbdkit', words).listening();
   }
