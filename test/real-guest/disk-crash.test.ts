@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { diskBytes, flushedRecords, lostRecords, type CrashLayout } from '../devices/blk/crash/flush-log.js';
 import { randomFrom } from '../support/random.js';
-import type { Disk } from '../../manager/control/api.js';
+import type { Chassis } from '../../manager/control/api.js';
+import { ChassisClient } from '../../manager/control/client.js';
 import { describeRealGuest, Lab } from './lab.js';
 
 const { CHASSIS_CRASHES: asked } = process.env;
@@ -18,7 +19,7 @@ if (!(DEVICE_CRASHES >= 1)) throw new Error('CHASSIS_CRASHES: it is how often to
 
 const LAYOUT: CrashLayout = { lanes: 3, places: 16, recordBytes: 4096 };
 /** From the first flush on. */
-const LIFE_MS = 1000;
+const LIFE_MS = 600;
 const SLOTS = 8;
 const TIMEOUT_MS = 120_000 + 40_000 * DEVICE_CRASHES;
 
@@ -43,25 +44,33 @@ wait`;
 
 describeRealGuest('what a guest has flushed outlives', () => {
   let lab: Lab;
+  /** Without the start of a command for each of many questions. */
+  let client: ChassisClient;
 
   beforeEach(async () => {
     lab = await Lab.start('vhost-user', SLOTS);
+    client = new ChassisClient({ directory: lab.daemon.directory });
   });
   afterEach(() => lab.stop());
 
-  async function image(name: string): Promise<string> {
+  async function addDisk(name: string): Promise<string> {
     const path = join(lab.folder, `${name}.img`);
     await writeFile(path, Buffer.alloc(diskBytes(LAYOUT)));
+    await client.addDisk('lab', { name, source: { type: 'file', path } });
     return path;
+  }
+
+  function show(): Promise<Chassis> {
+    return client.get('lab');
   }
 
   /** A guest without disks. */
   async function nextGuest(): Promise<void> {
-    const { disks } = await lab.daemon.json<{ disks: Disk[] }>('disk', 'list');
+    const { disks } = await show();
     if (disks.length > 0) {
       process.kill(lab.guest.pid, 'SIGKILL');
       await lab.guest.exited;
-      await expect.poll(async () => (await lab.show()).vmm).toBeUndefined();
+      await expect.poll(async () => (await show()).vmm).toBeUndefined();
     }
     for (const { name } of disks) await lab.daemon.json('disk', 'remove', name);
     await lab.boot('6.1');
@@ -89,13 +98,12 @@ describeRealGuest('what a guest has flushed outlives', () => {
         // A disk that is cut off keeps its slot until the guest is gone. Nobody may ask such a disk for its serial, either.
         const nth = i % SLOTS;
         if (nth === 0) await nextGuest();
-        const path = await image(`doomed-${i}`);
-        await lab.daemon.json('disk', 'add', path);
+        const path = await addDisk(`doomed-${i}`);
         const { log } = await writing(`vd${String.fromCharCode('a'.charCodeAt(0) + nth)}`);
-        process.kill((await lab.show()).deviceProcess.pid ?? 0, 'SIGKILL');
-        await expect.poll(async () => (await lab.show()).deviceProcess.state).toBe('lost');
+        process.kill((await show()).deviceProcess.pid ?? 0, 'SIGKILL');
+        await expect.poll(async () => (await show()).deviceProcess.state).toBe('lost');
         expect(lostRecords(LAYOUT, await log(), await readFile(path))).toEqual([]);
-        await lab.daemon.json('restart');
+        await client.restart('lab');
       }
     },
     TIMEOUT_MS,
@@ -104,14 +112,13 @@ describeRealGuest('what a guest has flushed outlives', () => {
   it(
     'its VMM',
     async () => {
-      const path = await image('doomed');
-      await lab.daemon.json('disk', 'add', path);
+      const path = await addDisk('doomed');
       for (let i = 0; i < VMM_CRASHES; i++) {
         const { exited, pid } = await lab.boot('6.1');
         const { log } = await writing('vda');
         process.kill(pid, 'SIGKILL');
         await exited;
-        await expect.poll(async () => (await lab.show()).disks).toMatchObject([{ state: 'parked' }]);
+        await expect.poll(async () => (await show()).disks).toMatchObject([{ state: 'parked' }]);
         expect(lostRecords(LAYOUT, await log(), await readFile(path))).toEqual([]);
         await writeFile(path, Buffer.alloc(diskBytes(LAYOUT)), { flag: 'r+' });
       }
