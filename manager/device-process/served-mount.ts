@@ -1,4 +1,5 @@
 /** A mount while it is shown to a guest: what the guest sees of it, and what the daemon may do to it. */
+import { EVERYTHING } from '../../devices/9p/fs/change-listener.js';
 import type { FileSystem } from '../../devices/9p/fs/file-system.js';
 import type { OverlayFs } from '../../devices/9p/fs/overlay/overlay-fs.js';
 import { PolicyFs, type AuditEvent } from '../../devices/9p/fs/policy/policy-fs.js';
@@ -61,6 +62,11 @@ export class ServedMount {
     this.#policed.setPolicy(this.#policy(terms));
     this.#terms = terms;
     this.onPolicy?.(terms);
+  }
+
+  /** Whether the guest may hear of a change at this path of the mount. */
+  shows(path: string): boolean {
+    return path === EVERYTHING || this.#policed.shows(path);
   }
 
   revoke(): void {

@@ -34,7 +34,7 @@ export class ServedTree {
 
   /** @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the mount cannot be opened */
   async add({ name, source, target, watch = false, ...terms }: ChildSpec): Promise<void> {
-    const watched = watch ? new Watched((path) => this.tree.changed(name, path)) : undefined;
+    const watched = watch ? new Watched((path) => this.changed(name, path)) : undefined;
     const mount = await this.openMount(source, terms, watched);
     try {
       // Whether it may be changed is for its policy to say, which may be another one later.
@@ -49,6 +49,11 @@ export class ServedTree {
       throw asChassisError(error);
     }
     this.mounts.set(name, mount);
+  }
+
+  /** Tells the guest of a change on the host, where it may know the file. */
+  private changed(name: string, path: string): void {
+    if (this.mounts.get(name)?.shows(path)) this.tree.changed(name, path);
   }
 
   mount(name: string): ServedMount | undefined {

@@ -4,6 +4,7 @@ import { ChassisError } from '../../../manager/control/api.js';
 import { CHILDREN_PAGE } from '../../../manager/device-process/protocol.js';
 import { ServedMount, type OpenMount } from '../../../manager/device-process/served-mount.js';
 import { ServedTree } from '../../../manager/device-process/served-tree.js';
+import type { Watched } from '../../../manager/host-watch/watched.js';
 import { refusal } from '../refusal.js';
 
 /** A tree of file systems that only note when they are closed. */
@@ -44,6 +45,26 @@ describe('the tree of a device process', () => {
     await expect(
       served.add({ function: 'f', name: 'a', source: { type: 'memory' }, readOnly: false }),
     ).rejects.toMatchObject(refusal('SOURCE_MISSING'));
+  });
+
+  it('tells a guest of changes on the host, but for what its policy hides', async () => {
+    const told: string[] = [];
+    const tree = new MountTree({ log: () => undefined });
+    tree.changed = (name, path) => void told.push(`${name} ${path}`);
+    let watched: Watched | undefined;
+    const served = new ServedTree(tree, async (_, terms, watch) => {
+      watched = watch;
+      return new ServedMount({ attach: () => -2, close: () => undefined }, undefined, terms);
+    });
+    const policy = { deny: ['**/.env'] };
+    const source = { type: 'directory', path: '/src' } as const;
+    await served.add({ function: 'f', name: 'a', source, readOnly: false, watch: true, policy });
+    for (const path of ['file', '.env', 'deep/.env', '.']) watched?.onChange(path);
+    served.mount('a')?.setPolicy(false, {});
+    watched?.onChange('.env');
+    served.mount('a')?.revoke();
+    watched?.onChange('file');
+    expect(told).toEqual(['a file', 'a .', 'a .env']);
   });
 
   it('says that no helper answers, and how to get one', async () => {

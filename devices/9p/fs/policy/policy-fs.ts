@@ -3,9 +3,15 @@
  * who is told. Works over any file system.
  */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
-import { mapAnswer, type FileSystem, type FsNode, type MaybePromise } from '../file-system.js';
+import {
+  mapAnswer,
+  type ByteString,
+  type FileSystem,
+  type FsNode,
+  type MaybePromise,
+} from '../file-system.js';
 import type { AuditListener } from './audit.js';
-import type { Policy } from './policy.js';
+import { Verdict, type Policy } from './policy.js';
 import { PolicyContext } from './policy-context.js';
 import { PolicyNode } from './policy-node.js';
 
@@ -39,6 +45,11 @@ export class PolicyFs implements FileSystem {
   /** Takes the mount from guests for good: from now on all is ESTALE, and waits for locks end. */
   revoke(): void {
     this.#context.revoke();
+  }
+
+  /** Whether guests may hear of the file with these names from the root, joined by '/'. */
+  shows(path: ByteString): boolean {
+    return !this.#context.isRevoked && this.#context.rules.judge(`/${path}`) !== Verdict.denied;
   }
 
   attach(): MaybePromise<PolicyNode | Failure> {
