@@ -6,6 +6,13 @@ export const ACK_MAX_BYTES = 1024;
 /** Most characters kept of what a guest says, for an operator to read. */
 const DETAIL_MAX = 500;
 
+/** What one write says. */
+export interface Acks {
+  readonly answers: readonly Ack[];
+  /** What was to be poked has been. */
+  readonly poked: boolean;
+}
+
 export interface Ack {
   readonly id: number;
   readonly answer: Answer;
@@ -14,18 +21,20 @@ export interface Ack {
 }
 
 const LINE = /^([a-z]{1,16}) (\d{1,15})(?: (.*))?$/su;
+const POKED = 'poked';
 const decoder = new TextDecoder();
 
 /** The answers in one write, a line each; undefined where one of them is none. */
-export function parseAcks(bytes: Uint8Array): Ack[] | undefined {
-  const acks: Ack[] = [];
-  for (const line of decoder.decode(bytes).split('\n')) {
-    if (line === '') continue;
+export function parseAcks(bytes: Uint8Array): Acks | undefined {
+  const lines = decoder.decode(bytes).split('\n');
+  const answers: Ack[] = [];
+  for (const line of lines) {
+    if (line === '' || line === POKED) continue;
     const ack = parseAck(line);
     if (ack === undefined) return undefined;
-    acks.push(ack);
+    answers.push(ack);
   }
-  return acks;
+  return { answers, poked: lines.includes(POKED) };
 }
 
 function parseAck(line: string): Ack | undefined {

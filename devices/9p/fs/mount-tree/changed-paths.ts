@@ -3,7 +3,7 @@ import type { ByteString } from '../file-system.js';
 import type { TreeChild } from './tree-child.js';
 
 /** Most paths that one reader is to be told: of those that come beyond them, the latest. */
-const PATHS_MAX = 4096;
+const PATHS_MAX = 1024;
 
 export interface ChangedPath {
   readonly child: TreeChild;

@@ -11,7 +11,7 @@ import {
   type ByteString,
   type FsNode,
 } from '../file-system.js';
-import { ACK_MAX_BYTES, parseAcks, type Ack } from './ack-lines.js';
+import { ACK_MAX_BYTES, parseAcks, type Acks } from './ack-lines.js';
 import {
   DIRECTORY_MODE,
   dots,
@@ -32,7 +32,7 @@ export interface Ctl {
   /** A new reader of events, or -EMFILE. */
   openEvents(node: FsNode): OpenFile | Failure;
   /** Takes what a helper says; -EINVAL where it is about a child that there is not. */
-  acknowledge(acks: readonly Ack[]): number;
+  acknowledge(acks: Acks): number;
 }
 
 export class CtlDirectory extends SyntheticNode {

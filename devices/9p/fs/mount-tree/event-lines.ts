@@ -12,7 +12,7 @@ export const RESET_LINE = 'reset 1\n';
 export const READY_LINE = 'ready\n';
 /** Stands before lines that ask for a release: who uses what must be found out after this, not remembered. */
 export const LOOK_LINE = 'look\n';
-/** Stands after lines that tell of changes, where no more of them follow for now, or many have been told. */
+/** Stands after lines that tell of changes, where no more of them follow for now, or many have been told: `poked` is the answer. */
 export const POKE_LINE = 'poke\n';
 const NO_TARGET = '-';
 /** Ends the `add` of a child of whose changes on the host the guest is to be told. */

@@ -35,6 +35,11 @@ export class EventReaders implements EventSource {
     for (const reader of this.#readers) reader.noteChange(child, path);
   }
 
+  /** The guest has acted on the changes that it was told. */
+  poked(): void {
+    for (const reader of this.#readers) reader.poked();
+  }
+
   /** Nothing will be told any more. */
   end(): void {
     for (const reader of this.#readers) reader.end();

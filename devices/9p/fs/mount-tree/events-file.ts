@@ -19,7 +19,10 @@ import type { TreeChild } from './tree-child.js';
 
 /** Most changes that are remembered one by one. */
 const CHANGES_MAX = 1024;
-/** Most changes on the host that are told before the reader is to act on them. */
+/**
+ * Most changes on the host that are told before the reader is to act on them, and say so: more would only wait with it, in front of what
+ * is asked of it meanwhile.
+ */
 const POKES_MAX = 256;
 const NO_BYTES = new Uint8Array(0);
 const NOWHERE = -1;
@@ -54,6 +57,8 @@ export class EventsFile extends OpenFile {
   readonly #paths = new ChangedPaths();
   /** Paths told since the reader was last told to act on them. */
   #pathsTold = 0;
+  /** It has yet to say that it did. */
+  #pokeUnderWay = false;
   /** A line that had no room, from `#textAt` on. */
   #text = NO_BYTES;
   #textAt = 0;
@@ -86,6 +91,12 @@ export class EventsFile extends OpenFile {
   /** A file of the child has changed on the host. */
   noteChange(child: TreeChild, path: ByteString): void {
     this.#paths.add(child, path);
+    this.#wake();
+  }
+
+  /** The reader has acted on the changes that it was told. */
+  poked(): void {
+    this.#pokeUnderWay = false;
     this.#wake();
   }
 
@@ -184,6 +195,7 @@ export class EventsFile extends OpenFile {
   }
 
   #nextChange(): string | undefined {
+    if (this.#pokeUnderWay) return undefined;
     const next = this.#pathsTold < POKES_MAX ? this.#paths.take() : undefined;
     if (next !== undefined) {
       this.#pathsTold++;
@@ -191,6 +203,7 @@ export class EventsFile extends OpenFile {
     }
     if (this.#pathsTold === 0) return undefined;
     this.#pathsTold = 0;
+    this.#pokeUnderWay = true;
     return POKE_LINE;
   }
 

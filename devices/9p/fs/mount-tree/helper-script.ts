@@ -240,6 +240,7 @@ serve() {
       release) on_release ;;
       remove) on_remove ;;
       look) links= ;;
+      poke) printf 'poked\\n' >&4 2>/dev/null ;;
       ready) sweep ;;
     esac
   done

@@ -5,7 +5,7 @@
 import { Errno } from '../../../errno.js';
 import type { ByteString, FileSystem } from '../file-system.js';
 import { encodeText, isEntryName, NAME_MAX_BYTES } from '../node-fs/names.js';
-import type { Ack } from './ack-lines.js';
+import type { Acks } from './ack-lines.js';
 import { Child, type Lost } from './child.js';
 import { ChildTable } from './child-table.js';
 import { CTL_NAME } from './ctl-nodes.js';
@@ -188,9 +188,10 @@ export class MountTree implements FileSystem {
   }
 
   /** Nothing is taken where one of the ids is unknown. */
-  #acknowledge(acks: readonly Ack[]): number {
-    if (!acks.every(({ id }) => this.#table.byId.has(id))) return -Errno.EINVAL;
-    for (const { id, answer, detail } of acks) {
+  #acknowledge({ answers, poked }: Acks): number {
+    if (!answers.every(({ id }) => this.#table.byId.has(id))) return -Errno.EINVAL;
+    if (poked) this.#readers.poked();
+    for (const { id, answer, detail } of answers) {
       const mounting = this.#table.byId.get(id)?.mounting;
       if (mounting?.take(answer, detail) === true) this.#options.onChange?.(mounting.name);
     }

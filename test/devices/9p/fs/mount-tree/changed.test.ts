@@ -4,9 +4,10 @@ import { POKE_SECONDS } from '../../../../../devices/9p/fs/mount-tree/poke.js';
 import { Errno } from '../../../../../devices/errno.js';
 import { collectGarbage } from '../../../../host/support.js';
 import { T } from '../../server/support/wire.js';
-import { READ_ONLY, TreeClient } from './support.js';
+import { READ_ONLY, TreeClient, WRITE_ONLY } from './support.js';
 
 const EVENTS = 20;
+const ACK = 21;
 const MTIME = 32;
 const CTIME = 64;
 const MTIME_SET = 256;
@@ -18,6 +19,7 @@ async function withReader(): Promise<TreeClient> {
   client.add('b', { watched: true });
   client.add('unwatched');
   await client.open(EVENTS, READ_ONLY, 'ctl', 'events');
+  await client.open(ACK, WRITE_ONLY, 'ctl', 'ack');
   expect(await client.read(EVENTS)).toBe(
     'reset 1\nadd 1 a - watched\nadd 2 b - watched\nadd 3 unwatched -\nready\n',
   );
@@ -42,6 +44,7 @@ describe('changes on the host', () => {
       'changed b a\\0040b\\0134\\0377',
       'poke',
     ]);
+    await client.write(ACK, 'poked');
     client.tree.changed('a', 'src/main.ts');
     expect(await lines(client)).toEqual(['changed a src/main.ts', 'poke']);
   });
@@ -54,11 +57,19 @@ describe('changes on the host', () => {
     expect(await waits).toEqual(['changed a x', 'changed a y', 'poke']);
   });
 
-  it('are acted on every 256 lines, so that what comes without end is acted on as well', async () => {
+  it('are acted on after 256 of them, and no more are told before that is said; what is asked is told', async () => {
     const client = await withReader();
     for (let i = 0; i < 600; i++) client.tree.changed('a', `f${i}`);
-    const all = await lines(client);
-    expect(all.flatMap((line, i) => (line === 'poke' ? [i] : []))).toEqual([256, 513, 602]);
+    const first = await lines(client);
+    expect([first.length, first.at(-1)]).toEqual([257, 'poke']);
+    client.add('new');
+    expect(await lines(client)).toEqual(['add 4 new -']);
+    const waits = lines(client);
+    await client.write(ACK, 'poked');
+    const second = await waits;
+    expect([second.length, second[0], second.at(-1)]).toEqual([257, 'changed a f256', 'poke']);
+    await client.write(ACK, 'poked');
+    expect(await lines(client)).toHaveLength(89);
   });
 
   it('are nothing to one that opens the events later, and the end of a child ends its', async () => {
@@ -82,9 +93,12 @@ describe('changes on the host', () => {
     collectGarbage();
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(4 << 20);
     let text = '';
-    while (!text.includes('file-999999\npoke\n')) text += await client.read(EVENTS, 1e6, 1 << 16);
+    while (!text.includes('file-999999\npoke\n')) {
+      text += await client.read(EVENTS, 1e6, 1 << 16);
+      await client.write(ACK, 'poked');
+    }
     const all = text.split('\n');
-    expect(all.length).toBeLessThan(4200);
+    expect(all.length).toBeLessThan(1100);
     for (const line of [
       'changed a .',
       'changed b .',
