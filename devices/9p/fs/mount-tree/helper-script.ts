@@ -11,8 +11,8 @@ export const HELPER_SCRIPT = `#!/bin/sh
 #   mount -t 9p -o trans=virtio,version=9p2000.L,cache=none TAG /chassis
 #   sh /chassis/ctl/helper.sh &
 #
-# It needs a POSIX shell and mount, umount, mkdir, mkfifo, dd, ls, grep, tr, rm, mv, and for watched children touch, find, head and paste
-# (busybox has them all). It sleeps in one read of ctl/events until something happens. docs/guest-helper.md describes the files in ctl.
+# It needs a POSIX shell and mount, umount, mkdir, mkfifo, dd, ls, grep, tr, rm, mv, and for watched children touch, find, head, wc
+# and paste (busybox has them all). It sleeps in one read of ctl/events until something happens. docs/guest-helper.md describes the files in ctl.
 
 # Everything is in functions, so that the shell has read the whole script before the tree that it lies in can go.
 
