@@ -20,13 +20,13 @@ export class HostOpenDirectory extends HostOpenFile {
   /** Takes over `fd`. The root's `..` is the root. */
   constructor(context: ExportContext, fd: number, node: OpenedNode, isRoot: boolean) {
     super(context, fd, node);
-    this.#reader = new DirectoryReader(fd);
+    this.#reader = new DirectoryReader(fd, context.statx);
     this.#isRoot = isRoot;
   }
 
   override readdir(cookie: number, sink: DirectorySink): MaybePromise<number> {
     // Reading on needs no seek, which is what keeps a listing exact while the directory changes.
-    if (cookie === this.#cookie) return this.#giveAll(sink);
+    if (cookie === this.#cookie && cookie !== 0) return this.#giveAll(sink);
     const sought = this.#seek(cookie);
     if (isPromise(sought)) return sought.then((error) => (error < 0 ? error : this.#giveAll(sink)));
     return sought < 0 ? sought : this.#giveAll(sink);
@@ -75,6 +75,7 @@ export class HostOpenDirectory extends HostOpenFile {
   }
 
   #seek(cookie: number): MaybePromise<number> {
+    if (cookie === 0) return this.#sought(this.#reader.rewind(this.node), cookie);
     const number = this.#cookies.numberOf(cookie);
     if (number < 0) return this.#seekTo(cookie % TWO_32, Math.floor(cookie / TWO_32), cookie);
     const position = this.#cookies.recall(number);
@@ -83,14 +84,14 @@ export class HostOpenDirectory extends HostOpenFile {
   }
 
   #seekTo(low: number, high: number, cookie: number): MaybePromise<number> {
-    const sought = this.#reader.seek(low, high);
-    if (isPromise(sought)) return sought.then((error) => this.#sought(error, cookie));
-    return this.#sought(sought, cookie);
+    return this.#sought(this.#reader.seek(low, high), cookie);
   }
 
-  #sought(error: number, cookie: number): number {
-    if (error === 0) this.#cookie = cookie;
-    return error;
+  /** Notes where the reader is, once it is there. */
+  #sought(answer: MaybePromise<number>, cookie: number): MaybePromise<number> {
+    if (isPromise(answer)) return answer.then((error) => this.#sought(error, cookie));
+    if (answer === 0) this.#cookie = cookie;
+    return answer;
   }
 
   /**

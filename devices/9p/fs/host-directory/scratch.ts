@@ -17,8 +17,20 @@ const POOLED_BUFFERS = 128;
 
 /** What getdents64 fills, with the view that its integers are read by: Buffer's own methods take several times as long. */
 export class DirectoryBuffer {
-  readonly bytes = Buffer.allocUnsafeSlow(DIRECTORY_BUFFER_BYTES);
-  readonly view = new DataView(this.bytes.buffer);
+  readonly bytes: Buffer;
+  readonly view: DataView;
+
+  constructor(lengthBytes = DIRECTORY_BUFFER_BYTES) {
+    this.bytes = Buffer.allocUnsafeSlow(lengthBytes);
+    this.view = new DataView(this.bytes.buffer);
+  }
+
+  /** Another one with the first bytes of this one, and no room for more. */
+  copy(lengthBytes: number): DirectoryBuffer {
+    const copy = new DirectoryBuffer(lengthBytes);
+    this.bytes.copy(copy.bytes, 0, 0, lengthBytes);
+    return copy;
+  }
 }
 
 export class Scratch {

@@ -30,6 +30,19 @@ const MEMORY_FILE_SYSTEMS: readonly number[] = [
   0x858458f6, // RAMFS_MAGIC
 ];
 
+/** `f_type` of file systems of the kernel's own whose directories get a new ctime with each entry that comes, goes or gets another name. */
+const TIMED_FILE_SYSTEMS: readonly number[] = [
+  0xef53, // EXT4_SUPER_MAGIC
+  0x58465342, // XFS_SUPER_MAGIC
+  0x9123683e, // BTRFS_SUPER_MAGIC
+  0x01021994, // TMPFS_MAGIC
+];
+
+/** True where a directory's ctime tells of all changes in it. */
+export function timesDirectories(fd: number): boolean {
+  return fstatfs(fd, bufferAddress) === 0 && TIMED_FILE_SYSTEMS.includes(buffer.getUint32(STATFS.type, true));
+}
+
 /** True where reading and writing the file never waits for a disk or a network. */
 export function isMemoryBacked(fd: number): boolean {
   return (

@@ -65,6 +65,11 @@ export class StatxBuffer {
     return `${time(STATX.ctime)} ${time(STATX.mtime)} ${this.#u64(STATX.size)}`;
   }
 
+  /** When its contents or attributes changed last, in milliseconds since 1970. */
+  changedMs(): number {
+    return this.#seconds(STATX.ctime) * 1000 + this.#view.getUint32(STATX.ctime + 8, true) / 1e6;
+  }
+
   fill(out: Attributes): void {
     const view = this.#view;
     out.mode = this.mode;
