@@ -20,6 +20,21 @@ export function withReport(page: string, part: string): string {
   return page.replace(reportIn(page), () => part);
 }
 
+/**
+ * What a report says of this project: the peers' columns are of the machine and the day that they were written on, since they depend on
+ * what file system lies below.
+ */
+export function ownPart(part: string): string[] {
+  const rows = part.split('\n').filter((line) => line.startsWith('| '));
+  const own = 1 + SERVERS.indexOf('chassis');
+  return rows.flatMap((line) => {
+    const cells = line.split(' | ');
+    const isCase = cells.length === SERVERS.length + 2 && !/^\d+$/.test(cells[1]);
+    if (isCase) return cells[own] === 'passes' ? [] : [`${cells[0]} | ${cells[own]} | ${cells.at(-1)}`];
+    return [`${cells[0]} | ${cells[1]} | ${cells[own + 1]}`];
+  });
+}
+
 /** How many cases of each area pass. */
 function areaTable(results: Results): string {
   const names = [...results.chassis.keys()];
