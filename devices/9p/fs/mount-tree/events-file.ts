@@ -114,7 +114,9 @@ export class EventsFile extends OpenFile {
       this.#wakeDue = false;
       const wait = this.#wait;
       if (wait === undefined) return;
-      this.#endWait(this.#give(wait.offset, wait.into));
+      const given = this.#give(wait.offset, wait.into);
+      // No bytes would be the end of the file.
+      if (given > 0) this.#endWait(given);
     });
   }
 

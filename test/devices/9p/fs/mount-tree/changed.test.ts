@@ -72,6 +72,16 @@ describe('changes on the host', () => {
     expect(await lines(client)).toHaveLength(89);
   });
 
+  it('that were acted on leave a reader waiting where there is nothing new', async () => {
+    const client = await withReader();
+    client.tree.changed('a', 'x');
+    expect(await lines(client)).toEqual(['changed a x', 'poke']);
+    const waits = lines(client);
+    await client.write(ACK, 'poked');
+    client.tree.changed('a', 'y');
+    expect(await waits).toEqual(['changed a y', 'poke']);
+  });
+
   it('are nothing to one that opens the events later, and the end of a child ends its', async () => {
     const client = await withReader();
     client.tree.changed('a', 'x');
