@@ -17,14 +17,30 @@ const layers = [
   {
     target: ['devices/virtio'],
     from: 'devices',
-    except: ['virtio', 'pci', 'io-vector.ts', 'errno.ts', 'state-reader.ts', 'state-writer.ts'],
+    except: [
+      'virtio',
+      'pci',
+      'io-vector.ts',
+      'errno.ts',
+      'same-bytes.ts',
+      'state-reader.ts',
+      'state-writer.ts',
+    ],
   },
   { target: ['devices/virtio/memory'], from: 'devices/virtio', except: ['memory'] },
   { target: ['devices/virtio/ring'], from: 'devices/virtio', except: ['ring', 'memory', 'device.ts'] },
   {
     target: ['devices/9p'],
     from: 'devices',
-    except: ['9p', 'virtio/device.ts', 'io-vector.ts', 'errno.ts', 'state-reader.ts', 'state-writer.ts'],
+    except: [
+      '9p',
+      'virtio/device.ts',
+      'io-vector.ts',
+      'errno.ts',
+      'same-bytes.ts',
+      'state-reader.ts',
+      'state-writer.ts',
+    ],
   },
   {
     target: ['devices/blk'],

@@ -2,16 +2,15 @@ import { parseArgs } from 'node:util';
 import type { QemuArgs } from '../manager/control/api.js';
 import { TestbedError } from '../testbed/errors.js';
 import { LinuxGuest } from '../testbed/guest.js';
-import { kernelVersions, type KernelVersion } from '../testbed/kernel.js';
 import { findQemu } from '../testbed/qemu.js';
 import { VirtiofsdProcess } from '../testbed/virtiofsd-process.js';
 import { Bench } from './support/bench-vm.js';
-import { printNotifications, type TestRuns } from './support/notifications.js';
+import { printNotifications } from './support/notifications.js';
 import { printComparisons } from './support/results.js';
-import { comparison, rotated } from './support/turns.js';
+import { comparison, takeTurns } from './support/turns.js';
 import { SideRunner, type Run, type VmSide } from './support/vm-sides.js';
 import { MAKE_TAR, VM_TESTS, type VmTest } from './support/vm-tests.js';
-import { positive } from './support/whole-number.js';
+import { VM_OPTIONS, vmSettings, type VmSettings } from './support/vm-options.js';
 
 const USAGE = `npm run bench -- vm-9p [options]
 
@@ -31,13 +30,8 @@ const PORTS = ['vhost-user', 'vfio-user'] as const;
 const QEMU = 'qemu';
 const VIRTIOFSD = 'virtiofsd';
 
-interface Settings {
-  readonly kernel: KernelVersion;
+interface Settings extends VmSettings<VmTest> {
   readonly cache: string;
-  readonly rounds: number;
-  readonly sizeMiB: number;
-  readonly tests: readonly VmTest[];
-  readonly json: boolean;
 }
 
 export async function vm9p(options: readonly string[]): Promise<void> {
@@ -61,29 +55,14 @@ function readOptions(options: readonly string[]): Settings | undefined {
   const { values } = parseArgs({
     args: [...options],
     options: {
-      kernel: { type: 'string', default: '6.1' },
+      ...VM_OPTIONS,
       cache: { type: 'string', default: 'none' },
       rounds: { type: 'string', default: '3' },
       size: { type: 'string', default: '128' },
-      only: { type: 'string', default: '' },
-      json: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return undefined;
-  const kernel = kernelVersions.find((version) => version === values.kernel);
-  if (kernel === undefined)
-    throw new Error(`--kernel ${values.kernel}: it is one of ${kernelVersions.join(', ')}`);
-  const tests = VM_TESTS.filter(({ name }) => name.includes(values.only));
-  if (tests.length === 0) throw new Error(`--only ${values.only}: no test's name contains that`);
-  return {
-    kernel,
-    cache: values.cache,
-    rounds: positive('--rounds', values.rounds),
-    sizeMiB: positive('--size', values.size),
-    tests,
-    json: values.json,
-  };
+  return { ...vmSettings(values, () => VM_TESTS), cache: values.cache };
 }
 
 /** Without it the others are still worth measuring. */
@@ -102,13 +81,14 @@ async function measureInGuest(
   virtiofsd: VirtiofsdProcess | undefined,
   settings: Settings,
 ): Promise<void> {
-  const { json, cache, sizeMiB } = settings;
+  const { json, cache, sizeMiB, tests, rounds } = settings;
   const guest = await boot(bench, virtiofsd, settings);
   try {
     const runners: SideRunner[] = [];
     for (const side of sides(virtiofsd, cache)) runners.push(await SideRunner.mount(side, bench, guest));
     await guest.ok(MAKE_TAR, { timeoutMs: 120_000 });
-    const results = await measure(runners, settings);
+    const run = (runner: SideRunner, test: VmTest): Promise<Run> => runner.run(test, sizeMiB);
+    const results = await takeTurns(tests, runners, rounds, run, ({ turns }) => turns);
     if (!json) process.stdout.write(`${heading(guest, virtiofsd, settings)}\n\n`);
     printComparisons(results.map(comparison), json, virtiofsd ? [QEMU, VIRTIOFSD] : [QEMU]);
     if (!json) process.stdout.write('\n');
@@ -160,26 +140,6 @@ function sides(virtiofsd: VirtiofsdProcess | undefined, cache: string): VmSide[]
     over9p(QEMU, false),
     ...(virtiofsd === undefined ? [] : [virtiofs]),
   ];
-}
-
-async function measure(
-  runners: readonly SideRunner[],
-  { tests, rounds, sizeMiB }: Settings,
-): Promise<TestRuns[]> {
-  const results = tests.map((test) => ({
-    test,
-    sides: Object.fromEntries(runners.map(({ side }) => [side.name, [] as Run[]])),
-  }));
-  for (let round = 0; round < rounds; round++) {
-    for (const { test, sides } of results) {
-      for (let turn = 0; turn < test.turns; turn++) {
-        for (const runner of rotated(runners, round * test.turns + turn)) {
-          sides[runner.side.name].push(await runner.run(test, sizeMiB));
-        }
-      }
-    }
-  }
-  return results;
 }
 
 function heading(

@@ -3,16 +3,14 @@ import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { QemuArgs } from '../manager/control/api.js';
 import { LinuxGuest } from '../testbed/guest.js';
-import { kernelVersions, type KernelVersion } from '../testbed/kernel.js';
 import { findQemu } from '../testbed/qemu.js';
 import { Bench } from './support/bench-vm.js';
 import { diskTests, MIB, type DiskTest } from './support/disk-tests.js';
 import { DiskRunner, type DiskSide } from './support/disk-runner.js';
 import { printNotifications, type TestRuns } from './support/notifications.js';
 import { printComparisons } from './support/results.js';
-import { comparison, rotated } from './support/turns.js';
-import type { Run } from './support/vm-sides.js';
-import { positive } from './support/whole-number.js';
+import { comparison, takeTurns } from './support/turns.js';
+import { VM_OPTIONS, vmSettings, type VmSettings } from './support/vm-options.js';
 
 const USAGE = `npm run bench -- vm-blk [options]
 
@@ -37,13 +35,7 @@ const PEERS: readonly DiskSide[] = [
   { name: 'io_uring', counted: false },
 ];
 
-interface Settings {
-  readonly kernel: KernelVersion;
-  readonly rounds: number;
-  readonly sizeMiB: number;
-  readonly tests: readonly DiskTest[];
-  readonly json: boolean;
-}
+type Settings = VmSettings<DiskTest>;
 
 export async function vmBlk(options: readonly string[]): Promise<void> {
   const settings = readOptions(options);
@@ -55,7 +47,8 @@ export async function vmBlk(options: readonly string[]): Promise<void> {
       const runners: DiskRunner[] = [];
       for (const side of [...OWN, ...PEERS]) runners.push(await DiskRunner.find(side, bench, guest));
       for (const runner of runners) await runner.fill(settings.sizeMiB);
-      print(guest, await measure(runners, settings), settings);
+      const { tests, rounds } = settings;
+      print(guest, await takeTurns(tests, runners, rounds, (runner, test) => runner.run(test)), settings);
     } finally {
       await guest.shutdown();
     }
@@ -69,22 +62,12 @@ function readOptions(options: readonly string[]): Settings | undefined {
   const { values } = parseArgs({
     args: [...options],
     options: {
-      kernel: { type: 'string', default: '6.1' },
+      ...VM_OPTIONS,
       rounds: { type: 'string', default: '5' },
       size: { type: 'string', default: '128' },
-      only: { type: 'string', default: '' },
-      json: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
     },
   });
-  if (values.help) return undefined;
-  const kernel = kernelVersions.find((version) => version === values.kernel);
-  if (kernel === undefined)
-    throw new Error(`--kernel ${values.kernel}: it is one of ${kernelVersions.join(', ')}`);
-  const sizeMiB = positive('--size', values.size);
-  const tests = diskTests(sizeMiB).filter(({ name }) => name.includes(values.only));
-  if (tests.length === 0) throw new Error(`--only ${values.only}: no test's name contains that`);
-  return { kernel, rounds: positive('--rounds', values.rounds), sizeMiB, tests, json: values.json };
+  return values.help ? undefined : vmSettings(values, diskTests);
 }
 
 /** Boots with all disks in place. */
@@ -115,24 +98,6 @@ function qemusDisk({ name }: DiskSide, path: string): string[] {
     ...['-blockdev', JSON.stringify(file)],
     ...['-device', `virtio-blk-pci,drive=native-${name},serial=${name}`],
   ];
-}
-
-async function measure(
-  runners: readonly DiskRunner[],
-  { tests, rounds }: Settings,
-): Promise<(TestRuns & { readonly test: DiskTest })[]> {
-  const results = tests.map((test) => ({
-    test,
-    sides: Object.fromEntries(runners.map(({ side }) => [side.name, [] as Run[]])),
-  }));
-  for (let round = 0; round < rounds; round++) {
-    for (const { test, sides } of results) {
-      for (const runner of rotated(runners, round)) {
-        sides[runner.side.name].push(await runner.run(test));
-      }
-    }
-  }
-  return results;
 }
 
 function print(guest: LinuxGuest, results: readonly TestRuns[], settings: Settings): void {

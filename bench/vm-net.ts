@@ -5,7 +5,6 @@ import { delimiter, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { QemuArgs } from '../manager/control/api.js';
 import { LinuxGuest } from '../testbed/guest.js';
-import { kernelVersions, type KernelVersion } from '../testbed/kernel.js';
 import { findPasst } from '../testbed/passt.js';
 import { findQemu } from '../testbed/qemu.js';
 import { Bench } from './support/bench-vm.js';
@@ -13,9 +12,8 @@ import { CardRunner, type CardSide, type CardTest } from './support/card-runner.
 import { NetPeer } from './support/net-peer.js';
 import { printNotifications, type TestRuns } from './support/notifications.js';
 import { printComparisons } from './support/results.js';
-import { comparison, rotated } from './support/turns.js';
-import type { Run } from './support/vm-sides.js';
-import { positive } from './support/whole-number.js';
+import { comparison, takeTurns } from './support/turns.js';
+import { VM_OPTIONS, vmSettings, type VmSettings } from './support/vm-options.js';
 
 const USAGE = `npm run bench -- vm-net [options]
 
@@ -37,13 +35,7 @@ const OWN: readonly CardSide[] = [
 const QEMU: CardSide = { name: 'qemu', mac: '52:54:00:00:00:03', counted: false };
 const EXCHANGES = 2000;
 
-interface Settings {
-  readonly kernel: KernelVersion;
-  readonly rounds: number;
-  readonly sizeMiB: number;
-  readonly tests: readonly CardTest[];
-  readonly json: boolean;
-}
+type Settings = VmSettings<CardTest>;
 
 export async function vmNet(options: readonly string[]): Promise<void> {
   const settings = readOptions(options);
@@ -71,22 +63,12 @@ function readOptions(options: readonly string[]): Settings | undefined {
   const { values } = parseArgs({
     args: [...options],
     options: {
-      kernel: { type: 'string', default: '6.1' },
+      ...VM_OPTIONS,
       rounds: { type: 'string', default: '5' },
       size: { type: 'string', default: '64' },
-      only: { type: 'string', default: '' },
-      json: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
     },
   });
-  if (values.help) return undefined;
-  const kernel = kernelVersions.find((version) => version === values.kernel);
-  if (kernel === undefined)
-    throw new Error(`--kernel ${values.kernel}: it is one of ${kernelVersions.join(', ')}`);
-  const sizeMiB = positive('--size', values.size);
-  const tests = cardTests(sizeMiB).filter(({ name }) => name.includes(values.only));
-  if (tests.length === 0) throw new Error(`--only ${values.only}: no test's name contains that`);
-  return { kernel, rounds: positive('--rounds', values.rounds), sizeMiB, tests, json: values.json };
+  return values.help ? undefined : vmSettings(values, cardTests);
 }
 
 function cardTests(sizeMiB: number): CardTest[] {
@@ -131,7 +113,12 @@ async function measureInGuest(
   try {
     const runners: CardRunner[] = [];
     for (const side of [...OWN, QEMU]) runners.push(await CardRunner.bringUp(side, bench, guest));
-    print(guest, await measure(runners, peer, settings), settings);
+    const { tests, rounds } = settings;
+    print(
+      guest,
+      await takeTurns(tests, runners, rounds, (runner, test) => runner.run(test, peer.port)),
+      settings,
+    );
   } finally {
     await guest.shutdown();
   }
@@ -156,25 +143,6 @@ async function boot(bench: Bench, folder: string, { kernel }: Settings): Promise
     ],
     extraFiles: [{ path: '/netbench', hostPath: await bench.guestProgram('netbench'), mode: 0o755 }],
   });
-}
-
-async function measure(
-  runners: readonly CardRunner[],
-  peer: NetPeer,
-  { tests, rounds }: Settings,
-): Promise<(TestRuns & { readonly test: CardTest })[]> {
-  const results = tests.map((test) => ({
-    test,
-    sides: Object.fromEntries(runners.map(({ side }) => [side.name, [] as Run[]])),
-  }));
-  for (let round = 0; round < rounds; round++) {
-    for (const { test, sides } of results) {
-      for (const runner of rotated(runners, round)) {
-        sides[runner.side.name].push(await runner.run(test, peer.port));
-      }
-    }
-  }
-  return results;
 }
 
 function print(guest: LinuxGuest, results: readonly TestRuns[], settings: Settings): void {

@@ -1,11 +1,13 @@
-import { Args, Flags } from '@oclif/core';
+import { Flags } from '@oclif/core';
 import type { Change } from '../../manager/control/api.js';
-import { BaseCommand } from '../support/base-command.js';
 import { changeText } from '../support/changes-text.js';
 import { ExitCode } from '../support/exit-codes.js';
+import { ReviewCommand } from '../support/review-command.js';
 
-export default class Diff extends BaseCommand {
+export default class Diff extends ReviewCommand {
+  // oclif parses by what a class has itself.
   static override strict = false;
+  static override args = ReviewCommand.args;
   static override summary = 'List what the guest changed in a mount with an overlay.';
   static override description =
     'While it is mounted, and after it was detached. A: added, M: changed, m: other owner, mode, times or attributes, D: removed, R: renamed. ' +
@@ -16,26 +18,18 @@ export default class Diff extends BaseCommand {
     '<%= config.bin %> diff work --exit-code > /dev/null || echo changed',
     "<%= config.bin %> diff work --json | jq -r '.changes[].path'",
   ];
-  static override args = {
-    TAG: Args.string({
-      description: 'The tag it was attached under; paths within the mount may follow',
-      required: true,
-    }),
-  };
   static override flags = {
     'exit-code': Flags.boolean({
       description: `End with ${ExitCode.UNEXPECTED} where there are changes, as git does`,
     }),
-    chassis: Flags.string({ char: 'c', description: 'The chassis; needless where there is only one' }),
+    ...ReviewCommand.flags,
   };
 
   async run(): Promise<{ changes: Change[] }> {
-    const { args, argv, flags } = await this.parse(Diff);
-    const chassis = await this.chassisName(flags.chassis);
-    const paths = (argv as string[]).slice(1);
+    const { flags } = await this.parse(Diff);
     const changes: Change[] = [];
     let count = 0;
-    for await (const page of (await this.client()).review(chassis, args.TAG, { kind: 'diff', paths })) {
+    for await (const page of await this.pages('diff')) {
       count += page.changes.length;
       if (this.jsonEnabled()) changes.push(...page.changes);
       for (const change of page.changes) this.log(changeText(change));

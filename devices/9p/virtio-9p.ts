@@ -2,6 +2,7 @@
  * The virtio 9P transport (virtio 1.3 lists it as device 9; Linux's `net/9p/trans_virtio.c` and `virtio_9p.h` define it). One queue;
  * each chain is one message in its readable part and room for the reply in its writable part.
  */
+import { sameBytes } from '../same-bytes.js';
 import type { Chain, DeviceContext, VirtioDevice, Virtqueue } from '../virtio/device.js';
 import { VirtioDeviceId } from '../virtio/device.js';
 import type { FileSystem } from './fs/file-system.js';
@@ -96,7 +97,7 @@ export class Virtio9p implements VirtioDevice {
   }
 
   restoreState(bytes: Uint8Array): string | undefined {
-    return isSame(this.#prepared, bytes)
+    return this.#prepared !== undefined && sameBytes(this.#prepared, bytes)
       ? undefined
       : 'the files of its client have not been looked for: prepareState';
   }
@@ -113,8 +114,4 @@ function encodeConfig(tag: string): Uint8Array {
   config[0] = bytes.length;
   config.set(bytes, 2);
   return config;
-}
-
-function isSame(a: Uint8Array | undefined, b: Uint8Array): boolean {
-  return a !== undefined && a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

@@ -12,6 +12,7 @@
  * keeps nobody out: who can write blobs can sum them up, and a longer hash without a key would not change that. So every field is
  * checked as if its guest had written it (`problemOfState`).
  */
+import { sameBytes } from '../../same-bytes.js';
 import { StateReader } from '../../state-reader.js';
 import { StateWriter } from '../../state-writer.js';
 import type { ChainState, SegmentState } from '../ring/chain-state.js';
@@ -61,7 +62,7 @@ export function decodeState(blob: Uint8Array): FunctionState | string {
   };
   if (reader.overrun) return 'the state ends before its last field';
   if (reader.leftBytes > 0) return 'the state goes on after its last field';
-  return isSame(encodeState(state), blob) ? state : 'a field of the state holds what it cannot hold';
+  return sameBytes(encodeState(state), blob) ? state : 'a field of the state holds what it cannot hold';
 }
 
 function problemOfHeader(blob: Uint8Array): string | undefined {
@@ -76,10 +77,6 @@ function problemOfHeader(blob: Uint8Array): string | undefined {
     return `the state has ${blob.length} bytes, and should have ${lengthBytes}`;
   if (view.getUint32(StateHeader.CHECKSUM, true) !== checksumOf(blob)) return 'the checksum is wrong';
   return undefined;
-}
-
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 /** Puts length and checksum into the header. */

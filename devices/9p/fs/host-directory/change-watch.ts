@@ -214,7 +214,7 @@ export class ChangeWatch {
     }
     const dirFd = node.handle();
     if (dirFd < 0) return;
-    const prefix = pathOf(node);
+    const prefix = (node.names() ?? []).map((name) => `${name}/`).join('');
     for (const name of names) {
       if (!this.#isNews(directory, dirFd, name)) continue;
       const path = prefix + name;
@@ -284,14 +284,4 @@ function leadsHere(context: ExportContext, node: HostNode): boolean {
     if (changeStatx.loadName(dirFd, changeName.address) < 0 || !at.is(changeStatx)) return false;
   }
   return true;
-}
-
-/** The path of a directory, with a '/' after each name; '' for the root. */
-function pathOf(node: HostNode): ByteString {
-  const names: ByteString[] = [];
-  for (let at = node; at.parentNode !== null; at = at.parentNode) names.push(at.name);
-  return names
-    .reverse()
-    .map((name) => `${name}/`)
-    .join('');
 }

@@ -1,5 +1,6 @@
 /** Whether a file of the upper layer differs from the one of the lower layer that it was made from. */
 import { isFailure, type Failure } from '../../../errno.js';
+import { sameBytes } from '../../../same-bytes.js';
 import { Attributes, FileMode, OpenFlag, type FsNode, type OpenFile } from '../file-system.js';
 import { namesIn } from '../xattr-names.js';
 import { vectorOf } from './copy-node.js';
@@ -92,7 +93,7 @@ async function hasSameXattrs(upper: FsNode, lower: FsNode): Promise<boolean> {
     const value = await upper.getxattr(name);
     const other = await lower.getxattr(name);
     if (isFailure(value) || isFailure(other)) return false;
-    if (value.length !== other.length || !value.every((byte, i) => byte === other[i])) return false;
+    if (!sameBytes(value, other)) return false;
   }
   return true;
 }
