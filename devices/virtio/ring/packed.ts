@@ -61,7 +61,7 @@ export class PackedRing extends RingBase<PackedAreas> {
     const length = usedLength(done, writtenBytes);
     if (this.order === undefined) {
       this.writeUsed(this.nextUsed, done.id, length, this.unpublishedChains === 0);
-      this.used(done, packedAdvance(this.nextUsed, done.ringEntries, this.size));
+      this.used(done, length, packedAdvance(this.nextUsed, done.ringEntries, this.size));
     } else this.useInOrder(this.order, done, length);
   }
 

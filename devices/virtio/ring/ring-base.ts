@@ -7,6 +7,7 @@ import type { GuestMemory } from '../memory/guest-memory.js';
 import { loadChain, saveChains, type ChainState, type RingState } from './chain-state.js';
 import { CompletionOrder } from './completion-order.js';
 import { DescriptorChain, isAddressProblem } from './descriptor-chain.js';
+import { InterruptModeration } from './interrupt-moderation.js';
 import type { RingPosition, RingSignals, RunningRing } from './running-ring.js';
 
 /** Where the areas are in guest memory, as the registers said when the ring was activated. */
@@ -79,6 +80,7 @@ export abstract class RingBase<Areas> implements RunningRing {
   readonly #resolve: ResolveAreas<Areas>;
   readonly #signals: RingSignals;
   readonly #counters: QueueCounters;
+  readonly #moderation = new InterruptModeration(() => this.#interrupt());
   /** Every chain there is. */
   readonly #pool: DescriptorChain[] = [];
   /** The number of the chain that was taken last. */
@@ -134,6 +136,7 @@ export abstract class RingBase<Areas> implements RunningRing {
   }
 
   save(): RingState | string {
+    this.#moderation.release();
     if (this.unpublishedChains > 0) return 'what its device has completed cannot be published now';
     const age = ({ number }: DescriptorChain) => (this.#lastNumber - number) & NUMBER_MASK;
     const underWay =
@@ -151,6 +154,7 @@ export abstract class RingBase<Areas> implements RunningRing {
   }
 
   setPaused(paused: boolean): void {
+    if (paused) this.#moderation.release();
     this.#paused = paused;
     if (paused && this.#generation !== ENDED) this.#generation = PAUSED;
   }
@@ -188,11 +192,14 @@ export abstract class RingBase<Areas> implements RunningRing {
     this.#unpublishedEntries = 0;
     this.#batch = NO_BATCH;
     this.#counters.requests += chains;
-    if (!this.interruptWanted(oldUsed, newUsed)) return;
-    if (this.#signals.interrupt(this.index) !== false) this.#counters.interrupts++;
+    const moderation = this.#moderation;
+    // What the driver wanted to hear of it wants to hear of still.
+    if (!moderation.holding && !this.interruptWanted(oldUsed, newUsed)) moderation.published();
+    else if (moderation.interruptsNow(chains)) this.#interrupt();
   }
 
   drop(): void {
+    this.#moderation.release();
     this.#generation = ENDED;
   }
 
@@ -213,6 +220,7 @@ export abstract class RingBase<Areas> implements RunningRing {
   }
 
   protected break(reason: string): undefined {
+    this.#moderation.release();
     this.#generation = ENDED;
     this.#broken = true;
     this.#signals.broken(this.index, reason);
@@ -260,8 +268,10 @@ export abstract class RingBase<Areas> implements RunningRing {
   }
 
   /** Its used element is written, or is one with that of a chain behind it. */
-  protected used(chain: DescriptorChain, next: number): void {
+  protected used(chain: DescriptorChain, length: number, next: number): void {
     this.nextUsed = next;
+    const readableLength = chain.readable.byteLength;
+    this.#moderation.completed(length > readableLength ? length : readableLength);
     this.#unpublishedEntries += chain.ringEntries;
     this.unpublishedChains++;
     this.putBack(chain);
@@ -280,7 +290,7 @@ export abstract class RingBase<Areas> implements RunningRing {
       if (this.#batch === NO_BATCH) this.#batch = this.nextUsed;
       this.writeUsed(this.#batch, chain.id, chain.usedLength, isFirst);
       if (chain.usedLength !== chain.writable.byteLength) this.#batch = NO_BATCH;
-      this.used(chain, this.advance(this.nextUsed, chain.ringEntries));
+      this.used(chain, chain.usedLength, this.advance(this.nextUsed, chain.ringEntries));
     }
   }
 
@@ -288,6 +298,10 @@ export abstract class RingBase<Areas> implements RunningRing {
   protected giveAgain(again: DescriptorChain[]): DescriptorChain | undefined {
     if (again.length === 1) this.again = undefined;
     return again.pop();
+  }
+
+  #interrupt(): void {
+    if (this.#signals.interrupt(this.index) !== false) this.#counters.interrupts++;
   }
 
   #grow(): DescriptorChain {

@@ -59,7 +59,7 @@ export class SplitRing extends RingBase<SplitAreas> {
     const length = usedLength(done, writtenBytes);
     if (this.order === undefined) {
       this.writeUsed(this.nextUsed, done.id, length);
-      this.used(done, (this.nextUsed + 1) & INDEX_MASK);
+      this.used(done, length, (this.nextUsed + 1) & INDEX_MASK);
     } else this.useInOrder(this.order, done, length);
   }
 
