@@ -111,7 +111,7 @@ export class Disks {
 
   private place(request: AddDiskRequest): DiskRecord {
     const { model, slots } = this.options;
-    const { name, source, overlay, overlayDirectory, port, slot } = request;
+    const { name, source, overlay, overlayDirectory, queues, port, slot } = request;
     const readOnly = request.readOnly || source.type === 'cloud-init';
     const serial = request.serial ?? name.slice(0, SERIAL_MAX_LENGTH);
     const [place] = plan(model, { tags: [name], slot, alone: true }, slots.unusable);
@@ -123,7 +123,7 @@ export class Disks {
       permanent: false,
       port,
       ...place,
-      disk: { source, overlay, overlayDirectory, serial },
+      disk: { source, overlay, overlayDirectory, serial, queues },
     };
   }
 

@@ -54,10 +54,10 @@ export function describeDisk(
   facts: FunctionFacts & { readonly sizeBytes: number | undefined },
 ): Disk {
   const { tag: name, readOnly } = disk;
-  const { source, overlay, overlayDirectory, serial } = disk.disk;
+  const { source, overlay, overlayDirectory, serial, queues } = disk.disk;
   const { sizeBytes, counters } = facts;
   return {
-    ...{ name, source, readOnly, overlay, overlayDirectory, serial },
+    ...{ name, source, readOnly, overlay, overlayDirectory, serial, queues },
     ...(sizeBytes !== undefined && { sizeBytes }),
     ...describeFunction(model, disk, facts),
     ...(counters && { counters: withoutFids(counters) }),

@@ -5,7 +5,7 @@
  */
 import { ChassisError } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
-import { isDisk, isMount, type CardRecord, type ChassisModel, type DeviceRecord } from './chassis/chassis.js';
+import { isMount, type CardRecord, type ChassisModel, type DeviceRecord } from './chassis/chassis.js';
 import { functionBit, functionsIn, type FunctionMask } from './chassis/hotplug.js';
 import type { UnusableSlots } from './chassis/planner.js';
 import type { DeviceFunctions } from './device-functions.js';
@@ -80,8 +80,8 @@ export class VmSlots {
     return this.model.devicesIn(slot).map((device) => ({
       function: device.function,
       tag: device.tag,
-      disk: isDisk(device),
       mux: isMount(device) && device.mux === true,
+      ...(device.disk && { disk: device.disk }),
       ...(device.card && { card: device.card }),
       port: this.devices.use(device)?.port ?? this.choose(device).port,
       socketPath: this.paths.functionSocket(slot, device.function),

@@ -47,6 +47,7 @@ export interface DiskRecord extends FunctionRecord {
     /** The folder of the file that they go to; without one, to memory. */
     readonly overlayDirectory?: string;
     readonly serial: string;
+    readonly queues: number;
     /** The overlay's, once it is not the source's. */
     readonly overlayBytes?: number;
   };

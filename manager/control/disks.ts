@@ -35,6 +35,13 @@ export const DiskSource = Type.Union([
 ]);
 export type DiskSource = Static<typeof DiskSource>;
 
+/**
+ * Queues of a disk unless it is asked for others. A guest takes as many of them as it has processors, at most, and others cost it nothing;
+ * the device process serves all of them on one thread, so that more would not make a disk faster.
+ */
+export const DISK_QUEUES_DEFAULT = 4;
+export const DISK_QUEUES_MAX = 64;
+
 /** A disk becomes function 0 of a slot of its own. */
 export const AddDiskRequest = Type.Object(
   {
@@ -47,6 +54,8 @@ export const AddDiskRequest = Type.Object(
     overlayDirectory: Type.Optional(Path),
     /** The first characters of the name when absent. */
     serial: Type.Optional(DiskSerial),
+    /** Of requests: processors of the guest with a queue each do not wait for one another. */
+    queues: Type.Integer({ minimum: 1, maximum: DISK_QUEUES_MAX, default: DISK_QUEUES_DEFAULT }),
     /** 1-based slot number; chosen when absent. */
     slot: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS })),
     port: Type.Union([Type.Literal('auto'), Port], { default: 'auto' }),
@@ -86,6 +95,7 @@ export const Disk = Type.Object({
   overlay: Type.Boolean(),
   overlayDirectory: Type.Optional(Path),
   serial: DiskSerial,
+  queues: Type.Integer(),
   /** As the guest sees it; absent while the device process is lost. */
   sizeBytes: Type.Optional(Type.Integer()),
   slot: Type.Integer(),

@@ -44,6 +44,7 @@ export const DiskSpec = Type.Object({
   readOnly: Type.Boolean(),
   overlay: Type.Boolean(),
   serial: DiskSerial,
+  queues: Type.Integer(),
   /** The folder of the file that an overlay's changes are kept in; in memory without one. */
   overlayDirectory: Type.Optional(Type.String()),
   /** Of an overlay that has another size than what it is over. */

@@ -99,10 +99,10 @@ class ServedDisk implements ServedDevice, ResizableDisk {
   private readonly spec: DiskSpec;
 
   constructor(backend: BlockBackend, spec: DiskSpec, log: (message: string) => void) {
-    const { serial, readOnly } = spec;
+    const { serial, readOnly, queues } = spec;
     this.spec = spec;
     this.device = new VirtioBlk(backend, {
-      ...{ serial, readOnly, queueSize: DISK_QUEUE_SIZE, reliableQueueSize: DISK_QUEUE_SIZE },
+      ...{ serial, readOnly, queues, queueSize: DISK_QUEUE_SIZE, reliableQueueSize: DISK_QUEUE_SIZE },
       log: (line) => log(`${serial}: ${line}`),
     });
   }

@@ -8,8 +8,8 @@ export interface PluggableFunction {
   readonly function: number;
   /** The mount's, of which a 9p device's config space consists; or a disk's or card's name. */
   readonly tag: string;
-  /** It is a disk, and no 9p device. */
-  readonly disk?: boolean;
+  /** It is a disk: what of one a VMM has to know. */
+  readonly disk?: PluggableDisk;
   /** It is a network card: what of one a VMM has to know. */
   readonly card?: PluggableCard;
   /** It has a queue for each of many mounts. */
@@ -17,6 +17,10 @@ export interface PluggableFunction {
   readonly port: Port;
   /** Where the device process serves it. */
   readonly socketPath: string;
+}
+
+export interface PluggableDisk {
+  readonly queues: number;
 }
 
 export interface PluggableCard {

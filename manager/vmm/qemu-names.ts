@@ -2,7 +2,7 @@
 
 import { MUX_CONFIG_BYTES } from '../../devices/9p/mux-config.js';
 import { QUEUES_PER_DEVICE } from '../chassis/capacity.js';
-import type { PluggableCard, PluggableFunction } from './driver.js';
+import type { PluggableCard, PluggableDisk, PluggableFunction } from './driver.js';
 
 /** The guest's memory, which must be shared with the device process. */
 export const MEMORY_ID = 'chassis-mem';
@@ -37,8 +37,6 @@ export const VFIO_USER_DEVICE = 'vfio-user-pci';
 export const VHOST_USER_DISK = 'vhost-user-blk-pci';
 /** Room for 1 MiB in pages that do not touch in two requests, as with the VMM's own disks. */
 export const DISK_QUEUE_SIZE = 256;
-/** Left alone it makes a queue for each processor, and queues that are smaller than the disk counts on. */
-const DISK = { 'num-queues': 1, 'queue-size': DISK_QUEUE_SIZE } as const;
 /** QEMU's network card, whose queues a `-netdev vhost-user` of the same id leaves to us. It answers the control queue itself. */
 export const VIRTIO_NET = 'virtio-net-pci';
 /** Of the 9p device: what its transports would tell over vfio-user. */
@@ -54,12 +52,17 @@ export function functionDevice(slot: number, multifunction: boolean, plugged: Pl
   if (port === 'vfio-user') {
     return { driver: VFIO_USER_DEVICE, ...place, socket: { type: 'unix', path: socketPath } };
   }
-  if (disk) return { driver: VHOST_USER_DISK, ...place, ...DISK, chardev: id };
+  if (disk) return { driver: VHOST_USER_DISK, ...place, ...diskProperties(disk), chardev: id };
   if (card) return { driver: VIRTIO_NET, ...place, ...cardProperties(card), netdev: id };
   if (mux) return { driver: VHOST_USER_DEVICE, ...place, ...NINE_P, ...MUX, chardev: id };
   // Linux's `struct virtio_9p_config`: the tag's length in 16 bits, and the tag.
   const configSizeBytes = 2 + Buffer.byteLength(tag);
   return { driver: VHOST_USER_DEVICE, ...place, ...NINE_P, config_size: configSizeBytes, chardev: id };
+}
+
+/** Left alone it makes a queue for each processor, and queues that are smaller than the disk counts on. */
+function diskProperties({ queues }: PluggableDisk) {
+  return { 'num-queues': queues, 'queue-size': DISK_QUEUE_SIZE };
 }
 
 /**

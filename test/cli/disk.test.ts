@@ -29,11 +29,12 @@ describe('disks on the command line, without a VM', () => {
         '  in the guest: /dev/disk/by-id/virtio-root',
     );
     const { disk } = await daemon.json<{ disk: Disk }>(
-      ...['disk', 'add', 'mem:2M', '--name', 'scratch', '--slot', '3', '--serial', 'S-1'],
+      ...['disk', 'add', 'mem:2M', '--name', 'scratch', '--slot', '3', '--serial', 'S-1', '--queues', '2'],
     );
     expect(disk).toMatchObject({
       name: 'scratch',
       serial: 'S-1',
+      queues: 2,
       slot: 3,
       sizeBytes: 2 * MIB,
       state: 'parked',

@@ -16,7 +16,8 @@ const SEED: DiskSource = { type: 'cloud-init', path: '/user-data.yaml' };
 const REMOVAL = { force: false, timeoutMs: 1000 };
 
 function disk(name: string, options: Partial<AddDiskRequest> = {}): AddDiskRequest {
-  return { name, source: MEMORY, readOnly: false, overlay: false, port: 'auto', timeoutMs: 1000, ...options };
+  const asked = { name, source: MEMORY, readOnly: false, overlay: false, queues: 2 };
+  return { ...asked, port: 'auto', timeoutMs: 1000, ...options };
 }
 
 /** `NAME SLOT STATE` of each disk. */
@@ -64,12 +65,20 @@ describe('a disk', () => {
     expect(await states()).toEqual(['root 1 plugged']);
   });
 
+  it('has as many queues as were asked for, also where its device process is made anew', async () => {
+    expect(await lab.controller.disks.add(disk('root', { queues: 3 }))).toMatchObject({ queues: 3 });
+    lab.devices.die('killed');
+    await lab.controller.restart();
+    expect(lab.devices.functions.get('slot1-fn0')).toMatchObject({ device: { queues: 3 } });
+  });
+
   it('is on the command line of the next VM', async () => {
     await lab.controller.disks.add(disk('root'));
     const { args } = await lab.controller.qemuArgs({ memoryMiB: 64 });
     const device = args.map((arg) => (arg.startsWith('{') ? (JSON.parse(arg) as object) : {})).at(-1);
     expect(device).toMatchObject({
       driver: 'vhost-user-blk-pci',
+      'num-queues': 2,
       // A queue's size is what the disk counts on when it says how many segments a request may have.
       'queue-size': DISK_QUEUE_SIZE,
       ...{ id: 'chassis-slot1-fn0', chardev: 'chassis-slot1-fn0', bus: 'chassis-slot1', addr: '0.0' },

@@ -1,6 +1,7 @@
 import { stat, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Disk } from '../../manager/control/api.js';
 import { describeRealGuest } from './lab.js';
 import { deviceOf, DiskLab, MIB } from './support/disk-lab.js';
 import { NbdProcess } from './support/nbd-process.js';
@@ -12,7 +13,7 @@ describeRealGuest("a Linux guest's own tools on disks of a chassis", () => {
 
   beforeAll(async () => {
     disks = await DiskLab.start();
-    await disks.boot('6.1');
+    await disks.boot('6.1', 2);
   });
   afterAll(() => disks?.stop());
 
@@ -62,6 +63,31 @@ describeRealGuest("a Linux guest's own tools on disks of a chassis", () => {
     await disks.remove('verified');
     await server?.stop();
   });
+
+  it.each(['vhost-user', 'vfio-user'])(
+    'have a queue for each processor over %s, and all are used',
+    async (port) => {
+      const device = await disks.add(port, 'mem:8M', '--port', port, '--queues', '3');
+      const block = device.replace('/dev/', '/sys/block/');
+      // Linux takes no more than it has processors.
+      expect(await disks.lab.sh(`cat ${block}/mq/0/cpu_list ${block}/mq/1/cpu_list; ls ${block}/mq`)).toBe(
+        '0\n1\n0\n1',
+      );
+      const move = (processor: number, data: string) =>
+        disks.lab.sh(`yes ${data} | head -c 4194304 >/tmp/${data}
+        taskset ${1 << processor} dd if=/tmp/${data} of=${device} bs=64k seek=${64 * processor} oflag=direct 2>/dev/null
+        taskset ${1 << processor} dd if=${device} bs=64k skip=${64 * processor} count=64 iflag=direct 2>/dev/null | cmp - /tmp/${data}`);
+      await Promise.all([move(0, 'here'), move(1, 'there')]);
+      const { disks: shown } = await disks.lab.daemon.json<{ disks: Disk[] }>('disk', 'list');
+      const requests = shown
+        .find(({ name }) => name === port)
+        ?.counters?.queues.map((queue) => queue.requests);
+      expect(requests).toHaveLength(3);
+      expect(Math.min(...(requests ?? []).slice(0, 2))).toBeGreaterThanOrEqual(128);
+      expect(requests?.[2]).toBe(0);
+      await disks.remove(port);
+    },
+  );
 
   it('give space back to the host by discarding, and by writing zeroes that may unmap', async () => {
     const path = await disks.image('sparse.img', 16 * MIB);

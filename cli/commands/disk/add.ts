@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { Args, Flags } from '@oclif/core';
-import { MAX_SLOTS, type Disk } from '../../../manager/control/api.js';
+import { DISK_QUEUES_DEFAULT, DISK_QUEUES_MAX, MAX_SLOTS, type Disk } from '../../../manager/control/api.js';
 import { BaseCommand } from '../../support/base-command.js';
 import { defaultDiskName, diskSourceOf } from '../../support/disk-source.js';
 import { addedText } from '../../support/disks-text.js';
@@ -40,6 +40,12 @@ export default class DiskAdd extends BaseCommand {
     serial: Flags.string({
       description: 'What the guest knows it by, up to 20 characters [default: the first 20 of the name]',
     }),
+    queues: Flags.integer({
+      description: 'Queues of requests: the guest takes as many as it has processors, at most',
+      default: DISK_QUEUES_DEFAULT,
+      min: 1,
+      max: DISK_QUEUES_MAX,
+    }),
     name: Flags.string({
       char: 'n',
       description: "What the chassis knows it by [default: the file's name without extension]",
@@ -69,7 +75,8 @@ export default class DiskAdd extends BaseCommand {
     ).addDisk(chassis, {
       ...{ name, source, overlay: flags.overlay, readOnly: flags['read-only'] },
       overlayDirectory: flags['overlay-dir'] && resolve(flags['overlay-dir']),
-      ...{ serial: flags.serial, slot: flags.slot, port: flags.port, timeoutMs: flags.timeout * 1000 },
+      ...{ serial: flags.serial, queues: flags.queues, slot: flags.slot, port: flags.port },
+      timeoutMs: flags.timeout * 1000,
     });
     this.log(addedText(disk));
     return { disk, durationMs: performance.now() - started };

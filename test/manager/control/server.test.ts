@@ -37,7 +37,7 @@ const MOUNT: Mount = {
 };
 const DISK: Disk = {
   ...{ chassis: 'dev', name: 'root', source: { type: 'memory', sizeBytes: 512 }, readOnly: false },
-  ...{ overlay: false, serial: 'root', slot: 2, function: 0, state: 'parked' },
+  ...{ overlay: false, serial: 'root', queues: 4, slot: 2, function: 0, state: 'parked' },
 };
 const CARD: Card = {
   ...{ chassis: 'dev', name: 'lan0', network: { type: 'tap', interface: 't0' }, mac: '52:54:00:00:00:01' },
@@ -365,7 +365,7 @@ describe('the control server and its client', () => {
     expect(await client.resizeDisk('dev', 'root', { sizeBytes: 1024 })).toEqual(DISK);
     expect([await client.disks('dev'), await client.disks()]).toEqual([[DISK], [DISK]]);
     await client.removeDisk('dev', '../root', { force: true });
-    const defaults = { readOnly: false, overlay: false, port: 'auto', timeoutMs: 30_000 };
+    const defaults = { readOnly: false, overlay: false, queues: 4, port: 'auto', timeoutMs: 30_000 };
     expect(service.calls).toEqual([
       ['addDisk', 'dev', { name: 'root', source, slot: 3, ...defaults }],
       ['resizeDisk', 'dev', 'root', { sizeBytes: 1024, shrink: false }],
@@ -448,6 +448,7 @@ describe('the control server and its client', () => {
     ['a name that is a path', { name: '../x' }],
     ['a serial with a blank', { serial: 'a b' }],
     ['a serial of 21 characters', { serial: 'x'.repeat(21) }],
+    ['more queues than a disk has', { queues: 65 }],
     ['a size that cannot be counted', { source: { type: 'memory', sizeBytes: 2 ** 60 } }],
     ['what is kept in nothing', { source: { type: 'memory' } }],
     ['a misspelt option', { readonly: true }],

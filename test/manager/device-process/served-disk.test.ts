@@ -19,7 +19,8 @@ afterEach(async () => {
 });
 
 async function open(source: DiskSource, options: Partial<DiskSpec> = {}): Promise<ServedDevice> {
-  const spec: DiskSpec = { type: 'disk', source, readOnly: false, overlay: false, serial: 's', ...options };
+  const plain = { readOnly: false, overlay: false, serial: 's', queues: 1 };
+  const spec: DiskSpec = { type: 'disk', source, ...plain, ...options };
   const served = await openDisk(spec, () => {});
   opened.push(served);
   return served;
@@ -45,6 +46,12 @@ it('a disk asks for as many segments as fit the queues that VMMs are asked for',
   const { device } = await open({ type: 'memory', sizeBytes: MIB });
   const segMax = new DataView(device.config.buffer, device.config.byteOffset).getUint32(12, true);
   expect([device.queueSizes, segMax]).toEqual([[DISK_QUEUE_SIZE], DISK_QUEUE_SIZE - 2]);
+});
+
+it('a disk has as many queues as it was asked for, and tells drivers so', async () => {
+  const { device } = await open({ type: 'memory', sizeBytes: MIB }, { queues: 3 });
+  const numQueues = new DataView(device.config.buffer, device.config.byteOffset).getUint16(34, true);
+  expect([device.queueSizes.length, numQueues, (device.features >> 12n) & 1n]).toEqual([3, 3, 1n]);
 });
 
 describe('what a disk cannot be kept in', () => {

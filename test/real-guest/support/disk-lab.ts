@@ -32,9 +32,9 @@ export class DiskLab {
   }
 
   /** Boots a guest that has the tools. */
-  async boot(kernel: KernelVersion): Promise<void> {
+  async boot(kernel: KernelVersion, processors = 1): Promise<void> {
     const { lab, tools } = this;
-    await lab.boot(kernel);
+    await lab.boot(kernel, (args) => [...args, '-smp', String(processors)]);
     await lab.attach(tools.root, '--tag', 'tools', '--read-only');
     const options = 'trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro';
     await lab.guest.waitFor(
