@@ -20,6 +20,8 @@ export interface Kernel {
   readonly release: string;
   /** For QEMU's `-kernel`. */
   readonly imagePath: string;
+  /** As distributed: what boot loaders take. */
+  readonly bzImagePath: string;
   /** Folder of uncompressed modules, `<name>.ko`, with all that they depend on. */
   readonly modulesDirectory: string;
 }
@@ -35,6 +37,8 @@ const onDemandModules = [
   ...['ext4', 'vfat', 'nls_cp437', 'nls_ascii', 'crc32c_generic'],
   ...['af_packet', '9pnet_fd'],
 ] as const;
+
+const bzImageName = 'bzImage';
 
 const suites: Record<KernelVersion, readonly [Suite, ...Suite[]]> = {
   '6.1': ['bookworm'],
@@ -57,13 +61,14 @@ export async function findKernel(
     version,
     release: await readFile(join(root, 'release'), 'utf8'),
     imagePath: join(root, 'image'),
+    bzImagePath: join(root, bzImageName),
     modulesDirectory: join(root, 'modules'),
   };
 }
 
 /** So that whoever adds a module gets a kernel with it. */
 function modulesDigest(): string {
-  const names = [...driverModules, ...onDemandModules].join();
+  const names = [...driverModules, ...onDemandModules, bzImageName].join();
   return createHash('sha256').update(names).digest('hex').slice(0, 8);
 }
 
@@ -99,6 +104,7 @@ async function extractImage(tree: string, directory: string, signal?: AbortSigna
   const payload = kernelPayload(bzImage);
   const image = payload === undefined ? bzImage : await decompress(payload.data, payload.format, signal);
   await writeFile(join(directory, 'image'), image);
+  await writeFile(join(directory, bzImageName), bzImage);
   await writeFile(join(directory, 'release'), basename(path).replace('vmlinuz-', ''));
 }
 

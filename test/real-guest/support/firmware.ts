@@ -15,7 +15,7 @@ const MEMORY_MIB = 256;
 
 /** Starts a machine with one device, lets its firmware boot, and waits until the program that this loads ends it. */
 export async function runFirmware(
-  served: ServedDevice,
+  { args: deviceArgs }: Pick<ServedDevice, 'args'>,
   firmwareArgs: readonly string[],
   timeoutMs: number,
 ): Promise<FirmwareRun> {
@@ -27,7 +27,7 @@ export async function runFirmware(
     ...machineArgs(MEMORY_MIB),
     ...['-serial', 'stdio', '-device', 'isa-debug-exit,iobase=0x501,iosize=1'],
     ...firmwareArgs,
-    ...served.args,
+    ...deviceArgs,
   ];
   const options = { reject: false, stdin: 'ignore', timeout: timeoutMs } as const;
   const { stdout, stderr, exitCode } = await execa(file, [...prefix, ...args], options);
