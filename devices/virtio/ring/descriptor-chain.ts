@@ -15,6 +15,8 @@ export class DescriptorChain implements Chain {
   /** Entries of the ring that it takes: one in a split ring, and in a packed one its descriptors, indirect ones not counted. */
   ringEntries = 1;
   inFlight = false;
+  /** In a packed ring's in-flight record: its first entry. */
+  entry = 0;
   /** When it was taken, among all that were: see `RingBase`. */
   number = 0;
   /** It was with the device when the ring was saved: what makes it available is behind the ring's position. */

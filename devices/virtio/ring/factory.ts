@@ -4,6 +4,7 @@ import type { QueueCounters, VirtioDevice } from '../device.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { problemOfChains } from './chain-state.js';
 import { hasFeature } from './features.js';
+import { resumePacked, resumeSplit } from './inflight/resume.js';
 import { PackedRing } from './packed.js';
 import { resolvePackedAreas } from './packed-areas.js';
 import { FIRST_PACKED_POSITION, packedIndex, packedSteps } from './packed-position.js';
@@ -56,24 +57,33 @@ export function createRing(
   };
   const problem = problemOfChains(config.chains, config.size, memory);
   if (problem !== undefined) return { problem };
-  return packed ? createPackedRing(setup) : createSplitRing(setup);
+  const { inflight } = config;
+  return packed ? createPackedRing(setup, inflight) : createSplitRing(setup, inflight);
 }
 
-function createSplitRing(setup: RingSetup): Activation {
+function createSplitRing(setup: RingSetup, region: Uint8Array | undefined): Activation {
   const areas = resolveSplitAreas(setup.placement, setup.memory);
-  return typeof areas === 'string' ? { problem: areas } : { ring: new SplitRing(setup, areas) };
+  if (typeof areas === 'string') return { problem: areas };
+  if (region === undefined) return { ring: new SplitRing(setup, areas, undefined) };
+  const resumed = resumeSplit(setup, areas, region);
+  return typeof resumed === 'string'
+    ? { problem: resumed }
+    : { ring: new SplitRing(resumed.setup, areas, resumed.record) };
 }
 
 /** A saved position comes from outside: unlike a split ring's, it need not be one of this ring's. */
-function createPackedRing(setup: RingSetup): Activation {
+function createPackedRing(setup: RingSetup, region: Uint8Array | undefined): Activation {
   const { size } = setup.placement;
-  const { nextAvail, nextUsed } = setup.start;
+  const areas = resolvePackedAreas(setup.placement, setup.memory);
+  if (typeof areas === 'string') return { problem: areas };
+  const resumed = region === undefined ? { setup } : resumePacked(setup, areas, region);
+  if (typeof resumed === 'string') return { problem: resumed };
+  const { nextAvail, nextUsed } = resumed.setup.start;
   if (packedIndex(nextAvail) >= size || packedIndex(nextUsed) >= size) {
     return { problem: 'the position to start from lies beyond the ring' };
   }
   if (packedSteps(nextUsed, nextAvail, size) > size) {
     return { problem: 'the position to start from has more under way than the ring holds' };
   }
-  const areas = resolvePackedAreas(setup.placement, setup.memory);
-  return typeof areas === 'string' ? { problem: areas } : { ring: new PackedRing(setup, areas) };
+  return { ring: new PackedRing(resumed.setup, areas, resumed.record) };
 }

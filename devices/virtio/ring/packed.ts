@@ -9,6 +9,7 @@
  */
 import type { Chain } from '../device.js';
 import { DescWord, PackedDescFlag, RingEventFlags, VIRTQ_DESC_WORDS, VirtqDescFlag } from './defs.js';
+import type { PackedInflight } from './inflight/inflight-packed.js';
 import { packedNeedsInterrupt } from './notification.js';
 import { resolvePackedAreas, type PackedAreas } from './packed-areas.js';
 import { PackedChainWalker } from './packed-chain.js';
@@ -33,8 +34,11 @@ export class PackedRing extends RingBase<PackedAreas> {
   #firstUsed = 0;
   #notificationsOff = false;
 
-  constructor(setup: RingSetup, areas: PackedAreas) {
-    super(setup, areas, resolvePackedAreas);
+  readonly #inflight: PackedInflight | undefined;
+
+  constructor(setup: RingSetup, areas: PackedAreas, inflight: PackedInflight | undefined) {
+    super(setup, areas, resolvePackedAreas, inflight);
+    this.#inflight = inflight;
     this.#walker = new PackedChainWalker(setup.memory, this.size, setup.indirect);
   }
 
@@ -51,6 +55,7 @@ export class PackedRing extends RingBase<PackedAreas> {
     const chain = this.takeChain();
     const problem = this.#walker.walk(chain, descriptors, at, idAndFlags, most);
     if (problem !== undefined) return this.refuse(chain, problem);
+    if (this.#inflight !== undefined) this.#inflight.taken(chain, descriptors, at);
     this.handOut(chain, packedAdvance(position, chain.ringEntries, this.size));
     return chain;
   }

@@ -45,6 +45,11 @@ export class QueueConfig {
   start: RingPosition | undefined;
   /** Chains that a restored ring gives to its device once more, before any other. */
   chains: readonly ChainState[] = [];
+  /**
+   * Where the ring is to write down which chains are under way: `queueRegionBytes` of the in-flight area, at a multiple of 8. Where it says
+   * what was under way in this ring, the ring goes on from there, whatever `start` says.
+   */
+  inflight: Uint8Array | undefined;
 
   constructor(index: number, maxSize: number) {
     if (!Number.isInteger(maxSize) || maxSize < 1 || maxSize > VIRTQ_MAX_SIZE) {
@@ -64,6 +69,7 @@ export class QueueConfig {
     this.deviceArea.set(0);
     this.start = undefined;
     this.chains = [];
+    this.inflight = undefined;
   }
 
   /** What is wrong with the registers by themselves, before memory is looked at; undefined where nothing is. */

@@ -7,6 +7,7 @@ import type { GuestMemory } from '../memory/guest-memory.js';
 import { loadChain, saveChains, type ChainState, type RingState } from './chain-state.js';
 import { CompletionOrder } from './completion-order.js';
 import { DescriptorChain, isAddressProblem } from './descriptor-chain.js';
+import type { InflightRecord } from './inflight/inflight-record.js';
 import { InterruptModeration } from './interrupt-moderation.js';
 import type { RingPosition, RingSignals, RunningRing } from './running-ring.js';
 
@@ -75,6 +76,7 @@ export abstract class RingBase<Areas> implements RunningRing {
   protected readonly order: CompletionOrder | undefined;
   /** Chains that a device had when the ring was saved, and has not been given again: the next one last. */
   protected again: DescriptorChain[] | undefined;
+  readonly #inflight: InflightRecord | undefined;
   readonly #placement: RingPlacement;
   readonly #memory: GuestMemory;
   readonly #resolve: ResolveAreas<Areas>;
@@ -98,13 +100,19 @@ export abstract class RingBase<Areas> implements RunningRing {
   readonly #kept = new Map<DescriptorChain, number>();
   #broken = false;
 
-  constructor(setup: RingSetup, areas: Areas, resolve: ResolveAreas<Areas>) {
+  constructor(
+    setup: RingSetup,
+    areas: Areas,
+    resolve: ResolveAreas<Areas>,
+    inflight: InflightRecord | undefined,
+  ) {
     this.index = setup.index;
     this.size = setup.placement.size;
     this.eventIdx = setup.eventIdx;
     this.nextAvail = setup.start.nextAvail;
     this.nextUsed = this.#publishedUsed = setup.start.nextUsed;
     this.order = setup.inOrder ? new CompletionOrder() : undefined;
+    this.#inflight = inflight;
     this.#placement = setup.placement;
     this.#memory = setup.memory;
     this.#signals = setup.signals;
@@ -176,6 +184,7 @@ export abstract class RingBase<Areas> implements RunningRing {
     this.outstanding -= last.ringEntries;
     this.nextAvail = this.retreat(this.nextAvail, last.ringEntries);
     if (this.order !== undefined) this.order.untaken();
+    if (this.#inflight !== undefined) this.#inflight.untaken(last);
     this.putBack(last);
   }
 
@@ -185,7 +194,10 @@ export abstract class RingBase<Areas> implements RunningRing {
     if (chains === 0) return;
     const oldUsed = this.#publishedUsed;
     const newUsed = this.nextUsed;
+    const inflight = this.#inflight;
+    if (inflight !== undefined) inflight.publishing(newUsed);
     this.publishUsed(oldUsed, newUsed);
+    if (inflight !== undefined) inflight.published(newUsed);
     this.outstanding -= this.#unpublishedEntries;
     this.#publishedUsed = newUsed;
     this.unpublishedChains = 0;
@@ -274,6 +286,7 @@ export abstract class RingBase<Areas> implements RunningRing {
     this.#moderation.completed(length > readableLength ? length : readableLength);
     this.#unpublishedEntries += chain.ringEntries;
     this.unpublishedChains++;
+    if (this.#inflight !== undefined) this.#inflight.used(chain);
     this.putBack(chain);
   }
 
@@ -316,6 +329,7 @@ export abstract class RingBase<Areas> implements RunningRing {
       const chain = this.#grow();
       loadChain(chain, state, this.#memory);
       chain.restored = true;
+      if (this.#inflight !== undefined) this.#inflight.adopt(chain);
       this.handOut(chain, this.nextAvail);
       if (state.completed) this.#kept.set(chain, state.usedLength);
       else again.push(chain);

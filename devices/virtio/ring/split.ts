@@ -9,6 +9,7 @@
  */
 import type { Chain } from '../device.js';
 import { INDEX_MASK, VIRTQ_USED_F_NO_NOTIFY } from './defs.js';
+import type { SplitInflight } from './inflight/inflight-split.js';
 import { splitNeedsInterrupt } from './notification.js';
 import { RingBase, usedLength, type RingSetup } from './ring-base.js';
 import { resolveSplitAreas, type SplitAreas } from './split-areas.js';
@@ -27,8 +28,11 @@ export class SplitRing extends RingBase<SplitAreas> {
   #availIndex: number;
   #notificationsOff = false;
 
-  constructor(setup: RingSetup, areas: SplitAreas) {
-    super(setup, areas, resolveSplitAreas);
+  readonly #inflight: SplitInflight | undefined;
+
+  constructor(setup: RingSetup, areas: SplitAreas, inflight: SplitInflight | undefined) {
+    super(setup, areas, resolveSplitAreas, inflight);
+    this.#inflight = inflight;
     this.#walker = new SplitChainWalker(setup.memory, this.size, setup.indirect);
     this.#slotMask = this.size - 1;
     this.#usedEventWord = AvailWord.RING + this.size;
@@ -49,6 +53,7 @@ export class SplitRing extends RingBase<SplitAreas> {
     const problem = this.#walker.walk(chain, descriptors, head);
     if (problem !== undefined) return this.refuse(chain, problem);
     chain.id = head;
+    if (this.#inflight !== undefined) this.#inflight.taken(head);
     this.handOut(chain, (this.nextAvail + 1) & INDEX_MASK);
     return chain;
   }

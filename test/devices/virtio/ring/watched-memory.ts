@@ -3,9 +3,9 @@ export interface AccessModel {
   load(offset: number, width: Width, atomic: boolean): number;
   store(offset: number, width: Width, value: number, atomic: boolean): void;
 }
-export type Width = 2 | 4;
+export type Width = 2 | 4 | 8;
 
-type RingArray = Int32Array | Uint16Array;
+type RingArray = Int32Array | Uint16Array | Float64Array;
 type AtomicLoad = (array: RingArray, index: number) => number;
 type AtomicStore = (array: RingArray, index: number, value: number) => number;
 
@@ -22,11 +22,12 @@ export function watchMemory(ram: Uint8Array, model: AccessModel): void {
  * Answers what ends it. Test doubles of vitest keep a record of each call, and there are millions.
  */
 export function beginWatching(): () => void {
-  const { Int32Array: words, Uint16Array: halves } = globalThis;
+  const { Int32Array: words, Uint16Array: halves, Float64Array: doubles } = globalThis;
   const { load, store } = Atomics as unknown as { load: AtomicLoad; store: AtomicStore };
   const atomics = Atomics as unknown as { load: AtomicLoad; store: AtomicStore };
   globalThis.Int32Array = watching(words);
   globalThis.Uint16Array = watching(halves);
+  globalThis.Float64Array = watching(doubles);
   atomics.load = (array, index) => {
     const model = watched.get(array);
     return model === undefined ? load(array, index) : valueOf(array, index, model, true);
@@ -40,11 +41,14 @@ export function beginWatching(): () => void {
   return () => {
     globalThis.Int32Array = words;
     globalThis.Uint16Array = halves;
+    globalThis.Float64Array = doubles;
     Object.assign(atomics, { load, store });
   };
 }
 
-function watching<Kind extends Int32ArrayConstructor | Uint16ArrayConstructor>(plain: Kind): Kind {
+function watching<Kind extends Int32ArrayConstructor | Uint16ArrayConstructor | Float64ArrayConstructor>(
+  plain: Kind,
+): Kind {
   const construct = (_: Kind, args: [ArrayBuffer, number, number]): RingArray => {
     const array = new plain(...args);
     const model = models.get(array.buffer);
@@ -65,11 +69,13 @@ export class PlainMemory implements AccessModel {
   }
 
   load(offset: number, width: Width): number {
+    if (width === 8) return this.#view.getFloat64(offset, true);
     return width === 2 ? this.#view.getUint16(offset, true) : this.#view.getUint32(offset, true);
   }
 
   store(offset: number, width: Width, value: number): void {
-    if (width === 2) this.#view.setUint16(offset, value, true);
+    if (width === 8) this.#view.setFloat64(offset, value, true);
+    else if (width === 2) this.#view.setUint16(offset, value, true);
     else this.#view.setUint32(offset, value, true);
   }
 }
