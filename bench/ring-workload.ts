@@ -7,6 +7,7 @@ import { VirtioFeature } from '../devices/virtio/device.js';
 import { ArrayRegion } from '../devices/virtio/memory/array-region.js';
 import { RegionMemory } from '../devices/virtio/memory/region-memory.js';
 import { QueueService } from '../devices/virtio/queue-service.js';
+import { queueRegionBytes } from '../devices/virtio/ring/inflight/layout.js';
 import { QueueConfig } from '../devices/virtio/ring/queue-config.js';
 import { newQueueCounters, type RunningRing } from '../devices/virtio/ring/running-ring.js';
 
@@ -18,6 +19,8 @@ export interface RingCase {
   readonly indirect: boolean;
   readonly eventIdx: boolean;
   readonly inOrder: boolean;
+  /** The ring writes down what is under way, as it does over vhost-user. */
+  readonly recorded: boolean;
 }
 
 const RAM_BYTES = 0x100_0000;
@@ -86,6 +89,8 @@ function activate(
   config.descriptorArea.set(GUEST_ADDRESS);
   config.driverArea.set(GUEST_ADDRESS + DRIVER_AREA);
   config.deviceArea.set(GUEST_ADDRESS + DEVICE_AREA);
+  if (ringCase.recorded)
+    config.inflight = new Uint8Array(queueRegionBytes(ringCase.size, ringCase.format === 'packed'));
   const bit = (feature: number, wanted: boolean): bigint => (wanted ? 1n << BigInt(feature) : 0n);
   const features =
     bit(VirtioFeature.VIRTIO_F_INDIRECT_DESC, ringCase.indirect) |

@@ -37,21 +37,24 @@ const CHAINS = 512_000;
 const HEAP_CHAINS = 512_000;
 
 const YES_AND_NO = [false, true];
+const PLAIN = { inOrder: false, recorded: false } as const;
 const FORMATS = ['split', 'packed'] as const;
 const CASES: readonly RingCase[] = [
   ...FORMATS.flatMap((format) =>
     [128, 1024].flatMap((size) =>
       YES_AND_NO.flatMap((indirect) =>
-        YES_AND_NO.map((eventIdx) => ({ format, size, batch: 64, indirect, eventIdx, inOrder: false })),
+        YES_AND_NO.map((eventIdx) => ({ format, size, batch: 64, indirect, eventIdx, ...PLAIN })),
       ),
     ),
   ),
   ...FORMATS.map((format) => caseOf(format, { inOrder: true })),
   ...FORMATS.map((format) => caseOf(format, { batch: 1 })),
+  ...FORMATS.map((format) => caseOf(format, { recorded: true })),
+  ...FORMATS.map((format) => caseOf(format, { batch: 1, recorded: true })),
 ];
 
 function caseOf(format: RingCase['format'], change: Partial<RingCase>): RingCase {
-  return { format, size: 128, batch: 64, indirect: false, eventIdx: true, inOrder: false, ...change };
+  return { format, size: 128, batch: 64, indirect: false, eventIdx: true, ...PLAIN, ...change };
 }
 
 /** Prints a row for each case, or everything as JSON. */
@@ -148,12 +151,13 @@ function print(measurements: readonly Measurement[], bulk: readonly BulkResult[]
   console.log(`\n${table(bulkHeadings, bulkRows)}`);
 }
 
-function nameOf({ format, size, batch, indirect, eventIdx, inOrder }: RingCase): string {
+function nameOf({ format, size, batch, indirect, eventIdx, inOrder, recorded }: RingCase): string {
   return [
     `${format}, ${size}`,
     ...(indirect ? ['indirect'] : []),
     eventIdx ? 'event index' : 'flags',
     ...(inOrder ? ['in order'] : []),
+    ...(recorded ? ['recorded'] : []),
     ...(batch === 1 ? ['one at a time'] : []),
   ].join(', ');
 }

@@ -1,6 +1,5 @@
 /** What an in-flight region may hold that no ring of ours wrote: a front-end hands over any file that it likes. */
 import { describe, expect, it } from 'vitest';
-import type { QueueConfig } from '../../../../../devices/virtio/ring/queue-config.js';
 import { newQueueCounters } from '../../../../../devices/virtio/ring/running-ring.js';
 import { queueRegionBytes } from '../../../../../devices/virtio/ring/inflight/layout.js';
 import { randomFrom } from '../../../../support/random.js';
