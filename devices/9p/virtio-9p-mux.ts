@@ -9,6 +9,7 @@ import { VirtioDeviceId } from '../virtio/device.js';
 import { isPromise, type FileSystem } from './fs/file-system.js';
 import { MUX_TAG_MAX_BYTES, MuxConfig } from './mux-config.js';
 import { QueueReplies } from './queue-replies.js';
+import type { JournalStore } from './server/journal/journal-store.js';
 import type { ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
 import { Server } from './server/server.js';
 import { encodeTag } from './tag.js';
@@ -60,14 +61,19 @@ export class Virtio9pMux implements VirtioDevice {
    * Has an empty queue serve a file system, which is the device's from then on. The tag has 1 to 222 bytes of UTF-8 without NUL.
    * @throws RangeError where there is no such queue, it is taken, or the tag is none
    */
-  attach(queue: number, fs: FileSystem, tag: string, options: ServerOptions): void {
+  attach(queue: number, fs: FileSystem, tag: string, options: ServerOptions, journal?: JournalStore): void {
     const bytes = encodeTag(tag, MUX_TAG_MAX_BYTES);
     const exists = Number.isInteger(queue) && queue >= 0 && queue < this.#seats.length;
     if (this.#closed || !exists || this.#seats[queue] !== undefined)
       throw new RangeError(`nothing can be attached to queue ${queue}`);
-    this.#seats[queue] = { server: new Server(fs, options), closing: undefined };
+    this.#seats[queue] = { server: new Server(fs, options, journal), closing: undefined };
     this.#registers.seat(queue, bytes, options.readOnly);
     this.#announce(queue);
+  }
+
+  /** Finds again what the guest had of a queue's mount, as `Virtio9p.recover`. */
+  async recover(queue: number): Promise<void> {
+    await this.#seats[queue]?.server.recover();
   }
 
   /**
@@ -115,7 +121,7 @@ export class Virtio9pMux implements VirtioDevice {
     // One that is being closed answers with ENODEV by itself.
     const server = this.#seats[queue.index]?.server ?? this.#vacant;
     replies.inBatch = true;
-    server.handle(chain.readable, chain.writable, replies.done, chain);
+    server.handle(chain.readable, chain.writable, replies.done, chain, chain.number);
     replies.inBatch = false;
   }
 

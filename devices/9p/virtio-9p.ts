@@ -7,6 +7,7 @@ import type { Chain, DeviceContext, VirtioDevice, Virtqueue } from '../virtio/de
 import { VirtioDeviceId } from '../virtio/device.js';
 import type { FileSystem } from './fs/file-system.js';
 import { QueueReplies } from './queue-replies.js';
+import type { JournalStore } from './server/journal/journal-store.js';
 import type { ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
 import { Server } from './server/server.js';
 import { encodeTag } from './tag.js';
@@ -30,7 +31,7 @@ const TAG_MAX_BYTES = 255;
 
 /**
  * A 9P device with one mount. `tag` is what the guest mounts by: 1 to 255 bytes of UTF-8 without NUL. The file system is the
- * device's, and is closed with it.
+ * device's, and is closed with it. With a `journal`, a device like this one goes on for it after its process was killed.
  */
 export class Virtio9p implements VirtioDevice {
   readonly deviceId = VirtioDeviceId.fileSystem9p;
@@ -44,9 +45,14 @@ export class Virtio9p implements VirtioDevice {
   /** The state that the server has taken over. */
   #prepared: Uint8Array | undefined;
 
-  constructor(fs: FileSystem, tag: string, options: ServerOptions) {
+  constructor(fs: FileSystem, tag: string, options: ServerOptions, journal?: JournalStore) {
     this.config = encodeConfig(tag);
-    this.#server = new Server(fs, options);
+    this.#server = new Server(fs, options, journal);
+  }
+
+  /** Finds again what the guest had of a device whose process was killed, as its journal tells. Requests wait meanwhile. */
+  recover(): Promise<void> {
+    return this.#server.recover();
   }
 
   /** The server's counters; they go on across resets. */
@@ -72,7 +78,7 @@ export class Virtio9p implements VirtioDevice {
     const replies =
       this.#replies?.queue === queue ? this.#replies : (this.#replies = new QueueReplies(queue));
     replies.inBatch = true;
-    this.#server.handle(chain.readable, chain.writable, replies.done, chain);
+    this.#server.handle(chain.readable, chain.writable, replies.done, chain, chain.number);
     replies.inBatch = false;
   }
 

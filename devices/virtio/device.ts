@@ -30,6 +30,8 @@ export interface Chain {
   readonly readable: IoVector;
   /** Where the device may write. */
   readonly writable: IoVector;
+  /** Tells it from the ring's other chains of the time. One that is given again, after the device's process died, has it again. */
+  readonly number?: number;
 }
 
 /** A running virtqueue, of whichever ring format, seen from the device. Not ready yet, reset or broken: it has no chains. */

@@ -20,6 +20,8 @@ export class InodePrefixes {
   readonly #prefixes = new Map<number, Map<number, number>>();
   readonly #taken = new Uint8Array(PREFIXES);
   #nextFree = 0;
+  /** In the order in which they came to be. */
+  readonly #list: InodePrefix[] = [];
   /** The last pair looked up: nearly always the next one, too. */
   #lastDevice = -1;
   #lastBits = 0;
@@ -36,12 +38,9 @@ export class InodePrefixes {
     return prefix < 0 ? prefix : ((prefix << 16) | (inodeHigh & 0xffff)) >>> 0;
   }
 
-  /** All pairs so far. */
-  list(): InodePrefix[] {
-    const list: InodePrefix[] = [];
-    for (const [device, prefixes] of this.#prefixes)
-      for (const [bits, prefix] of prefixes) list.push({ device, bits, prefix });
-    return list;
+  /** All pairs so far, in the order in which they came to be: it grows at its end. */
+  list(): readonly InodePrefix[] {
+    return this.#list;
   }
 
   /** Gives a pair the prefix that it had elsewhere; false where the pair has one, or the prefix is another pair's. */
@@ -56,6 +55,7 @@ export class InodePrefixes {
     let ofDevice = this.#prefixes.get(device);
     if (ofDevice === undefined) this.#prefixes.set(device, (ofDevice = new Map<number, number>()));
     ofDevice.set(bits, prefix);
+    this.#list.push({ device, bits, prefix });
   }
 
   #prefix(device: number, bits: number): number {

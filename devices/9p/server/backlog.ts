@@ -11,6 +11,7 @@ export interface Waiting {
   readonly reply: IoVector;
   readonly done: Done<unknown>;
   readonly token: unknown;
+  readonly number: number;
   /** size[4] type[1] tag[2], or less where the message is shorter. Fetched once, here. */
   readonly header: Uint8Array;
 }

@@ -1,10 +1,21 @@
 /** The versions of the protocol that are spoken here. */
-import type { Dialect } from './dialect.js';
+import { VERSION_UNKNOWN } from '../protocol/constants.js';
+import type { Decoder } from '../protocol/messages.js';
+import type { Dialect, Operation } from './dialect.js';
 import { DIALECT_9P2000, DIALECT_9P2000_U } from './dialect-9p2000.js';
 import { DIALECT_9P2000_L } from './dialect-9p2000l.js';
+import type { Request } from './request.js';
 
 const DIALECTS: readonly Dialect[] = [DIALECT_9P2000_L, DIALECT_9P2000_U, DIALECT_9P2000];
 const OLDEST = 2000;
+
+/** Until a version is agreed on, nothing but Tversion is understood. Refusals are said as Linux would read them. */
+export const NO_DIALECT: Dialect = { ...DIALECT_9P2000_L, version: VERSION_UNKNOWN, operations: [] };
+
+/** An operation of every dialect, which is the server's own. */
+export function control(decode: Decoder, replyBytes: number, serve: (r: Request) => number): Operation {
+  return { decode, replyBytes, changes: false, dataOffset: 0, handle: (_, r) => serve(r) };
+}
 
 /**
  * The dialect of a Tversion: the one asked for or, as version(5) has it, the plain one where an extension is not known, or the version

@@ -16,6 +16,7 @@ export class QidMapper {
     this.#prefixes = prefixes;
   }
 
+  /** It grows at its end. */
   get prefixes(): readonly InodePrefix[] {
     return this.#prefixes.list();
   }

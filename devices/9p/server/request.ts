@@ -20,15 +20,27 @@ const NO_VECTOR = new IoVector();
 export class Request {
   /** The message as it was when it was fetched: what the guest writes later is not seen. */
   readonly bytes = new Uint8Array(REQUEST_MAX_BYTES);
+  readonly words = new Int32Array(this.bytes.buffer);
   readonly reader = new MessageReader(this.bytes);
   readonly message = new TMessage();
   readonly writer = new MessageWriter(new Uint8Array(REQUEST_MAX_BYTES));
+  readonly replyWords = new Int32Array(this.writer.bytes.buffer);
   readonly directory = new DirectoryWriter(this.writer);
   readonly attributes = new Attributes();
   readonly statistics = new FileSystemStatistics();
   readonly qid = new Qid();
   /** The data of a Tread's reply or of a Twrite, in the client's buffers. */
   readonly payload = new IoVector();
+
+  /** What the transport tells it by, where it may be given again to another server. */
+  number = 0;
+  /** What the session's journal has of it, or is to have: a JournalUse. */
+  journaled = 0;
+  /** How many renames and removals the journal had when it began. */
+  moves = 0;
+  /** When the request was about to change files, in ms since 1970; and for one that appends, how many bytes there were. */
+  readonly intent = new Float64Array(2);
+  readonly intentBytes = new Uint8Array(this.intent.buffer);
 
   /** Which session it belongs to; the reply of an older one is not written any more. */
   generation = 0;
@@ -72,11 +84,13 @@ export class Request {
   /** How many names of a walk are behind it. */
   walked = 0;
 
-  begin(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown): void {
+  begin(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown, number: number): void {
     this.source = source;
     this.reply = reply;
     this.done = done;
     this.token = token;
+    this.number = number;
+    this.journaled = 0;
     this.roomBytes = reply.byteLength;
     this.payloadBytes = 0;
     this.waits = false;

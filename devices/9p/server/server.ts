@@ -9,18 +9,20 @@ import {
   HEADER_BYTES,
   MessageType,
   MSIZE_MIN_BYTES,
-  REQUEST_MAX_BYTES,
   RLERROR_BYTES,
   RVERSION_MAX_BYTES,
-  VERSION_UNKNOWN,
 } from '../protocol/constants.js';
 import { decodeTflush, decodeTversion } from '../protocol/messages.js';
 import { encodeRversion } from '../protocol/replies.js';
 import { Backlog } from './backlog.js';
-import type { Dialect, Operation } from './dialect.js';
+import type { Operation } from './dialect.js';
 import { DIALECT_9P2000_L } from './dialect-9p2000l.js';
-import { dialectFor } from './dialects.js';
+import { control, dialectFor, NO_DIALECT } from './dialects.js';
+import { fetchFields, fetchHeader } from './fetch.js';
 import type { Fid } from './fid.js';
+import type { JournalStore } from './journal/journal-store.js';
+import { recoverInto } from './journal/recover.js';
+import { SessionJournal } from './journal/session-journal.js';
 import type { ServerLimits, ServerOptions, ServerStatistics } from './options.js';
 import { reply } from './reply.js';
 import { type Done, Request } from './request.js';
@@ -37,9 +39,6 @@ export const REQUESTS_MAX = 128;
  * something that never happens.
  */
 const OVERTAKING_MAX = 64;
-
-/** Until a version is agreed on, nothing but Tversion is understood. Refusals are said as Linux would read them. */
-const NO_DIALECT: Dialect = { ...DIALECT_9P2000_L, version: VERSION_UNKNOWN, operations: [] };
 
 /** Where a message's type stands. */
 const TYPE_OFFSET = 4;
@@ -59,25 +58,19 @@ export class Server {
   #versionRequest: Request | undefined;
   #draining = false;
   #closed = false;
+  /** A session is being found again: requests wait. */
+  #recovering = false;
+  readonly #journal: SessionJournal | undefined;
 
-  constructor(fs: FileSystem, options: ServerOptions) {
+  /** With a `journal`, what the client has open outlives this process: see `recover`. */
+  constructor(fs: FileSystem, options: ServerOptions, journal?: JournalStore) {
     this.#session = new Session(fs, options, {
       onClosed: () => this.#checkIdle(),
       interrupt: (fid) => this.#interruptUsers(fid),
     });
-    const common = { changes: false, dataOffset: 0 };
-    this.#versionOperation = {
-      ...common,
-      replyBytes: RVERSION_MAX_BYTES,
-      decode: decodeTversion,
-      handle: (_, r) => this.#onVersion(r),
-    };
-    this.#flushOperation = {
-      ...common,
-      replyBytes: RLERROR_BYTES,
-      decode: decodeTflush,
-      handle: (_, r) => this.#onFlush(r),
-    };
+    this.#journal = journal && new SessionJournal(journal, this.#session, this.#active);
+    this.#versionOperation = control(decodeTversion, RVERSION_MAX_BYTES, (r) => this.#onVersion(r));
+    this.#flushOperation = control(decodeTflush, RLERROR_BYTES, (r) => this.#onFlush(r));
   }
 
   /** The counters themselves: read them, never write them. */
@@ -96,28 +89,31 @@ export class Server {
    * reset). Both vectors, and the memory they name, are the server's until then. Never throws.
    *
    * The message is fetched once, before it is looked at; the data of a Twrite is handed to the file system where it lies.
+   *
+   * `number` tells the request from others of its tag, where it may be given again to another server that goes on for this one: to that
+   * with the same number.
    */
-  handle<Token>(request: IoVector, reply: IoVector, done: Done<Token>, token: Token): void {
+  handle<Token>(request: IoVector, reply: IoVector, done: Done<Token>, token: Token, number = 0): void {
     const finish = done as Done<unknown>;
-    if (this.#versionRequest !== undefined || this.#active.length >= REQUESTS_MAX || !this.#backlog.isEmpty)
-      this.#queue(request, reply, finish, token);
-    else this.#start(request, reply, finish, token);
+    const waits = this.#versionRequest !== undefined || this.#recovering || !this.#backlog.isEmpty;
+    if (waits || this.#active.length >= REQUESTS_MAX) this.#queue(request, reply, finish, token, number);
+    else this.#start(request, reply, finish, token, number);
   }
 
   /** Makes the request wait its turn, unless it is one that ends others. */
-  #queue(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown): void {
+  #queue(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown, number: number): void {
     const bytes = new Uint8Array(HEADER_BYTES);
     const header = bytes.subarray(0, source.gather(0, bytes, 0, HEADER_BYTES));
     const type = header[TYPE_OFFSET];
     const ends = type === MessageType.Tflush || type === MessageType.Tversion;
     const room = this.#active.length < REQUESTS_MAX + OVERTAKING_MAX;
-    if (!ends || !room || this.#versionRequest !== undefined) {
-      this.#backlog.push({ source, reply, done, token, header });
+    if (!ends || !room || this.#versionRequest !== undefined || this.#recovering) {
+      this.#backlog.push({ source, reply, done, token, number, header });
       return;
     }
     // A new version ends all that came before it, begun or not.
     if (type === MessageType.Tversion) this.#dropBacklog();
-    this.#start(source, reply, done, token, header);
+    this.#start(source, reply, done, token, number, header);
   }
 
   /**
@@ -128,6 +124,7 @@ export class Server {
   dropAll(): MaybePromise<void> {
     this.#generation++;
     this.#dialect = NO_DIALECT;
+    this.#journal?.clear();
     this.#session.msizeBytes = this.#session.options.maxMsizeBytes;
     this.#session.drop();
     const versionRequest = this.#versionRequest;
@@ -176,7 +173,27 @@ export class Server {
     if (typeof restored === 'string') return restored;
     session.adopt(restored, state.msizeBytes);
     this.#dialect = state.dialect === '' ? NO_DIALECT : (dialectFor(state.dialect) ?? NO_DIALECT);
+    this.#journal?.resume(this.#dialect.version, undefined);
     return undefined;
+  }
+
+  /**
+   * Goes on where a server was whose process was killed, from the journal that it left, if it did: before any request but those that
+   * come meanwhile, which wait. What cannot be found again is logged, and a journal that is none is dropped. Rejects only where
+   * the file system breaks its contract.
+   */
+  async recover(): Promise<void> {
+    if (this.#journal === undefined) return;
+    const generation = this.#generation;
+    this.#recovering = true;
+    try {
+      const isWanted = (): boolean => generation === this.#generation;
+      const goesOn = await recoverInto(this.#session, this.#journal, isWanted);
+      if (goesOn) this.#dialect = DIALECT_9P2000_L;
+    } finally {
+      this.#recovering = false;
+      this.#goOn();
+    }
   }
 
   #dropBacklog(): void {
@@ -191,9 +208,16 @@ export class Server {
   }
 
   /** `header` are the message's first bytes where those have been fetched already. */
-  #start(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown, header?: Uint8Array): void {
+  #start(
+    source: IoVector,
+    reply: IoVector,
+    done: Done<unknown>,
+    token: unknown,
+    number: number,
+    header?: Uint8Array,
+  ): void {
     const r = this.#pool.pop() ?? new Request();
-    r.begin(source, reply, done, token);
+    r.begin(source, reply, done, token, number);
     r.generation = this.#generation;
     r.roomBytes = Math.min(reply.byteLength, this.#session.msizeBytes);
     r.slot = this.#active.length;
@@ -224,32 +248,20 @@ export class Server {
   /** Fetches, checks and decodes the message, and hands it to its operation. */
   #dispatch(r: Request, header: Uint8Array | undefined): MaybePromise<number> {
     const m = r.message;
-    const { reader } = r;
-    if (header !== undefined) r.bytes.set(header);
-    reader.reset(0, header?.length ?? r.source.gather(0, r.bytes, 0, HEADER_BYTES));
-    m.sizeBytes = reader.u32();
-    m.type = reader.u8();
-    const tag = reader.u16();
-    if (reader.errno !== 0) return -reader.errno;
-    m.tag = tag;
-    if (this.#findTag(tag, r) !== undefined) return -Errno.EINVAL;
+    const unread = fetchHeader(r, header);
+    if (unread !== 0) return unread;
+    if (this.#findTag(m.tag, r) !== undefined) return -Errno.EINVAL;
     if (this.#closed) return -Errno.ENODEV;
     if (m.sizeBytes > this.#session.msizeBytes) return -Errno.EMSGSIZE;
     if (m.sizeBytes < HEADER_BYTES || m.sizeBytes > r.source.byteLength) return -Errno.EPROTO;
     const operation = this.#operation(m.type);
     if (operation === undefined) return this.#dialect === NO_DIALECT ? -Errno.EPROTO : -Errno.EOPNOTSUPP;
-    const fetchBytes = operation.dataOffset || REQUEST_MAX_BYTES;
-    const endBytes = Math.min(m.sizeBytes, fetchBytes);
-    reader.reset(
-      HEADER_BYTES,
-      HEADER_BYTES + r.source.gather(HEADER_BYTES, r.bytes, HEADER_BYTES, endBytes - HEADER_BYTES),
-    );
-    operation.decode(reader, m);
-    if (reader.errno !== 0) return -reader.errno;
-    if (reader.position !== (operation.dataOffset || m.sizeBytes)) return -Errno.EPROTO;
+    const broken = fetchFields(r, operation);
+    if (broken !== 0) return broken;
     if (operation.changes && this.#session.options.readOnly) return -Errno.EROFS;
     if (r.roomBytes < operation.replyBytes) return -Errno.EMSGSIZE;
-    return operation.handle(this.#session, r);
+    const journal = this.#journal;
+    return journal === undefined ? operation.handle(this.#session, r) : journal.serve(r, operation.handle);
   }
 
   #operation(type: number): Operation | undefined {
@@ -316,6 +328,7 @@ export class Server {
     session.drop();
     session.msizeBytes = Math.min(msize, session.options.maxMsizeBytes);
     this.#dialect = dialectFor(version) ?? NO_DIALECT;
+    this.#journal?.agreed(this.#dialect.version);
     encodeRversion(r.writer, session.msizeBytes, this.#dialect.version);
     return 0;
   }
@@ -323,6 +336,7 @@ export class Server {
   /** Ends a request: its reply, what it held, its place, its `done`, and the Tflush requests that waited for it. */
   #finish(r: Request, result: number): void {
     const replyBytes = r.generation === this.#generation ? reply(this.#session, this.#dialect, r, result) : 0;
+    if (r.journaled !== 0) this.#journal?.finished(r, result, replyBytes);
     this.#session.settle(r);
     const { done, token } = r;
     let flush = r.firstFlush;
@@ -367,13 +381,13 @@ export class Server {
     while (this.#versionRequest === undefined && this.#active.length < REQUESTS_MAX) {
       const next = this.#backlog.shift();
       if (next === undefined) break;
-      this.#start(next.source, next.reply, next.done, next.token, next.header);
+      this.#start(next.source, next.reply, next.done, next.token, next.number, next.header);
     }
     this.#draining = false;
   }
 
   #isIdle(): boolean {
-    return this.#active.length === 0 && this.#session.closing === 0;
+    return this.#active.length === 0 && this.#session.closing === 0 && !this.#recovering;
   }
 
   #checkIdle(): void {

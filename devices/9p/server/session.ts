@@ -62,6 +62,11 @@ export class Session {
     if (this.#reports++ < REPORTS_MAX) this.options.log(`9p: ${what}`, error);
   }
 
+  /** The fid of any kind, held or not; undefined where there is none. */
+  fid(number: number): Fid | undefined {
+    return this.#fids.get(number);
+  }
+
   /** All fids, reserved ones among them. */
   get fids(): Iterable<Fid> {
     return this.#fids.values();

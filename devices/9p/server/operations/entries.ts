@@ -64,6 +64,14 @@ export function makedev(major: number, minor: number): number {
   return ((major << 8) | (minor & 0xff) | ((minor & ~0xff) << 12)) >>> 0;
 }
 
+/** What the file's maker is answered, where it was made before. */
+export function madeBefore(session: Session, r: Request): MaybePromise<number> {
+  const directory = holdForName(session, r);
+  if (isFailure(directory)) return directory;
+  r.attributes.filled = false;
+  return andThen(directory.node.walk(r.message.name, r.attributes), session, r, made);
+}
+
 /** The new file's qid is all that the client learns; no fid is made. */
 function made(session: Session, r: Request, node: FsNode | Failure): MaybePromise<number> {
   if (isFailure(node)) return node;

@@ -20,7 +20,7 @@ import type { Session } from '../session.js';
 const IOUNIT_ALIGNMENT_BYTES = 4096;
 
 /** Open flags that say something to a file system; the rest (O_CREAT, O_NOCTTY, …) is about the client's own call. */
-const OPEN_FLAGS =
+export const OPEN_FLAGS =
   OpenFlag.O_ACCMODE |
   OpenFlag.O_TRUNC |
   OpenFlag.O_APPEND |

@@ -151,7 +151,8 @@ async function lockAgain(file: OpenFile, state: FidState): Promise<void> {
   }
 }
 
-async function letGo(fids: readonly Fid[]): Promise<void> {
+/** Closes and releases what fids have. */
+export async function letGo(fids: readonly Fid[]): Promise<void> {
   for (const { file, node } of fids) {
     await file?.close();
     node?.release();

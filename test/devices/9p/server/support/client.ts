@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
 import type { FileSystem } from '../../../../../devices/9p/fs/file-system.js';
+import type { JournalStore } from '../../../../../devices/9p/server/journal/journal-store.js';
 import type { ServerOptions } from '../../../../../devices/9p/server/options.js';
 import { Server } from '../../../../../devices/9p/server/server.js';
 import { IoVector } from '../../../../../devices/io-vector.js';
@@ -11,6 +12,8 @@ export interface Shape {
   room?: number;
   /** Most bytes in a segment, of the request and of the reply's room. */
   piece?: number;
+  /** What tells it from others of its tag. */
+  number?: number;
 }
 
 const CANARY = 0xa5;
@@ -66,15 +69,16 @@ export class Sender {
   /** Tags in the order in which their requests were done, with the reply's type, or 0 for none. */
   readonly order: { tag: number; type: number }[] = [];
 
-  constructor(fs: FileSystem, options: Partial<ServerOptions> = {}) {
-    this.server = new Server(fs, {
+  constructor(fs: FileSystem, options: Partial<ServerOptions> = {}, journal?: JournalStore) {
+    const all = {
       maxMsizeBytes: 65536,
       readOnly: false,
       maxFids: 1000,
       maxOpenFiles: 100,
-      log: (message, error) => this.log.push(`${message}: ${String(error)}`),
+      log: (message: string, error?: unknown) => this.log.push(`${message}: ${String(error)}`),
       ...options,
-    });
+    };
+    this.server = new Server(fs, all, journal);
   }
 
   /** Agrees on a version and attaches fid 0 to the root. */
@@ -84,7 +88,7 @@ export class Sender {
   }
 
   /** Sends raw bytes; answers the reply's bytes, none where there is no reply. */
-  send(bytes: Uint8Array, { room = this.room, piece = 65536 }: Shape = {}): Promise<Uint8Array> {
+  send(bytes: Uint8Array, { room = this.room, piece = 65536, number = 0 }: Shape = {}): Promise<Uint8Array> {
     const request = new Pieces(bytes, piece);
     const reply = new Pieces(new Uint8Array(room).fill(CANARY), piece);
     const tag = bytes.length >= 7 ? bytes[5] | (bytes[6] << 8) : -1;
@@ -110,6 +114,7 @@ export class Sender {
           }
         },
         reply,
+        number,
       );
     });
   }
