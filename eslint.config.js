@@ -23,6 +23,7 @@ const layers = [
       'io-vector.ts',
       'errno.ts',
       'same-bytes.ts',
+      'state-descriptors.ts',
       'state-reader.ts',
       'state-writer.ts',
     ],
@@ -38,6 +39,7 @@ const layers = [
       'io-vector.ts',
       'errno.ts',
       'same-bytes.ts',
+      'state-descriptors.ts',
       'state-reader.ts',
       'state-writer.ts',
     ],
@@ -45,13 +47,13 @@ const layers = [
   {
     target: ['devices/blk'],
     from: 'devices',
-    except: ['blk', 'virtio/device.ts', 'io-vector.ts', 'errno.ts'],
+    except: ['blk', 'virtio/device.ts', 'io-vector.ts', 'errno.ts', 'state-descriptors.ts'],
   },
   { target: ['devices/blk/backends'], from: 'devices/virtio', except: [] },
   {
     target: ['devices/net'],
     from: 'devices',
-    except: ['net', 'virtio/device.ts', 'io-vector.ts', 'errno.ts'],
+    except: ['net', 'virtio/device.ts', 'io-vector.ts', 'errno.ts', 'state-descriptors.ts'],
   },
   {
     target: ['devices/net/backends', 'devices/net/switch', 'devices/net/offload', 'devices/net/capture'],

@@ -3,6 +3,7 @@
  * each chain is one message in its readable part and room for the reply in its writable part.
  */
 import { sameBytes } from '../same-bytes.js';
+import type { GivenDescriptors, StateDestination } from '../state-descriptors.js';
 import type { Chain, DeviceContext, VirtioDevice, Virtqueue } from '../virtio/device.js';
 import { VirtioDeviceId } from '../virtio/device.js';
 import type { FileSystem } from './fs/file-system.js';
@@ -89,15 +90,15 @@ export class Virtio9p implements VirtioDevice {
   }
 
   /** @throws UntellableError, as `Server.saveState` */
-  saveState(): Uint8Array {
-    return this.#server.saveState();
+  saveState(to?: StateDestination): Uint8Array {
+    return this.#server.saveState(to);
   }
 
   /** Finds the files of the state's client, which may take any time. */
-  async prepareState(bytes: Uint8Array): Promise<string | undefined> {
+  async prepareState(bytes: Uint8Array, descriptors?: GivenDescriptors): Promise<string | undefined> {
     this.#prepared = undefined;
     await this.#server.dropAll();
-    const problem = await this.#server.restoreState(bytes);
+    const problem = await this.#server.restoreState(bytes, descriptors);
     if (problem === undefined) this.#prepared = bytes;
     return problem;
   }

@@ -3,6 +3,7 @@
  * device. A device cannot tell whether a virtio-pci function, a vhost-user socket or an in-process guest drives it.
  */
 import type { IoVector } from '../io-vector.js';
+import type { GivenDescriptors, StateDestination } from '../state-descriptors.js';
 
 /** Device-independent feature bits (virtio 1.3, section 6). They belong to the transport and the rings, never to a device. */
 export const VirtioFeature = {
@@ -142,14 +143,16 @@ export interface VirtioDevice {
   resetQueue?(index: number): void | Promise<void>;
   /**
    * What the device has to go on from where another one is to take over, besides its config space's size and the chains that it has: those
-   * are given to the other one again, in their order. Called at any moment; throws where the state cannot be told just now.
+   * are given to the other one again, in their order. Called at any moment; throws where the state cannot be told just now, or not to
+   * there, with what helps. Descriptors that it names stay the device's.
    */
-  saveState?(): Uint8Array;
+  saveState?(to: StateDestination): Uint8Array;
   /**
    * Gets ready to take over what `saveState` of a device like this one made, where that takes a while: `restoreState` of the same bytes comes
-   * next, or a `reset` where nothing comes of it. Answers what is wrong with the bytes, and has changed nothing then.
+   * next, or a `reset` where nothing comes of it. Answers what is wrong with the bytes, and has changed nothing then. Takes of
+   * `descriptors`, which came with the bytes, what it needs: undefined where none could.
    */
-  prepareState?(bytes: Uint8Array): Promise<string | undefined>;
+  prepareState?(bytes: Uint8Array, descriptors?: GivenDescriptors): Promise<string | undefined>;
   /**
    * Takes over what `saveState` of a device like this one made, before `activate`. The bytes come from outside: answers what is wrong
    * with them, and has changed nothing then.

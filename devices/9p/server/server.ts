@@ -4,6 +4,7 @@
  */
 import { Errno } from '../../errno.js';
 import type { IoVector } from '../../io-vector.js';
+import { SAME_PROCESS, type GivenDescriptors, type StateDestination } from '../../state-descriptors.js';
 import { isPromise, type FileSystem, type MaybePromise } from '../fs/file-system.js';
 import {
   HEADER_BYTES,
@@ -150,11 +151,11 @@ export class Server {
 
   /**
    * What another server has to go on from, over the same files, with this one's client: given each request again that is not answered
-   * yet. This one had better not answer any after this.
+   * yet. This one had better not answer any after this. Descriptors that go along stay the file system's.
    *
    * @throws UntellableError while a request is under way that must not be carried out twice, or for a file that could not be found again
    */
-  saveState(): Uint8Array {
+  saveState(_to: StateDestination = SAME_PROCESS): Uint8Array {
     if (this.#versionRequest !== undefined) throw new UntellableError('the client is agreeing on a version');
     for (const r of this.#active) if (r.generation === this.#generation) checkRepeatable(r);
     const dialect = this.#dialect === NO_DIALECT ? '' : this.#dialect.version;
@@ -163,9 +164,9 @@ export class Server {
 
   /**
    * Goes on where another server was, before any request. Answers why it cannot, and has changed nothing then. The bytes come from
-   * outside. Rejects only where the file system breaks its contract.
+   * outside. Of `descriptors`, which came with them, the caller closes what is left. Rejects only where the file system breaks its contract.
    */
-  async restoreState(bytes: Uint8Array): Promise<string | undefined> {
+  async restoreState(bytes: Uint8Array, _descriptors?: GivenDescriptors): Promise<string | undefined> {
     const state = decodeSession(bytes);
     if (typeof state === 'string') return state;
     const session = this.#session;

@@ -2,6 +2,7 @@
  * Restoring a function from a blob, whole or not at all: everything is checked before anything is changed. Which leaves two ways to set
  * it: `applyState`, in one go, and `replayState`.
  */
+import type { GivenDescriptors } from '../../state-descriptors.js';
 import { describeError } from '../device-session.js';
 import { decodeState } from './codec.js';
 import { configRegister, msixControl } from './config-registers.js';
@@ -24,12 +25,13 @@ export function acceptState(parts: FunctionParts, blob: Uint8Array): FunctionSta
 export async function prepareFunction(
   { device, state }: FunctionParts,
   blob: Uint8Array,
+  descriptors: GivenDescriptors | undefined,
 ): Promise<string | undefined> {
   if (!state.idle) return 'the function is in use';
   const saved = decodeState(blob);
   if (typeof saved === 'string') return saved;
   try {
-    return await device.prepareState?.(saved.device);
+    return await device.prepareState?.(saved.device, descriptors);
   } catch (error) {
     return `the device could not prepare for its state: ${describeError(error)}`;
   }

@@ -8,6 +8,7 @@
  * carried out twice, as after a reconnect: a device for which that is not the same as once has to say in its own state what it has
  * done, or not to be saved while it does it (`VirtioDevice.saveState`).
  */
+import type { StateDestination } from '../../state-descriptors.js';
 import { PciConfigSize } from '../../pci/defs.js';
 import { QueueConfig, powerOfTwoAtMost } from '../ring/queue-config.js';
 import { VirtioFeature } from '../device.js';
@@ -25,13 +26,13 @@ export type SavedState =
 
 const NOT_RUNNING: RingState = { nextAvail: 0, nextUsed: 0, chains: [] };
 
-export function saveFunction(parts: FunctionParts): SavedState {
+export function saveFunction(parts: FunctionParts, to: StateDestination): SavedState {
   const { state } = parts;
   const { started, faulted } = state.progress;
   if (started && !faulted && state.session === undefined) {
     return { problem: 'the device is finishing a reset, for which its driver has not waited' };
   }
-  const device = saveDevice(parts);
+  const device = saveDevice(parts, to);
   if (typeof device === 'string') return { problem: device };
   for (const queue of state.queues) state.session?.ring(queue.index)?.flush();
   const queues: QueueState[] = [];
@@ -110,9 +111,9 @@ function registersOf(queue: QueueConfig, ring: RingState): QueueState {
   };
 }
 
-function saveDevice({ device }: FunctionParts): Uint8Array | string {
+function saveDevice({ device }: FunctionParts, to: StateDestination): Uint8Array | string {
   try {
-    return device.saveState?.() ?? new Uint8Array(0);
+    return device.saveState?.(to) ?? new Uint8Array(0);
   } catch (error) {
     return `the device could not save its state: ${describeError(error)}`;
   }

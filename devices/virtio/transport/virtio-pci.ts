@@ -7,6 +7,7 @@ import { ConfigSpace, defineType0Header, type HeaderIdentity } from '../../pci/c
 import { PciCommand, PciConfig } from '../../pci/defs.js';
 import type { AccessWidth, BarSpec, FunctionPort, PciFunction } from '../../pci/function.js';
 import { MSIX_MAX_VECTORS, MsixTable } from '../../pci/msix.js';
+import { SAME_PROCESS, type GivenDescriptors, type StateDestination } from '../../state-descriptors.js';
 import type { QueueCounters, VirtioDevice } from '../device.js';
 import type { SessionTransport } from '../device-session.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
@@ -177,18 +178,20 @@ export class VirtioPciFunction implements PciFunction {
 
   /**
    * Everything about the function as one blob, which `restoreState` and `replayState` of a function like this one take. It may be called at any
-   * moment. This function must answer nothing after it, unless the other never does: see `save.ts`.
+   * moment. This function must answer nothing after it, unless the other never does: see `save.ts`. Descriptors that go along stay this
+   * function's.
    */
-  saveState(): SavedState {
-    return saveFunction(this.#parts);
+  saveState(to: StateDestination = SAME_PROCESS): SavedState {
+    return saveFunction(this.#parts, to);
   }
 
   /**
    * Lets the device get ready for `restoreState` or `replayState` of this blob, in the time that it takes: those set all at once. Answers why it
-   * cannot, and then nothing has changed; where nothing comes of it afterwards, `reset` the function.
+   * cannot, and then nothing has changed; where nothing comes of it afterwards, `reset` the function. Of `descriptors`, the caller closes
+   * what is left.
    */
-  async prepareState(blob: Uint8Array): Promise<string | undefined> {
-    return prepareFunction(this.#parts, blob);
+  async prepareState(blob: Uint8Array, descriptors?: GivenDescriptors): Promise<string | undefined> {
+    return prepareFunction(this.#parts, blob, descriptors);
   }
 
   /**
