@@ -48,6 +48,7 @@ import type { VmmDriver } from './vmm/driver.js';
 export interface ControllerOptions {
   readonly name: string;
   readonly slotCount: number;
+  readonly managedBy?: string;
   readonly paths: ChassisPaths;
   /** The directory for changes that outlive their mounts. */
   readonly overlays: string;
@@ -58,6 +59,7 @@ export interface ControllerOptions {
 
 export class ChassisController {
   readonly name: string;
+  readonly managedBy: string | undefined;
   /** What concerns disks. */
   readonly disks: Disks;
   /** What concerns network cards. */
@@ -84,6 +86,7 @@ export class ChassisController {
   constructor(options: ControllerOptions) {
     const { name, slotCount, paths, overlays, startDevices, cardPorts, log } = options;
     this.name = name;
+    this.managedBy = options.managedBy;
     this.paths = paths;
     this.log = log;
     this.model = new ChassisModel(slotCount);
@@ -167,6 +170,7 @@ export class ChassisController {
     const { driver } = this.slots;
     return {
       name: this.name,
+      ...(this.managedBy !== undefined && { managedBy: this.managedBy }),
       slots: this.model.slotCount,
       slotsFree: emptySlots(this.model, this.slots.unusable).length,
       deviceProcess: this.devices.state,

@@ -47,7 +47,7 @@ import {
 } from './control/state-directory.js';
 import { planCapacity } from './chassis/capacity.js';
 import { PLACEMENT_RULES, QEMU_RULES } from './chassis/placement-rules.js';
-import { ChassisController } from './controller.js';
+import { ChassisController, type ControllerOptions } from './controller.js';
 import { spawnDeviceProcess } from './device-process/supervisor.js';
 import { guestSetup } from './guest-setup.js';
 import { removeChassisFiles, sweepStateDirectory } from './leftovers.js';
@@ -68,6 +68,9 @@ export interface DaemonOptions {
 }
 
 const DEFAULT_SLOTS = 8;
+
+/** What a chassis is made as. */
+type Made = Pick<ControllerOptions, 'name' | 'slotCount' | 'managedBy'>;
 
 interface Running {
   readonly controller: ChassisController;
@@ -115,12 +118,12 @@ export class Daemon implements ChassisService {
   create(request: CreateChassisRequest): Promise<Chassis> {
     return this.queue.run(async () => {
       const { name } = request;
-      const slots = slotsFor(request);
+      const slotCount = slotsFor(request);
       if (this.stopping) throw new ChassisError('INTERNAL', 'the daemon is stopping');
       if (this.chassis.has(name)) {
         throw new ChassisError('CHASSIS_EXISTS', `there is a chassis ${name} already`, 'choose another name');
       }
-      const running = await this.startChassis(name, slots);
+      const running = await this.startChassis({ name, slotCount, managedBy: request.managedBy });
       this.chassis.set(name, running);
       return running.controller.describe();
     });
@@ -275,13 +278,13 @@ export class Daemon implements ChassisService {
     }
   }
 
-  private async startChassis(name: string, slotCount: number): Promise<Running> {
+  private async startChassis(made: Made): Promise<Running> {
+    const { name, slotCount } = made;
     const { directory, log, deviceEntry } = this.options;
     const paths = new ChassisPaths(directory, name);
     mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
     const controller = new ChassisController({
-      name,
-      slotCount,
+      ...made,
       paths,
       overlays: join(overlaysDirectory(directory), name),
       startDevices: (hooks) => spawnDeviceProcess({ ...hooks, paths, entry: deviceEntry }),

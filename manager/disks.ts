@@ -111,7 +111,7 @@ export class Disks {
 
   private place(request: AddDiskRequest): DiskRecord {
     const { model, slots } = this.options;
-    const { name, source, overlay, overlayDirectory, queues, port, slot } = request;
+    const { name, source, overlay, overlayDirectory, queues, port, slot, managedBy } = request;
     const readOnly = request.readOnly || source.type === 'cloud-init';
     const serial = request.serial ?? name.slice(0, SERIAL_MAX_LENGTH);
     const [place] = plan(model, { tags: [name], slot, alone: true }, slots.unusable);
@@ -122,6 +122,7 @@ export class Disks {
       readOnly,
       permanent: false,
       port,
+      managedBy,
       ...place,
       disk: { source, overlay, overlayDirectory, serial, queues },
     };

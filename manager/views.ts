@@ -53,11 +53,12 @@ export function describeDisk(
   disk: DiskRecord,
   facts: FunctionFacts & { readonly sizeBytes: number | undefined },
 ): Disk {
-  const { tag: name, readOnly } = disk;
+  const { tag: name, readOnly, managedBy } = disk;
   const { source, overlay, overlayDirectory, serial, queues } = disk.disk;
   const { sizeBytes, counters } = facts;
   return {
     ...{ name, source, readOnly, overlay, overlayDirectory, serial, queues },
+    ...(managedBy !== undefined && { managedBy }),
     ...(sizeBytes !== undefined && { sizeBytes }),
     ...describeFunction(model, disk, facts),
     ...(counters && { counters: withoutFids(counters) }),
@@ -72,10 +73,11 @@ export function describeCard(
     readonly switchPort: SwitchPortCounters | undefined;
   },
 ): Card {
-  const { tag: name, card } = record;
+  const { tag: name, card, managedBy } = record;
   const { counters, status, switchPort } = facts;
   return {
     ...{ name, ...card },
+    ...(managedBy !== undefined && { managedBy }),
     ...(status && { carrier: status.carrier, statistics: status.statistics }),
     ...(switchPort && { switchPort }),
     ...describeFunction(model, record, facts),
@@ -110,12 +112,13 @@ function describeFunction(model: ChassisModel, device: DeviceRecord, facts: Func
 /** A mount of the tree: it is where the tree is, whose view is given. `status` is what the guest does with it, where that is known. */
 export function describeChild(tree: Mount, child: ChildRecord, status: ChildStatus | undefined): Mount {
   const { chassis, slot, function: fn, state, port } = tree;
-  const { tag, source, target } = child;
+  const { tag, source, target, watch } = child;
   return {
     ...{ chassis, tag, source, ...termsView(child) },
     ...{ permanent: false, via: 'tree' as const, slot, function: fn, state },
     ...(port && { port }),
     ...(target !== undefined && { target }),
+    ...(watch && { watch }),
     ...(status && { inGuest: status.state, held: { fids: status.fids, openFiles: status.openFiles } }),
     ...(status?.watching && { watching: status.watching }),
     ...(status && status.detail !== '' && { reason: status.detail }),
@@ -138,13 +141,14 @@ export function describeSeat(mux: Mount, seat: SeatRecord, counters: FunctionCou
 
 /** What is not so is left out. */
 function termsView(mount: MountTerms): MountTerms {
-  const { readOnly, policy, owner, overlay, revoked } = mount;
+  const { readOnly, policy, owner, overlay, revoked, managedBy } = mount;
   return {
     readOnly,
     ...(policy && { policy }),
     ...(owner && { owner }),
     ...(overlay && { overlay }),
     ...(revoked && { revoked }),
+    ...(managedBy !== undefined && { managedBy }),
   };
 }
 

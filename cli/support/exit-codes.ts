@@ -17,11 +17,15 @@ export const ExitCode = {
   VMM: 6,
   /** The guest or the VMM did not answer in time. */
   TIMEOUT: 7,
+  /** What runs is not what the manifest says: of `apply --dry-run` alone. */
+  DRIFT: 8,
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
 export const exitCodes: Record<ErrorCode, ExitCode> = {
   BAD_REQUEST: ExitCode.USAGE,
+  MANIFEST_INVALID: ExitCode.USAGE,
+  PLAN_BLOCKED: ExitCode.CONFLICT,
   NO_DAEMON: ExitCode.NO_DAEMON,
   NO_CHASSIS: ExitCode.NOT_FOUND,
   NO_MOUNT: ExitCode.NOT_FOUND,

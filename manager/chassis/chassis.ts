@@ -39,6 +39,7 @@ export interface MountRecord<S = Shown> extends FunctionRecord, MountTerms {
 /** A function that holds a disk. It is function 0, and alone in its slot. */
 export interface DiskRecord extends FunctionRecord {
   readonly card?: undefined;
+  readonly managedBy?: string;
   readonly readOnly: boolean;
   readonly disk: {
     readonly source: DiskSource;
@@ -56,6 +57,7 @@ export interface DiskRecord extends FunctionRecord {
 /** A function that holds a network card. It is function 0, and alone in its slot. */
 export interface CardRecord extends FunctionRecord {
   readonly disk?: undefined;
+  readonly managedBy?: string;
   readonly card: {
     readonly network: Network;
     readonly mac: string;
@@ -87,8 +89,9 @@ export interface SeatRecord extends MountTerms {
 }
 
 /** The terms of a mount, without what else there is to it. */
-export function termsOf({ readOnly, policy, owner, overlay, revoked }: MountTerms): MountTerms {
-  return { readOnly, policy, owner, overlay, revoked };
+export function termsOf(mount: MountTerms): MountTerms {
+  const { readOnly, policy, owner, overlay, revoked, managedBy } = mount;
+  return { readOnly, policy, owner, overlay, revoked, managedBy };
 }
 
 /** `S` is what a mount shows: the daemon's sources are data, an embedding program's are file systems. */

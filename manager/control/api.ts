@@ -5,6 +5,7 @@
 import { Type, type Static } from '@sinclair/typebox';
 import { Disk } from './disks.js';
 import { FunctionCounters, FunctionDriver, MAX_SLOTS, MountState, Port } from './function.js';
+import { ManagedBy } from './managed-by.js';
 import { Card } from './networks.js';
 import { MountTerms, OverlayRequest, Owner, Policy } from './mount-terms.js';
 import { KeptOverlay } from './reviews.js';
@@ -12,6 +13,7 @@ import { Via } from './topology.js';
 
 export * from './disks.js';
 export * from './function.js';
+export * from './managed-by.js';
 export * from './networks.js';
 export * from './mount-terms.js';
 export * from './reviews.js';
@@ -56,6 +58,7 @@ export const CreateChassisRequest = Type.Object(
     slots: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS })),
     /** In place of `slots`: as many as this number of mounts takes, a function each. */
     mounts: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS * 8 })),
+    managedBy: Type.Optional(ManagedBy),
   },
   STRICT,
 );
@@ -77,6 +80,7 @@ export const MountRequest = Type.Object(
     ),
     /** Changes of the directory on the host wake who watches it in the guest, by the guest's helper. Over the tree only. */
     watch: Type.Optional(Type.Boolean()),
+    managedBy: Type.Optional(ManagedBy),
   },
   STRICT,
 );
@@ -148,7 +152,8 @@ export const Mount = Type.Object({
   target: Type.Optional(Type.String()),
   inGuest: Type.Optional(ChildState),
   held: Type.Optional(Lost),
-  /** Of a mount of the tree whose changes on the host are watched. */
+  /** Of a mount of the tree: its changes on the host are to be watched, and how they are. */
+  watch: Type.Optional(Type.Boolean()),
   watching: Type.Optional(Watching),
   /** How it is served, and why so. */
   port: Type.Optional(Port),
@@ -177,6 +182,7 @@ export type Vmm = Static<typeof Vmm>;
 
 export const Chassis = Type.Object({
   name: ChassisName,
+  managedBy: Type.Optional(ManagedBy),
   slots: Type.Integer(),
   slotsFree: Type.Integer(),
   /** 'lost': the device process died, and is started over by the next attach or by `restart`. */
@@ -272,6 +278,9 @@ export type Health = Static<typeof Health>;
  */
 export const ErrorCode = {
   BAD_REQUEST: 400,
+  /** Only `chassis apply` says these: the manifest is wrong; or it would take from a guest what it uses, or from somebody else what is theirs. */
+  MANIFEST_INVALID: 400,
+  PLAN_BLOCKED: 409,
   /** Only the client says this: nothing answers on the control socket. */
   NO_DAEMON: 503,
   NO_CHASSIS: 404,

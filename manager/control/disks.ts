@@ -1,6 +1,7 @@
 /** Disks as they cross the API. */
 import { Type, type Static } from '@sinclair/typebox';
 import { FunctionCounters, FunctionDriver, MAX_SLOTS, MountState, Port } from './function.js';
+import { ManagedBy } from './managed-by.js';
 
 const STRICT = { additionalProperties: false };
 
@@ -59,6 +60,7 @@ export const AddDiskRequest = Type.Object(
     /** 1-based slot number; chosen when absent. */
     slot: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS })),
     port: Type.Union([Type.Literal('auto'), Port], { default: 'auto' }),
+    managedBy: Type.Optional(ManagedBy),
     /** How long the VMM may take before all is undone. */
     timeoutMs: TimeoutMs,
   },
@@ -90,6 +92,7 @@ export type RemoveDiskQuery = Static<typeof RemoveDiskQuery>;
 export const Disk = Type.Object({
   chassis: Type.String(),
   name: DiskName,
+  managedBy: Type.Optional(ManagedBy),
   source: DiskSource,
   readOnly: Type.Boolean(),
   overlay: Type.Boolean(),

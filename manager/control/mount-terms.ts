@@ -1,5 +1,6 @@
 /** On what terms a mount shows its source: whose files they are, what may be done to them, and where changes go. */
 import { Type, type Static } from '@sinclair/typebox';
+import { ManagedBy } from './managed-by.js';
 
 const STRICT = { additionalProperties: false };
 
@@ -101,6 +102,7 @@ export const MountTerms = Type.Object({
   overlay: Type.Optional(Upper),
   /** Everything the guest asks of it is refused, for good. */
   revoked: Type.Optional(Type.Literal(true)),
+  managedBy: Type.Optional(ManagedBy),
 });
 export type MountTerms = Static<typeof MountTerms>;
 

@@ -1,6 +1,7 @@
 /** Network cards as they cross the API. */
 import { Type, type Static } from '@sinclair/typebox';
 import { FunctionCounters, FunctionDriver, MAX_SLOTS, MountState, Port } from './function.js';
+import { ManagedBy } from './managed-by.js';
 
 const STRICT = { additionalProperties: false };
 const TimeoutMs = Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 });
@@ -93,6 +94,7 @@ export const AddCardRequest = Type.Object(
     /** 1-based slot number; chosen when absent. */
     slot: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS })),
     port: Type.Union([Type.Literal('auto'), Port], { default: 'auto' }),
+    managedBy: Type.Optional(ManagedBy),
     /** How long the VMM may take before all is undone. */
     timeoutMs: TimeoutMs,
   },
@@ -151,6 +153,7 @@ export type SwitchPortCounters = Static<typeof SwitchPortCounters>;
 export const Card = Type.Object({
   chassis: Type.String(),
   name: CardName,
+  managedBy: Type.Optional(ManagedBy),
   network: Network,
   mac: Mac,
   mtu: Type.Optional(Type.Integer()),
