@@ -21,8 +21,12 @@ export function changeText({ kind, path, type, from }: Change): string {
 export function pathText(path: string): string {
   // eslint-disable-next-line no-control-regex
   if (!/[\x00-\x1f\x7f-\x9f"\u200e\u200f\u2028-\u202e\u2066-\u2069]/.test(path)) return path;
+  return quoted(path);
+}
 
-  return JSON.stringify(path).replace(/[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (character) => {
+/** As it would be written in JSON, by ASCII where it would not be seen as it is. */
+export function quoted(text: string): string {
+  return JSON.stringify(text).replace(/[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });
 }

@@ -2,13 +2,13 @@ import { basename, parse, resolve } from 'node:path';
 import { ChassisError, type DiskSource } from '../../manager/control/api.js';
 import { parseSize, sizeText } from './size.js';
 
-/** What a disk is to be kept in, as typed: `mem:SIZE`, `nbd:URI` (an NBD address alone will do), or else a file. */
-export function parseDiskSource(argument: string): DiskSource {
+/** What a disk is to be kept in, as typed: `mem:SIZE`, `nbd:URI` (an NBD address alone will do), or else a file, `from` that folder on. */
+export function parseDiskSource(argument: string, from = process.cwd()): DiskSource {
   if (argument.startsWith('mem:')) {
     return { type: 'memory', sizeBytes: parseSize(argument.slice('mem:'.length)) };
   }
   if (/^nbds?(\+unix)?:/.test(argument)) return { type: 'nbd', uri: argument.replace(/^nbd:(?=nbd)/, '') };
-  return { type: 'file', path: resolve(argument) };
+  return { type: 'file', path: resolve(from, argument) };
 }
 
 export function diskSourceText(source: DiskSource): string {
