@@ -1,5 +1,6 @@
-import { Args } from '@oclif/core';
+import { Args, Flags } from '@oclif/core';
 import type { Card, Chassis, Disk, FunctionDriver, Mount, Watching } from '../../manager/control/api.js';
+import { printManifest } from '../apply/manifest/print.js';
 import { BaseCommand } from '../support/base-command.js';
 import { keptText, upperText } from '../support/changes-text.js';
 import { disksTable } from '../support/disks-text.js';
@@ -10,14 +11,28 @@ import { policyText } from '../support/policy-text.js';
 
 export default class Show extends BaseCommand {
   static override summary = 'Show a chassis: its VM, its device process, and what is plugged in where.';
-  static override examples = ['<%= config.bin %> show', '<%= config.bin %> show dev --json'];
+  static override examples = [
+    '<%= config.bin %> show',
+    '<%= config.bin %> show dev --json',
+    '<%= config.bin %> show dev --manifest > chassis.yaml',
+  ];
   static override args = {
     name: Args.string({ description: 'The chassis; needless where there is only one' }),
   };
+  static override flags = {
+    manifest: Flags.boolean({
+      description: 'Print it as a manifest, which applied does nothing: chassis apply --help',
+    }),
+  };
 
-  async run(): Promise<Chassis> {
-    const { args } = await this.parse(Show);
+  async run(): Promise<Chassis | { manifest: string }> {
+    const { args, flags } = await this.parse(Show);
     const chassis = await (await this.client()).get(await this.chassisName(args.name));
+    if (flags.manifest) {
+      const manifest = printManifest([chassis]);
+      this.log(manifest.trimEnd());
+      return { manifest };
+    }
     const { deviceProcess, vmm } = chassis;
     const devices =
       deviceProcess.state === 'running'

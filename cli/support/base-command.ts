@@ -46,10 +46,12 @@ export abstract class BaseCommand extends Command {
   ): Promise<unknown> {
     if (error instanceof ChassisError) {
       const { message, suggestion, code } = error;
+      const { details } = error as { details?: object };
       const exit = exitCodes[code];
       const shown = Object.assign(new Error(message), {
         code,
         suggestions: suggestion === undefined ? undefined : [suggestion],
+        details,
         // Where oclif looks with --json, and where it looks without.
         exitCode: exit,
         oclif: { exit },
@@ -62,13 +64,14 @@ export abstract class BaseCommand extends Command {
     return super.catch(error);
   }
 
-  /** With `--json`, an error is `{"error": {"code", "message", "suggestion"}}` on standard output. */
+  /** With `--json`, an error is `{"error": {"code", "message", "suggestion"}}` on standard output, with what else some have to say. */
   protected override toErrorJson(error: unknown): unknown {
-    const { code, message, suggestions } = error as {
+    const { code, message, suggestions, details } = error as {
       code?: string;
       message: string;
       suggestions?: string[];
+      details?: object;
     };
-    return { error: { code: code ?? 'USAGE', message, suggestion: suggestions?.[0] } };
+    return { error: { code: code ?? 'USAGE', message, suggestion: suggestions?.[0], ...details } };
   }
 }

@@ -1,0 +1,101 @@
+import { Flags } from '@oclif/core';
+import { applyOnce, type ApplyOptions } from '../apply/apply.js';
+import type { Done } from '../apply/execute.js';
+import { loadManifests } from '../apply/manifest/load.js';
+import { manifestFiles, pathName, readManifestFile } from '../apply/manifest/manifest-files.js';
+import { manifestJsonSchema } from '../apply/manifest/schema.js';
+import { planText } from '../apply/plan-text.js';
+import type { Desired } from '../apply/plan/desired.js';
+import { hasDrift, type PlanItem } from '../apply/plan/plan-item.js';
+import { BaseCommand } from '../support/base-command.js';
+import { ExitCode } from '../support/exit-codes.js';
+
+interface Result {
+  readonly manifest: string;
+  readonly drift: boolean;
+  readonly plan: readonly PlanItem[];
+  readonly done: readonly Done[];
+  readonly durationMs: number;
+}
+
+export default class Apply extends BaseCommand {
+  static override summary =
+    'Make what runs be what a manifest says: chassis, mounts, disks and network cards.';
+  static override description =
+    'Shows the plan, then does what differs and nothing else: a second apply does nothing. What can be changed in place is; other ' +
+    'changes take a thing out and put it in anew, which is refused while a guest uses it. Where a step fails, those before it are undone. ' +
+    'Relative paths are from the folder of the manifest. docs/manifests.md has the keys.';
+  static override examples = [
+    '<%= config.bin %> apply -f chassis.yaml',
+    '<%= config.bin %> apply -f chassis.yaml --dry-run || echo "something differs"',
+    '<%= config.bin %> apply -f manifests/ --prune',
+    '<%= config.bin %> show dev --manifest | <%= config.bin %> apply -f -',
+    '<%= config.bin %> apply --schema > chassis.schema.json',
+  ];
+  static override flags = {
+    file: Flags.string({
+      char: 'f',
+      description: 'A manifest, a folder of manifests, or - for standard input',
+      helpValue: 'PATH',
+      exactlyOne: ['file', 'schema'],
+    }),
+    'dry-run': Flags.boolean({
+      description: `Show the plan alone; end with ${ExitCode.DRIFT} where there is something to do`,
+    }),
+    prune: Flags.boolean({
+      description: 'Remove what an earlier apply of the same manifest made and it does not have any more',
+    }),
+    force: Flags.boolean({ description: 'Also take out what a guest has mounted, or may have' }),
+    timeout: Flags.integer({
+      description: 'Seconds to wait for the VMM, or for the guest, at each step',
+      default: 30,
+      min: 1,
+    }),
+    schema: Flags.boolean({
+      description: 'Print the JSON Schema of manifests, for editors',
+      exclusive: ['dry-run', 'prune', 'force'],
+    }),
+  };
+
+  async run(): Promise<unknown> {
+    const { flags } = await this.parse(Apply);
+    if (flags.schema) return this.printSchema();
+    const desired = await desiredAt(flags.file ?? '');
+    const started = performance.now();
+    const interrupted = new AbortController();
+    const stop = (): void => interrupted.abort();
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
+    const options: ApplyOptions = {
+      ...{ prune: flags.prune, force: flags.force, dryRun: flags['dry-run'] },
+      ...{ timeoutMs: flags.timeout * 1000, signal: interrupted.signal },
+      onPlan: (plan) => this.log(planText(plan)),
+      onDone: (done, isUndone) => this.log(doneText(done, isUndone)),
+    };
+    const { plan, done } = await applyOnce(await this.client(), desired, options);
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, stop);
+    const drift = hasDrift(plan);
+    if (drift && flags['dry-run']) process.exitCode = ExitCode.DRIFT;
+    const result: Result = {
+      ...{ manifest: desired.manifest, drift, plan: plan.items, done },
+      durationMs: performance.now() - started,
+    };
+    return result;
+  }
+
+  private printSchema(): unknown {
+    const schema = manifestJsonSchema();
+    this.log(JSON.stringify(schema, null, 2));
+    return schema;
+  }
+}
+
+/** @throws ChassisError MANIFEST_INVALID, SOURCE_MISSING */
+async function desiredAt(path: string): Promise<Desired> {
+  const files = manifestFiles(path);
+  const texts = await Promise.all(files.map((file) => readManifestFile(file)));
+  return loadManifests(texts, { pathName: pathName(path) });
+}
+
+function doneText({ operation, durationMs }: Done, isUndone: boolean): string {
+  return `${isUndone ? 'undoing: ' : ''}${operation} (${(durationMs / 1000).toFixed(1)} s)`;
+}
