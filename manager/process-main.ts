@@ -1,67 +1,121 @@
-/** What the executables of the daemon's own processes share: `node entry.js --socket PATH`. Started by the daemon, each ends with it. */
+/**
+ * What the executables of the daemon's own processes share: `node entry.js --socket PATH --stamp PATH --log PATH`. Started by a daemon, each
+ * outlives it, and serves the next one. It ends when it is asked to, or when nobody needs it any more.
+ */
+import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { Reactor } from '../host/index.js';
+import { Value } from '@sinclair/typebox/value';
+import { flock, FlockOperation, Reactor } from '../host/index.js';
+import { BoundedLog } from './device-process/bounded-log.js';
 import { ControlSocket } from './device-process/control-socket.js';
-import { READY_LINE } from './process-protocol.js';
+import { PROTOCOL_VERSION, ProcessRequest, type Hello, type Reply } from './process-protocol.js';
+import { stampOf } from './process-stamp.js';
+import { Unclaimed, UNCLAIMED_MS } from './unclaimed.js';
 
 /** What the process is for. */
 export interface ProcessWork {
+  /** Something of a guest's uses it: then it stays, whether there is a daemon or not. */
+  readonly inUse: boolean;
   /** Takes one line of the daemon, parsed. @throws TypeError where it is no request: then the daemon is not ours */
-  receive(message: unknown): void;
+  receive(message: unknown, reply: Reply): void;
+  /** The daemon is gone, and with it who waited for what is under way. */
+  daemonGone(): void;
   close(): Promise<void>;
 }
 
 export interface ProcessTools {
   readonly reactor: Reactor;
-  /** Sends to the daemon. */
+  /** Sends to the daemon, if there is one. */
   readonly report: (report: object) => void;
   readonly log: (message: string) => void;
 }
 
-const DAEMON_TIMEOUT_MS = 30_000;
-
-function log(message: string): void {
-  process.stderr.write(`${new Date().toISOString()} ${message}\n`);
+interface ProcessArguments {
+  readonly socket: string;
+  readonly stamp: string;
+  readonly log: string;
+  readonly unclaimedMs: number;
 }
 
-/** Serves the daemon, and exits with it. */
+/** Serves daemons. */
 export function runProcess(begin: (tools: ProcessTools) => ProcessWork): void {
-  serve(begin).catch((error: unknown) => {
-    log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  serve(begin, readArguments()).catch((error: unknown) => {
+    // Standard error is the log file: see `supervised-process.ts`.
+    process.stderr.write(`${textOf(error)}\n`);
     process.exit(1);
   });
 }
 
-async function serve(begin: (tools: ProcessTools) => ProcessWork): Promise<void> {
-  const { values } = parseArgs({ options: { socket: { type: 'string' } } });
-  if (values.socket === undefined) throw new Error('usage: entry.js --socket PATH');
-  const reactor = new Reactor({
-    onError: (error, fd) => log(`fd ${fd}: ${error instanceof Error ? error.stack : String(error)}`),
-  });
+async function serve(begin: (tools: ProcessTools) => ProcessWork, paths: ProcessArguments): Promise<void> {
+  const file = new BoundedLog(paths.log);
+  const log = (text: string) => file.write(Buffer.from(`${new Date().toISOString()} ${text}\n`));
+  // A bug that one device runs into must not cut off all others: not every VM gets a device back whose process died.
+  process.on('uncaughtException', (error: unknown) => log(`a bug: ${textOf(error)}`));
+  claimStamp(paths.stamp);
+  const reactor = new Reactor({ onError: (error, fd) => log(`fd ${fd}: ${textOf(error)}`) });
   const work = begin({ reactor, report: (report) => control.send(report), log });
+  let ending = false;
   const end = (reason: string) => {
+    if (ending) return;
+    ending = true;
     log(`ends: ${reason}`);
-    void work.close().finally(() => process.exit(0));
+    void work.close().finally(() => {
+      control.close();
+      process.exit(0);
+    });
   };
+  const unclaimed = new Unclaimed({
+    ...{ limitMs: paths.unclaimedMs, socketPath: paths.socket },
+    inUse: () => work.inUse,
+    onUnclaimed: () => end('no daemon asked for it, and no VM used it'),
+  });
   const control = await ControlSocket.listen({
-    path: values.socket,
-    onMessage: (message) => work.receive(message),
-    onEnd: end,
-    connectTimeoutMs: DAEMON_TIMEOUT_MS,
+    path: paths.socket,
+    onMessage: (message, reply) => {
+      if (Value.Check(ProcessRequest, message)) answer(message, reply, end);
+      else work.receive(message, reply);
+    },
+    onDaemon: () => unclaimed.claimed(),
+    onDaemonGone: (problem) => {
+      if (problem !== undefined) log(`the control connection broke: ${problem}`);
+      work.daemonGone();
+      unclaimed.abandoned();
+    },
   });
-  // A terminal's Ctrl-C reaches the daemon too, which ends this process when its guests' mounts have been seen to.
-  process.on('SIGINT', () => undefined);
-  process.on('SIGTERM', () => {
-    control.close();
-    end('SIGTERM');
-  });
-  // A bug that one device runs into must not cut off all others: a VM does not get a device back whose process died.
-  process.on('uncaughtException', (error: unknown) => {
-    log(`a bug: ${error instanceof Error ? error.stack : String(error)}`);
-  });
-  // The daemon may be gone, and with it the other end of both pipes.
-  process.stdout.on('error', () => undefined);
-  process.stderr.on('error', () => undefined);
+  process.on('SIGTERM', () => end('SIGTERM'));
+  unclaimed.abandoned();
   reactor.start();
-  process.stdout.write(READY_LINE + '\n');
+}
+
+function answer({ id, method }: ProcessRequest, reply: Reply, end: (reason: string) => void): void {
+  const hello: Hello = { protocol: PROTOCOL_VERSION, pid: process.pid };
+  reply({ id, result: method === 'hello' ? hello : {} });
+  if (method === 'end') end('it was asked to');
+}
+
+/**
+ * Says which process this is, in a file that is locked for as long as it lives: where a daemon was killed between starting a process and
+ * noting that, the next one starts another, and only one may serve.
+ */
+function claimStamp(path: string): void {
+  const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  if (flock(fd, FlockOperation.LOCK_EX | FlockOperation.LOCK_NB) < 0) {
+    closeSync(fd);
+    throw new Error(`another process serves there already: ${path}`);
+  }
+  ftruncateSync(fd);
+  writeSync(fd, JSON.stringify(stampOf(process.pid)), 0);
+}
+
+function readArguments(): ProcessArguments {
+  const text = { type: 'string' } as const;
+  const { values } = parseArgs({ options: { socket: text, stamp: text, log: text, 'unclaimed-ms': text } });
+  const { socket, stamp, log } = values;
+  if (socket === undefined || stamp === undefined || log === undefined)
+    throw new Error('usage: entry.js --socket PATH --stamp PATH --log PATH [--unclaimed-ms N]');
+  return { socket, stamp, log, unclaimedMs: Number(values['unclaimed-ms'] ?? UNCLAIMED_MS) };
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

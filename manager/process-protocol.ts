@@ -1,21 +1,39 @@
 /**
  * What the daemon and a process of its own say to each other, whatever that serves: one JSON object a line, over a unix socket. The daemon
- * asks `{"id", "method", "params"}`, the process answers by id, and may report on its own.
+ * asks `{"id", "method", "params"}`, the process answers by id on the same connection, and may report on its own. Daemons come and go: each
+ * begins with `hello`.
  */
 import { Type, type Static } from '@sinclair/typebox';
 import { ChassisError, ErrorBody } from './control/api.js';
 
+/** Raised where a daemon could not manage a process that an earlier version of it started. */
+export const PROTOCOL_VERSION = 1;
 /** The longest are the counters of 1,792 functions, and a page of children with long names and complaints. */
 export const MAX_LINE_BYTES = 4 << 20;
-/** What the process writes to its standard output once it listens. */
-export const READY_LINE = 'ready';
 
 const Id = Type.Integer({ minimum: 1 });
+const NoParams = Type.Object({});
+
+/** What every process is asked, besides what it serves. */
+export const ProcessRequest = Type.Union([
+  /** Answers Hello. */
+  Type.Object({ id: Id, method: Type.Literal('hello'), params: NoParams }),
+  /** Ends it in good order; answered before it does. */
+  Type.Object({ id: Id, method: Type.Literal('end'), params: NoParams }),
+]);
+export type ProcessRequest = Static<typeof ProcessRequest>;
+
+export const Hello = Type.Object({ protocol: Type.Integer(), pid: Type.Integer() });
+export type Hello = Static<typeof Hello>;
+
 export const Answer = Type.Union([
   Type.Object({ id: Id, result: Type.Unknown() }),
   Type.Object({ id: Id, error: ErrorBody }),
 ]);
 export type Answer = Static<typeof Answer>;
+
+/** Sends to the daemon that asked; where that is gone, to nobody. */
+export type Reply = (answer: Answer) => void;
 
 /** The answer to a request: what `job` resolves to, or its error. One that is no operator's is logged, and only said to have been. */
 export async function answerOf(

@@ -1,30 +1,31 @@
-/** The daemon's end of a process of its own: starts it, asks it, and notices when it dies. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { rmSync, writeFileSync } from 'node:fs';
+/** The daemon's end of a process of its own: starts it or finds it, asks it, and notices when it dies. */
+import { rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { Value } from '@sinclair/typebox/value';
 import { ChassisError, ErrorCode, type ErrorBody } from './control/api.js';
-import { BoundedLog } from './device-process/bounded-log.js';
 import { JsonLineDecoder } from './json-lines.js';
-import { Answer, MAX_LINE_BYTES, READY_LINE } from './process-protocol.js';
-import { stampOf } from './process-stamp.js';
+import { FoundProcess, StartedProcess, type ProcessLife } from './process-life.js';
+import { Answer, Hello, MAX_LINE_BYTES, PROTOCOL_VERSION } from './process-protocol.js';
+import { isRunning, readStamp } from './process-stamp.js';
 
 export interface SupervisedProcessOptions {
-  /** Its script, which listens at `--socket PATH`. */
+  /** Its script, for `runProcess`. */
   readonly entry: string;
   readonly socketPath: string;
   readonly logPath: string;
-  /** Where it is kept which process it is, for the sweep after a crash. */
+  /** Where it says which process it is. */
   readonly stampPath: string;
   /** What a request fails with once the process is gone. */
   readonly lost: (reason: string) => ChassisError;
   /** It died by itself. Called once. */
   readonly onLost: (reason: string) => void;
-  /** It reported something on its own; what this throws ends the connection, and with it the process. */
+  /** It reported something on its own; what this throws ends the process. */
   readonly onEvent: (message: unknown) => void;
 }
 
 const STOP_TIMEOUT_MS = 3000;
+/** Between two attempts to connect: it has to start first, or to notice that the last daemon is gone. */
+const CONNECT_RETRY_MS = 10;
 
 interface Pending {
   resolve(result: unknown): void;
@@ -33,50 +34,63 @@ interface Pending {
 }
 
 export class SupervisedProcess {
-  readonly pid: number;
   private readonly options: SupervisedProcessOptions;
-  private readonly process: ChildProcess;
-  private readonly log: BoundedLog;
-  private readonly exited: Promise<string>;
+  private readonly life: ProcessLife;
   private readonly pending = new Map<number, Pending>();
   private socket: Socket | undefined;
   private nextId = 1;
   private lostReason: string | undefined;
   private up = false;
-  private stopping = false;
+  /** Its end is wanted, or that of the connection alone. */
+  private parting: 'stop' | 'leave' | undefined;
 
-  constructor(options: SupervisedProcessOptions) {
-    const { entry, socketPath, logPath, stampPath } = options;
+  private constructor(options: SupervisedProcessOptions, life: ProcessLife) {
     this.options = options;
-    this.log = new BoundedLog(logPath);
-    this.process = spawn(process.execPath, [entry, '--socket', socketPath], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    this.pid = this.process.pid ?? 0;
-    writeFileSync(stampPath, JSON.stringify(stampOf(this.pid) ?? null), { mode: 0o600 });
-    this.process.stderr?.on('data', (bytes: Buffer) => this.log.write(bytes));
-    this.exited = new Promise((resolve) => {
-      this.process.once('error', (error) => resolve(`it could not be started: ${error.message}`));
-      // 'close' comes after the last of standard error, which may say why.
-      this.process.once('close', (code, signal) => resolve(exitReason(code, signal, this.log.tail)));
-    });
-    void this.exited.then((reason) => this.lost(reason));
+    this.life = life;
+    void life.ended.then((reason) => this.lost(reason));
   }
 
-  /** Resolves once it takes requests. @throws ChassisError, as `lost` makes it, where it does not come up in time */
-  async ready(timeoutMs: number): Promise<void> {
-    const { lost } = this.options;
-    let timer: NodeJS.Timeout | undefined;
-    const expired = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(lost(`it was not ready in ${timeoutMs} ms`)), timeoutMs);
-    });
-    const died = this.exited.then((reason) => Promise.reject(lost(reason)));
+  /**
+   * Starts one, in place of any that is left there. Resolves once it takes requests.
+   * @throws ChassisError, as `lost` makes it, where it does not come up in time
+   */
+  static async start(options: SupervisedProcessOptions, timeoutMs: number): Promise<SupervisedProcess> {
+    const { entry, socketPath, logPath, stampPath } = options;
+    await endStamped(stampPath);
+    const line = [entry, '--socket', socketPath, '--stamp', stampPath, '--log', logPath];
+    const started = new SupervisedProcess(options, new StartedProcess(line, logPath));
     try {
-      await Promise.race([this.connectOnceReady(), expired, died]);
-      this.up = true;
-    } finally {
-      clearTimeout(timer);
+      await started.connectWithin(timeoutMs);
+      return started;
+    } catch (error) {
+      await started.stop();
+      throw error;
     }
+  }
+
+  /**
+   * Takes over the one that an earlier daemon started; undefined where it is gone.
+   * @throws ChassisError, as `lost` makes it, where it does not answer in time, or not to us: it is left alone then
+   */
+  static async find(
+    options: SupervisedProcessOptions,
+    timeoutMs: number,
+  ): Promise<SupervisedProcess | undefined> {
+    const stamp = readStamp(options.stampPath);
+    if (!stamp || !isRunning(stamp)) return undefined;
+    const found = new SupervisedProcess(options, new FoundProcess(stamp, options.logPath));
+    try {
+      await found.connectWithin(timeoutMs);
+      return found;
+    } catch (error) {
+      found.leave();
+      if (!isRunning(stamp)) return undefined;
+      throw error;
+    }
+  }
+
+  get pid(): number {
+    return this.life.pid;
   }
 
   /** @throws ChassisError of the process's own, or as `lost` makes it */
@@ -92,48 +106,84 @@ export class SupervisedProcess {
     });
   }
 
+  /** Lets it live on without this daemon. `onLost` is not called. */
+  leave(): void {
+    this.parting = 'leave';
+    this.lost('this daemon has left it');
+    this.life.forget();
+  }
+
   /** Ends it in good order, or by force if that takes too long. `onLost` is not called. */
   async stop(): Promise<void> {
-    this.stopping = true;
-    this.socket?.destroy();
-    // Before it has a connection to lose, only a signal ends it.
-    if (!this.up) this.process.kill('SIGTERM');
-    const force = setTimeout(() => this.process.kill('SIGKILL'), STOP_TIMEOUT_MS);
-    await this.exited;
+    this.parting = 'stop';
+    // Before it has a connection, only a signal ends it.
+    if (this.up) this.ask('end', {}, STOP_TIMEOUT_MS).catch(() => undefined);
+    else this.life.signal('SIGTERM');
+    const force = setTimeout(() => this.life.signal('SIGKILL'), STOP_TIMEOUT_MS);
+    await this.life.ended;
     clearTimeout(force);
     rmSync(this.options.stampPath, { force: true });
   }
 
-  private async connectOnceReady(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      let text = '';
-      this.process.stdout?.setEncoding('utf8').on('data', (piece: string) => {
-        text = (text + piece).slice(-1024);
-        if (text.includes(READY_LINE + '\n')) resolve();
-      });
-    });
-    this.socket = await this.openControl();
+  private async connectWithin(timeoutMs: number): Promise<void> {
+    const { lost } = this.options;
+    const deadline = performance.now() + timeoutMs;
+    let gone: string | undefined;
+    void this.life.ended.then((reason) => (gone = reason));
+    for (;;) {
+      const leftMs = deadline - performance.now();
+      if (gone !== undefined) throw lost(gone);
+      if (leftMs <= 0) throw lost(`it was not ready in ${timeoutMs} ms`);
+      const socket = await this.open();
+      if (socket && (await this.greets(socket, leftMs))) break;
+      socket?.destroy();
+      await new Promise((resolve) => setTimeout(resolve, CONNECT_RETRY_MS));
+    }
+    this.up = true;
   }
 
-  private openControl(): Promise<Socket> {
-    return new Promise((resolve, reject) => {
+  /** Undefined where nobody listens yet. */
+  private open(): Promise<Socket | undefined> {
+    return new Promise((resolve) => {
       const socket = connect(this.options.socketPath);
       const decoder = new JsonLineDecoder(MAX_LINE_BYTES);
       socket.on('data', (chunk) => {
         try {
           decoder.push(chunk, (message) => this.receive(message));
-        } catch (error) {
-          this.log.write(Buffer.from(`daemon: ${(error as Error).message}\n`));
+        } catch {
+          // It is not what we took it for: see `closed`.
           socket.destroy();
         }
       });
       socket.once('connect', () => resolve(socket));
-      socket.once('error', (error) => reject(this.options.lost(error.message)));
-      // Without its connection the process ends itself; one that cannot any more is ended.
-      socket.once('close', () => {
-        if (!this.stopping) this.process.kill('SIGKILL');
-      });
+      socket.once('error', () => resolve(undefined));
+      socket.once('close', () => this.closed(socket));
     });
+  }
+
+  /** False where it closes the connection: the last daemon's is still there. @throws ChassisError where it is not ours to manage */
+  private async greets(socket: Socket, timeoutMs: number): Promise<boolean> {
+    this.socket = socket;
+    const closed = new Promise<undefined>((resolve) => socket.once('close', () => resolve(undefined)));
+    const hello = await Promise.race([this.ask('hello', {}, timeoutMs), closed]);
+    if (hello === undefined) {
+      for (const id of [...this.pending.keys()]) this.settle(id);
+      return false;
+    }
+    if (!Value.Check(Hello, hello)) throw this.options.lost('it does not answer as our processes do');
+    if (hello.protocol !== PROTOCOL_VERSION)
+      throw this.options.lost(
+        `process ${this.pid} speaks protocol ${hello.protocol}, and this daemon ${PROTOCOL_VERSION}`,
+      );
+    return hello.pid === this.pid;
+  }
+
+  /** A process that cannot be asked is ended, once it was up: nobody could manage it. */
+  private closed(socket: Socket): void {
+    if (socket !== this.socket) return;
+    this.socket = undefined;
+    if (this.parting !== 'leave') this.life.connectionLost();
+    if (this.up && !this.parting) this.life.signal('SIGKILL');
   }
 
   private receive(message: unknown): void {
@@ -151,23 +201,21 @@ export class SupervisedProcess {
 
   private lost(reason: string): void {
     const { lost, onLost } = this.options;
-    this.lostReason = reason;
+    this.lostReason ??= reason;
     this.socket?.destroy();
     for (const id of [...this.pending.keys()]) this.settle(id)?.reject(lost(reason));
-    if (this.up && !this.stopping) onLost(reason);
+    if (this.up && !this.parting) onLost(reason);
   }
 }
 
-function exitReason(code: number | null, signal: NodeJS.Signals | null, tail: string): string {
-  const how = signal === null ? `it exited with status ${code}` : `it was killed by ${signal}`;
-  const last = lastWords(tail);
-  return last === undefined ? how : `${how}: ${last}`;
-}
-
-/** The last line that says something: not a stack's, nor the version that Node ends its own with. */
-function lastWords(tail: string): string | undefined {
-  const lines = tail.split('\n').filter((line) => line.trim() !== '' && !/^\s+at |^Node\.js v/.test(line));
-  return lines.at(-1)?.trim();
+/** Ends what an earlier daemon left there. @throws Error where it does not go */
+async function endStamped(stampPath: string): Promise<void> {
+  const stamp = readStamp(stampPath);
+  if (!stamp) return;
+  const left = new FoundProcess(stamp, '');
+  left.signal('SIGKILL');
+  left.connectionLost();
+  await left.ended;
 }
 
 function asChassisError({ code, message, suggestion }: ErrorBody): ChassisError {

@@ -1,56 +1,49 @@
-/** The device process's end of the control socket: one daemon, and the process's life ends with its connection. */
+/** A process's end of its control socket: one daemon at a time, one after the other. The process lives on without. */
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { JsonLineDecoder } from '../json-lines.js';
-import { MAX_LINE_BYTES } from '../process-protocol.js';
+import { MAX_LINE_BYTES, type Reply } from '../process-protocol.js';
 
 export interface ControlSocketOptions {
   readonly path: string;
-  /** Takes each message; what it throws ends the connection. */
-  readonly onMessage: (message: unknown) => void;
-  /** The daemon is gone, or never came. Called once. */
-  readonly onEnd: (reason: string) => void;
-  /** How long the daemon may take to connect. */
-  readonly connectTimeoutMs: number;
+  /** Takes each message, and where its answer goes; what it throws ends the connection. */
+  readonly onMessage: (message: unknown, reply: Reply) => void;
+  readonly onDaemon: () => void;
+  /** The daemon is gone; `problem` where it was sent away for what it said. */
+  readonly onDaemonGone: (problem: string | undefined) => void;
 }
+
+/** A daemon that stands still reads nothing, and what a guest does is reported all the same. */
+const MAX_UNREAD_BYTES = 16 << 20;
 
 export class ControlSocket {
   private readonly options: ControlSocketOptions;
   private readonly server: Server;
   private daemon: Socket | undefined;
-  private ended = false;
-  private readonly patience: NodeJS.Timeout;
 
   private constructor(options: ControlSocketOptions) {
     this.options = options;
     this.server = createServer((socket) => this.accept(socket));
-    this.patience = setTimeout(() => this.end('no daemon connected'), options.connectTimeoutMs);
   }
 
   /** Listens, for its user alone. */
   static async listen(options: ControlSocketOptions): Promise<ControlSocket> {
     const control = new ControlSocket(options);
     rmSync(options.path, { force: true });
-    try {
-      await new Promise<void>((resolve, reject) => {
-        control.server.once('error', reject);
-        control.server.listen(options.path, resolve);
-      });
-    } catch (error) {
-      clearTimeout(control.patience);
-      throw error;
-    }
+    await new Promise<void>((resolve, reject) => {
+      control.server.once('error', reject);
+      control.server.listen(options.path, resolve);
+    });
     chmodSync(options.path, 0o600);
     return control;
   }
 
+  /** To the daemon that is there; without one, nothing. */
   send(report: object): void {
-    if (this.daemon?.writable) this.daemon.write(JSON.stringify(report) + '\n');
+    if (this.daemon) write(this.daemon, report);
   }
 
   close(): void {
-    clearTimeout(this.patience);
-    this.ended = true;
     this.daemon?.destroy();
     this.server.close();
     rmSync(this.options.path, { force: true });
@@ -58,26 +51,30 @@ export class ControlSocket {
 
   private accept(socket: Socket): void {
     socket.on('error', () => undefined);
-    if (this.daemon) {
-      socket.destroy();
-      return;
-    }
-    clearTimeout(this.patience);
+    // The next daemon may come before it is seen that the last one went: it tries again.
+    if (this.daemon) return void socket.destroy();
     this.daemon = socket;
+    let problem: string | undefined;
     const decoder = new JsonLineDecoder(MAX_LINE_BYTES);
+    const reply: Reply = (answer) => write(socket, answer);
     socket.on('data', (chunk) => {
       try {
-        decoder.push(chunk, this.options.onMessage);
+        decoder.push(chunk, (message) => this.options.onMessage(message, reply));
       } catch (error) {
-        this.end(`the control connection broke: ${(error as Error).message}`);
+        problem = (error as Error).message;
+        socket.destroy();
       }
     });
-    socket.on('close', () => this.end('the daemon is gone'));
+    socket.on('close', () => {
+      this.daemon = undefined;
+      this.options.onDaemonGone(problem);
+    });
+    this.options.onDaemon();
   }
+}
 
-  private end(reason: string): void {
-    if (this.ended) return;
-    this.close();
-    this.options.onEnd(reason);
-  }
+function write(socket: Socket, message: object): void {
+  if (!socket.writable) return;
+  if (socket.writableLength > MAX_UNREAD_BYTES) return void socket.destroy();
+  socket.write(JSON.stringify(message) + '\n');
 }

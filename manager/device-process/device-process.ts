@@ -9,7 +9,7 @@ import {
   type MountTerms,
   type Shown,
 } from '../control/api.js';
-import { answerOf } from '../process-protocol.js';
+import { answerOf, type Reply } from '../process-protocol.js';
 import { SerialQueue } from '../serial-queue.js';
 import type { ServedCard } from './served-card.js';
 import { Reviews, type OpenOverlay } from './reviews.js';
@@ -19,12 +19,13 @@ import type { ServedTree } from './served-tree.js';
 import {
   Request,
   type CaptureOrder,
+  type ConnectionEvent,
   type DiskResize,
   type FunctionSpec,
+  type Inventory,
   type LinkChange,
   type MountRef,
   type PolicySpec,
-  type Report,
   type ReviewSpec,
   type SeatRemoval,
   type SourceChange,
@@ -77,8 +78,8 @@ export interface DeviceProcessOptions {
   readonly createFunction: FunctionFactory;
   /** Opens an overlay that no mount shows, for a review. */
   readonly openOverlay: OpenOverlay;
-  /** Sends to the daemon. */
-  readonly report: (report: Report) => void;
+  /** Sends to the daemon, if there is one. */
+  readonly report: (event: ConnectionEvent) => void;
   readonly log: (message: string) => void;
 }
 
@@ -91,6 +92,8 @@ const UNHURRIED: ReadonlySet<Request['method']> = new Set([
 export class DeviceProcess {
   private readonly options: DeviceProcessOptions;
   private readonly functions = new Map<string, ServedFunction>();
+  /** What each was made of. */
+  private readonly specs = new Map<string, FunctionSpec>();
   private readonly queue = new SerialQueue();
   private readonly reviews: Reviews;
 
@@ -99,12 +102,23 @@ export class DeviceProcess {
     this.reviews = new Reviews(options.openOverlay);
   }
 
+  /** A VMM has a function open. */
+  get inUse(): boolean {
+    return [...this.functions.values()].some(({ connected }) => connected);
+  }
+
   /** Takes one line of the daemon, parsed. @throws TypeError where it is no request: then the daemon is not ours */
-  receive(message: unknown): void {
+  receive(message: unknown, reply: Reply): void {
     if (!Value.Check(Request, message)) throw new TypeError('not a request of the device protocol');
     // One at a time, so that a function is not removed while it is being made; but a guest or a capture keeps nobody waiting but who asks for it.
-    if (UNHURRIED.has(message.method)) void this.answer(message);
-    else void this.queue.run(() => this.answer(message));
+    if (UNHURRIED.has(message.method)) void this.answer(message, reply);
+    else void this.queue.run(() => this.answer(message, reply));
+  }
+
+  /** Nobody is left who would take pages of a review, or end a capture. */
+  daemonGone(): void {
+    for (const { card } of this.functions.values()) card?.endCapture();
+    void this.reviews.close();
   }
 
   /** Ends all functions, once the requests so far are done. */
@@ -119,9 +133,8 @@ export class DeviceProcess {
     });
   }
 
-  private async answer(request: Request): Promise<void> {
-    const { report, log } = this.options;
-    report(await answerOf(request.id, () => this.perform(request), log));
+  private async answer(request: Request, reply: Reply): Promise<void> {
+    reply(await answerOf(request.id, () => this.perform(request), this.options.log));
   }
 
   private async perform(request: Request): Promise<unknown> {
@@ -173,6 +186,8 @@ export class DeviceProcess {
         return this.done(this.reviews.stop(request.params.review));
       case 'status':
         return this.status();
+      case 'inventory':
+        return this.inventory();
     }
   }
 
@@ -184,6 +199,7 @@ export class DeviceProcess {
       onDisconnect: () => this.options.report({ event: 'disconnected', function: name }),
     });
     this.functions.set(name, served);
+    this.specs.set(name, spec);
     return {};
   }
 
@@ -272,6 +288,7 @@ export class DeviceProcess {
   private async removeFunction(name: string): Promise<Record<string, never>> {
     const served = this.functions.get(name);
     this.functions.delete(name);
+    this.specs.delete(name);
     await served?.close();
     return {};
   }
@@ -285,6 +302,15 @@ export class DeviceProcess {
       ...(served.disk && { sizeBytes: served.disk.sizeBytes }),
       ...(served.card && { card: served.card.status }),
       ...(served.queues && { seats: served.queues.list(served.counters()) }),
+    }));
+    return { functions };
+  }
+
+  private inventory(): Inventory {
+    const functions = Array.from(this.specs.values(), ({ function: name, port, msix, device }) => ({
+      ...{ function: name, port, msix },
+      empty: device.type === '9p' && this.functions.get(name)?.mount === undefined,
+      ...(device.type === 'card' && device.peer.type === 'switch' && { switchPort: device.peer.socketPath }),
     }));
     return { functions };
   }

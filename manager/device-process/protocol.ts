@@ -26,7 +26,6 @@ import {
   Upper,
   Watching,
 } from '../control/api.js';
-import type { Answer } from '../process-protocol.js';
 
 /** A 9p device to make, and what it shows; without a source, no guest can mount it for now. */
 export const NinePSpec = Type.Object({
@@ -230,6 +229,8 @@ export const Request = Type.Union([
   /** Answered once it has stopped. */
   Type.Object({ id: Id, method: Type.Literal('stopReview'), params: ReviewNumber }),
   Type.Object({ id: Id, method: Type.Literal('status'), params: Type.Object({}) }),
+  /** Answers Inventory. */
+  Type.Object({ id: Id, method: Type.Literal('inventory'), params: Type.Object({}) }),
 ]);
 export type Request = Static<typeof Request>;
 
@@ -254,11 +255,23 @@ export type FunctionStatus = Static<typeof FunctionStatus>;
 export const Status = Type.Object({ functions: Type.Array(FunctionStatus) });
 export type Status = Static<typeof Status>;
 
+/** What a daemon has to know of the functions that an earlier one had made. */
+export const FoundFunction = Type.Object({
+  function: Type.String(),
+  port: Port,
+  msix: Type.Boolean(),
+  /** Of a 9p function: it shows no mount of its own. */
+  empty: Type.Boolean(),
+  /** Of a card on a switch: the socket of its port there. */
+  switchPort: Type.Optional(Type.String()),
+});
+export type FoundFunction = Static<typeof FoundFunction>;
+export const Inventory = Type.Object({ functions: Type.Array(FoundFunction) });
+export type Inventory = Static<typeof Inventory>;
+
 /** A VMM opened the function, or left it. */
 export const ConnectionEvent = Type.Object({
   event: Type.Union([Type.Literal('connected'), Type.Literal('disconnected')]),
   function: Type.String(),
 });
 export type ConnectionEvent = Static<typeof ConnectionEvent>;
-
-export type Report = Answer | ConnectionEvent;

@@ -1,10 +1,10 @@
-/** The daemon's end of a device process: starts it, asks it, and notices when it dies. */
+/** The daemon's end of a device process: starts it or finds it, asks it, and notices when it dies. */
 import { fileURLToPath } from 'node:url';
 import type { TSchema, Static } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { AuditPage, Captured, ChassisError, Lost, ReviewPage } from '../control/api.js';
 import type { ChassisPaths } from '../control/state-directory.js';
-import { SupervisedProcess } from '../supervised-process.js';
+import { SupervisedProcess, type SupervisedProcessOptions } from '../supervised-process.js';
 import {
   ChildList,
   CHILDREN_PAGE,
@@ -16,7 +16,9 @@ import {
   type ChildStatus,
   type CaptureOrder,
   type DiskResize,
+  type FoundFunction,
   type FunctionSpec,
+  Inventory,
   Seated,
   type FunctionStatus,
   type LinkChange,
@@ -69,6 +71,10 @@ export interface DeviceHost {
   /** Resolves once it has stopped. */
   stopReview(review: number): Promise<void>;
   status(): Promise<FunctionStatus[]>;
+  /** The functions that it has, whoever had them made. */
+  inventory(): Promise<FoundFunction[]>;
+  /** Lets it live on without this daemon. `onLost` is not called. */
+  leave(): void;
   /** Ends it in good order, or by force if that takes too long. `onLost` is not called. */
   stop(): Promise<void>;
 }
@@ -96,41 +102,45 @@ const RESIZE_TIMEOUT_MS = 60_000;
 const STOP_REVIEW_TIMEOUT_MS = 600_000;
 const DEFAULT_ENTRY = fileURLToPath(new URL('./entry.js', import.meta.url));
 
-/** @throws ChassisError DEVICE_PROCESS_LOST where it does not come up */
+/** Starts one, in place of any that is left there. @throws ChassisError DEVICE_PROCESS_LOST where it does not come up */
 export async function spawnDeviceProcess(options: SpawnOptions): Promise<DeviceHost> {
-  const child = new DeviceChild(options);
-  try {
-    await child.ready(options.readyTimeoutMs ?? READY_TIMEOUT_MS);
-  } catch (error) {
-    await child.stop();
-    throw error;
-  }
-  return child;
+  const timeoutMs = options.readyTimeoutMs ?? READY_TIMEOUT_MS;
+  return new DeviceChild(await SupervisedProcess.start(supervision(options), timeoutMs));
+}
+
+/**
+ * The one that an earlier daemon started; undefined where it is gone.
+ * @throws ChassisError DEVICE_PROCESS_LOST where it lives, but does not answer as it should; it is left alone then
+ */
+export async function findDeviceProcess(options: SpawnOptions): Promise<DeviceHost | undefined> {
+  const timeoutMs = options.readyTimeoutMs ?? READY_TIMEOUT_MS;
+  const found = await SupervisedProcess.find(supervision(options), timeoutMs);
+  return found && new DeviceChild(found);
+}
+
+function supervision({ paths, entry = DEFAULT_ENTRY, ...hooks }: SpawnOptions): SupervisedProcessOptions {
+  return {
+    entry,
+    ...{ socketPath: paths.deviceSocket, logPath: paths.deviceLog, stampPath: paths.deviceStamp },
+    lost: lostError,
+    onLost: hooks.onLost,
+    onEvent: (message) => {
+      const { event, function: name } = decode(ConnectionEvent, message);
+      if (event === 'connected') hooks.onConnected(name);
+      else hooks.onDisconnected(name);
+    },
+  };
 }
 
 class DeviceChild implements DeviceHost {
   private readonly process: SupervisedProcess;
 
-  constructor({ paths, entry = DEFAULT_ENTRY, ...hooks }: SpawnOptions) {
-    this.process = new SupervisedProcess({
-      entry,
-      ...{ socketPath: paths.deviceSocket, logPath: paths.deviceLog, stampPath: paths.deviceStamp },
-      lost: lostError,
-      onLost: hooks.onLost,
-      onEvent: (message) => {
-        const { event, function: name } = decode(ConnectionEvent, message);
-        if (event === 'connected') hooks.onConnected(name);
-        else hooks.onDisconnected(name);
-      },
-    });
+  constructor(process: SupervisedProcess) {
+    this.process = process;
   }
 
   get pid(): number {
     return this.process.pid;
-  }
-
-  ready(timeoutMs: number): Promise<void> {
-    return this.process.ready(timeoutMs);
   }
 
   async addFunction(spec: FunctionSpec): Promise<void> {
@@ -220,6 +230,14 @@ class DeviceChild implements DeviceHost {
 
   async status(): Promise<FunctionStatus[]> {
     return decode(Status, await this.ask('status', {})).functions;
+  }
+
+  async inventory(): Promise<FoundFunction[]> {
+    return decode(Inventory, await this.ask('inventory', {})).functions;
+  }
+
+  leave(): void {
+    this.process.leave();
   }
 
   stop(): Promise<void> {

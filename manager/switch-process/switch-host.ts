@@ -6,7 +6,7 @@ import { ChassisError, type SwitchPortCounters } from '../control/api.js';
 import type { SwitchPaths } from '../control/state-directory.js';
 import { removeSwitchFiles } from '../leftovers.js';
 import { SerialQueue } from '../serial-queue.js';
-import { SupervisedProcess } from '../supervised-process.js';
+import { SupervisedProcess, type SupervisedProcessOptions } from '../supervised-process.js';
 import { SwitchStatus, type SwitchPortSpec } from './protocol.js';
 
 export interface SwitchHostOptions {
@@ -86,9 +86,15 @@ export class SwitchHost {
   private async running(): Promise<SupervisedProcess> {
     if (this.process) return this.process;
     clearTimeout(this.restart);
+    mkdirSync(this.options.paths.directory, { recursive: true, mode: 0o700 });
+    this.process = await SupervisedProcess.start(this.supervision(), READY_TIMEOUT_MS);
+    this.startedMs = performance.now();
+    return this.process;
+  }
+
+  private supervision(): SupervisedProcessOptions {
     const { paths, entry = DEFAULT_ENTRY } = this.options;
-    mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
-    const process = new SupervisedProcess({
+    return {
       entry,
       ...{ socketPath: paths.controlSocket, logPath: paths.log, stampPath: paths.stamp },
       lost: (reason) => this.lostError(reason),
@@ -96,16 +102,7 @@ export class SwitchHost {
       onEvent: () => {
         throw new TypeError('a switch reports nothing on its own');
       },
-    });
-    try {
-      await process.ready(READY_TIMEOUT_MS);
-    } catch (error) {
-      await process.stop();
-      throw error;
-    }
-    this.process = process;
-    this.startedMs = performance.now();
-    return process;
+    };
   }
 
   private lost(reason: string): void {

@@ -19,7 +19,7 @@ export class SwitchLine {
   constructor(net: LearningSwitch, spec: SwitchPortSpec, reactor: Reactor, log: (message: string) => void) {
     const { port: name, socketPath: path } = spec;
     this.connection = new StreamConnection({ name, framing: StreamFraming.WITH_HEADER, reactor, log });
-    this.listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.connected(fd) });
+    this.listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.adopt(fd) });
     this.port = net.addPort(spec);
     this.join();
     try {
@@ -28,6 +28,10 @@ export class SwitchLine {
       this.port.close();
       throw error;
     }
+  }
+
+  get connected(): boolean {
+    return this.connection.linkUp;
   }
 
   get counters(): SwitchPortCounters {
@@ -61,7 +65,7 @@ export class SwitchLine {
   }
 
   /** A port is one card's. */
-  private connected(fd: number): void {
+  private adopt(fd: number): void {
     if (this.connection.linkUp) closeFd(fd);
     else this.connection.adopt(fd);
   }

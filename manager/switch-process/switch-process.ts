@@ -3,7 +3,7 @@ import { Value } from '@sinclair/typebox/value';
 import { LearningSwitch } from '../../devices/net/switch/learning-switch.js';
 import { ChassisError } from '../control/api.js';
 import type { ProcessTools, ProcessWork } from '../process-main.js';
-import { answerOf } from '../process-protocol.js';
+import { answerOf, type Reply } from '../process-protocol.js';
 import { SwitchRequest, type SwitchPortSpec, type SwitchStatus } from './protocol.js';
 import { SwitchLine } from './switch-line.js';
 
@@ -16,10 +16,18 @@ export class SwitchProcess implements ProcessWork {
     this.tools = tools;
   }
 
-  receive(message: unknown): void {
+  /** A card is plugged in. */
+  get inUse(): boolean {
+    return [...this.lines.values()].some(({ connected }) => connected);
+  }
+
+  receive(message: unknown, reply: Reply): void {
     if (!Value.Check(SwitchRequest, message)) throw new TypeError('not a request to a switch');
-    const { report, log } = this.tools;
-    void answerOf(message.id, () => this.perform(message), log).then(report);
+    void answerOf(message.id, () => this.perform(message), this.tools.log).then(reply);
+  }
+
+  daemonGone(): void {
+    // Nothing here is for the daemon alone.
   }
 
   async close(): Promise<void> {

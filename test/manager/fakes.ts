@@ -21,6 +21,7 @@ import type {
   ChildStatus,
   DeviceSpec,
   DiskResize,
+  FoundFunction,
   FunctionSpec,
   FunctionStatus,
   LinkChange,
@@ -111,7 +112,7 @@ export class FakeDevices implements DeviceHost {
   /** What guests changed in a mount, or what an upper folder has. */
   changesOf: (overlay: MountRef | Upper | undefined) => Change[] = () => [];
   stopped = false;
-  private readonly hooks: DeviceHostHooks;
+  private hooks: DeviceHostHooks;
 
   constructor(pid: number, hooks: DeviceHostHooks) {
     this.pid = pid;
@@ -254,6 +255,24 @@ export class FakeDevices implements DeviceHost {
       ...(this.diskBytes.has(name) && { sizeBytes: this.diskBytes.get(name) }),
       ...(shownBy(device)?.type === 'queues' && { seats: this.seats() }),
     }));
+  }
+
+  async inventory(): Promise<FoundFunction[]> {
+    return Array.from(this.functions.values(), ({ function: name, port, msix, device }) => ({
+      ...{ function: name, port, msix },
+      empty: device.type === '9p' && !['directory', 'memory'].includes(device.source?.type ?? ''),
+      ...(device.type === 'card' && device.peer.type === 'switch' && { switchPort: device.peer.socketPath }),
+    }));
+  }
+
+  /** Another daemon has it. */
+  found(hooks: DeviceHostHooks): this {
+    this.hooks = hooks;
+    return this;
+  }
+
+  leave(): void {
+    this.hooks = { onLost: () => {}, onConnected: () => {}, onDisconnected: () => {} };
   }
 
   private seats(): SeatStatus[] {

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
-import { existsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ControlSocket } from '../../../manager/device-process/control-socket.js';
+import type { Reply } from '../../../manager/process-protocol.js';
 import { PATIENTLY } from '../patiently.js';
 import { temporaryFolders } from '../temporary-folder.js';
 
@@ -12,21 +13,27 @@ describe('ControlSocket', () => {
   let path: string;
   let control: ControlSocket;
   let messages: unknown[];
-  let ended: Promise<string>;
+  let replies: Reply[];
+  /** `come`, or `gone`, with what was wrong with it. */
+  let daemons: string[];
 
-  async function listen(connectTimeoutMs = 60_000): Promise<void> {
-    let end: (reason: string) => void;
-    ended = new Promise((resolve) => (end = resolve));
+  beforeEach(async () => {
+    path = join(folder(), 'device.sock');
+    messages = [];
+    replies = [];
+    const noted: string[] = (daemons = []);
     control = await ControlSocket.listen({
       path,
-      connectTimeoutMs,
-      onMessage: (message) => {
+      onMessage: (message, reply) => {
         if (message === 'bad') throw new TypeError('not a request');
         messages.push(message);
+        replies.push(reply);
       },
-      onEnd: (reason) => end(reason),
+      onDaemon: () => noted.push('come'),
+      onDaemonGone: (problem = 'gone') => noted.push(problem),
     });
-  }
+  });
+  afterEach(() => control.close());
 
   async function daemon(): Promise<Socket> {
     const socket = connect(path);
@@ -35,36 +42,19 @@ describe('ControlSocket', () => {
     return socket;
   }
 
-  beforeEach(() => {
-    path = join(folder(), 'device.sock');
-    messages = [];
-  });
-  afterEach(() => control.close());
-
   it.each([
     ['garbage', 'hello\n', /not JSON/],
     ['a line without end', 'x'.repeat(5 << 20), /more than 4194304 bytes/],
     ['what is no request', '"bad"\n', /not a request/],
-  ])('ends at %s', async (_, bytes, reason) => {
-    await listen();
-    (await daemon()).write(bytes);
-    expect(await ended).toMatch(reason);
-    expect(existsSync(path)).toBe(false);
+  ])('sends a daemon away that says %s, and takes the next', async (_, bytes, problem) => {
+    const first = await daemon();
+    first.write(bytes);
+    await expect.poll(() => daemons, PATIENTLY).toEqual(['come', expect.stringMatching(problem)]);
+    (await daemon()).write('1\n');
+    await expect.poll(() => messages, PATIENTLY).toEqual([1]);
   });
 
-  it('ends with its daemon', async () => {
-    await listen();
-    (await daemon()).destroy();
-    expect(await ended).toBe('the daemon is gone');
-  });
-
-  it('ends where no daemon comes', async () => {
-    await listen(10);
-    expect(await ended).toBe('no daemon connected');
-  });
-
-  it('serves one daemon, turns others away, and goes on', async () => {
-    await listen();
+  it('serves one daemon at a time, turns others away, and takes the next once that one is gone', async () => {
     const first = await daemon();
     first.write('1\n');
     await expect.poll(() => messages, PATIENTLY).toEqual([1]);
@@ -72,24 +62,49 @@ describe('ControlSocket', () => {
     await once(second, 'close');
     first.write('2\n');
     await expect.poll(() => messages, PATIENTLY).toEqual([1, 2]);
-    const answer = once(first, 'data');
-    control.send({ id: 1, result: {} });
-    expect(String(await answer)).toBe('[{"id":1,"result":{}}\n]'.slice(1, -1));
+    first.destroy();
+    await expect.poll(() => daemons, PATIENTLY).toEqual(['come', 'gone']);
+    const third = await daemon();
+    const answer = once(third, 'data');
+    await expect.poll(() => daemons, PATIENTLY).toEqual(['come', 'gone', 'come']);
+    control.send({ event: 'connected' });
+    expect(String((await answer)[0])).toBe('{"event":"connected"}\n');
   });
 
-  it('is its owner’s alone', async () => {
-    await listen();
+  it('answers whoever asked, and not the daemon that came after', async () => {
+    const first = await daemon();
+    first.write('1\n');
+    await expect.poll(() => messages, PATIENTLY).toEqual([1]);
+    first.destroy();
+    await expect.poll(() => daemons, PATIENTLY).toEqual(['come', 'gone']);
+    const second = await daemon();
+    second.write('2\n');
+    await expect.poll(() => messages, PATIENTLY).toEqual([1, 2]);
+    const answer = once(second, 'data');
+    replies[0]({ id: 1, result: 'for the first' });
+    replies[1]({ id: 1, result: 'for the second' });
+    expect(String((await answer)[0])).toBe('{"id":1,"result":"for the second"}\n');
+  });
+
+  it('lets a daemon go that reads nothing', async () => {
+    const socket = await daemon();
+    socket.pause();
+    await expect.poll(() => daemons, PATIENTLY).toEqual(['come']);
+    const report = { event: 'x'.repeat(1 << 20) };
+    for (let sent = 0; sent < 32; sent++) control.send(report);
+    await expect.poll(() => daemons, PATIENTLY).toEqual(['come', 'gone']);
+  });
+
+  it('is its owner’s alone', () => {
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
   it('rejects where it cannot listen', async () => {
-    await listen();
+    const nothing = () => undefined;
     await expect(
       ControlSocket.listen({
         path: join(path, 'below'),
-        connectTimeoutMs: 1,
-        onMessage: () => undefined,
-        onEnd: () => undefined,
+        ...{ onMessage: nothing, onDaemon: nothing, onDaemonGone: nothing },
       }),
     ).rejects.toThrow(/ENOTDIR|EACCES|EINVAL/);
   });

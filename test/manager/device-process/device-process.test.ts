@@ -6,7 +6,8 @@ import { Virtio9pMux } from '../../../devices/9p/virtio-9p-mux.js';
 import { ServedMount } from '../../../manager/device-process/served-mount.js';
 import { ServedQueues } from '../../../manager/device-process/served-queues.js';
 import { ServedTree } from '../../../manager/device-process/served-tree.js';
-import type { Report } from '../../../manager/device-process/protocol.js';
+import type { ConnectionEvent } from '../../../manager/device-process/protocol.js';
+import type { Answer } from '../../../manager/process-protocol.js';
 import { PATIENTLY } from '../patiently.js';
 import { NO_COUNTERS } from '../fakes.js';
 
@@ -20,7 +21,7 @@ const add = (id: number, name = 'f') => ({
 });
 
 function setUp(create: FunctionFactory) {
-  const reports: Report[] = [];
+  const reports: (Answer | ConnectionEvent)[] = [];
   const log: string[] = [];
   const process = new DeviceProcess({
     createFunction: create,
@@ -28,7 +29,8 @@ function setUp(create: FunctionFactory) {
     report: (report) => reports.push(report),
     log: (message) => log.push(message),
   });
-  return { process, reports, log };
+  const receive = (message: unknown) => process.receive(message, (answer) => reports.push(answer));
+  return { process, receive, reports, log };
 }
 
 /** Makes functions that note when they are closed. */
@@ -66,17 +68,17 @@ describe('DeviceProcess', () => {
     },
     { id: '1', method: 'status', params: {} },
   ])('refuses %j as a request', (message) => {
-    const { process } = setUp(noting([]));
-    expect(() => process.receive(message)).toThrow(TypeError);
+    const { receive } = setUp(noting([]));
+    expect(() => receive(message)).toThrow(TypeError);
   });
 
   it('makes functions, reports on them and removes them', async () => {
     const closed: string[] = [];
-    const { process, reports } = setUp(noting(closed));
-    process.receive(add(1));
-    process.receive({ id: 2, method: 'status', params: {} });
-    process.receive({ id: 3, method: 'removeFunction', params: { function: 'f' } });
-    process.receive({ id: 4, method: 'removeFunction', params: { function: 'f' } });
+    const { process, receive, reports } = setUp(noting(closed));
+    receive(add(1));
+    receive({ id: 2, method: 'status', params: {} });
+    receive({ id: 3, method: 'removeFunction', params: { function: 'f' } });
+    receive({ id: 4, method: 'removeFunction', params: { function: 'f' } });
     await process.close();
     expect(reports).toEqual([
       { event: 'connected', function: 'f' },
@@ -94,11 +96,11 @@ describe('DeviceProcess', () => {
       new ChassisError('SOURCE_MISSING', 'there is no x', 'create it'),
       new Error('secret detail'),
     ];
-    const { process, reports, log } = setUp(async () => {
+    const { process, receive, reports, log } = setUp(async () => {
       throw failures.shift() as Error;
     });
-    process.receive(add(1));
-    process.receive(add(2));
+    receive(add(1));
+    receive(add(2));
     await process.close();
     expect(reports[0]).toEqual({
       id: 1,
@@ -111,10 +113,10 @@ describe('DeviceProcess', () => {
 
   it('refuses a second function of a name, and keeps the first', async () => {
     const closed: string[] = [];
-    const { process, reports } = setUp(noting(closed));
-    process.receive(add(1));
-    process.receive(add(2));
-    process.receive({ id: 3, method: 'status', params: {} });
+    const { receive, reports } = setUp(noting(closed));
+    receive(add(1));
+    receive(add(2));
+    receive({ id: 3, method: 'status', params: {} });
     await expect.poll(() => reports.length, PATIENTLY).toBe(4);
     expect(reports[2]).toMatchObject({ id: 2, error: {} });
     expect(closed).toEqual([]);
@@ -125,18 +127,18 @@ describe('DeviceProcess', () => {
       new MountTree({ log: () => undefined }),
       async (_, terms) => new ServedMount(NOTHING, undefined, terms),
     );
-    const { process, reports } = setUp(async (spec, hooks) => ({ ...(await noting([])(spec, hooks)), tree }));
-    process.receive(add(1));
+    const { receive, reports } = setUp(async (spec, hooks) => ({ ...(await noting([])(spec, hooks)), tree }));
+    receive(add(1));
     const child = { function: 'f', name: 'a', source: { type: 'memory' }, readOnly: false, target: '/a' };
-    process.receive({ id: 2, method: 'addChild', params: child });
+    receive({ id: 2, method: 'addChild', params: child });
     await expect.poll(() => reports.length, PATIENTLY).toBe(3);
-    process.receive({
+    receive({
       id: 3,
       method: 'childMounted',
       params: { function: 'f', name: 'a', timeoutMs: 60_000 },
     });
-    process.receive({ id: 4, method: 'children', params: { function: 'f', from: 0 } });
-    process.receive({ id: 5, method: 'removeChild', params: { function: 'f', name: 'a' } });
+    receive({ id: 4, method: 'children', params: { function: 'f', from: 0 } });
+    receive({ id: 5, method: 'removeChild', params: { function: 'f', name: 'a' } });
     await expect.poll(() => reports.length, PATIENTLY).toBe(6);
     const answers = new Map(reports.map((report) => ['id' in report ? report.id : 0, report]));
     expect(answers.get(4)).toMatchObject({ result: { children: [{ name: 'a', state: 'waiting' }] } });
@@ -155,19 +157,19 @@ describe('DeviceProcess', () => {
       }),
       log: () => undefined,
     });
-    const { process, reports } = setUp(async (spec, hooks) => {
+    const { process, receive, reports } = setUp(async (spec, hooks) => {
       const served = await noting([])(spec, hooks);
       return spec.function === 'f' ? { ...served, queues } : served;
     });
-    process.receive(add(1));
-    process.receive(add(2, 'plain'));
+    receive(add(1));
+    receive(add(2, 'plain'));
     const seat = { tag: 'a', source: { type: 'memory' }, readOnly: false, queues: [1, 0] };
-    process.receive({ id: 3, method: 'addSeat', params: { ...seat, function: 'f' } });
-    process.receive({ id: 4, method: 'addSeat', params: { ...seat, function: 'plain' } });
-    process.receive({ id: 5, method: 'status', params: {} });
+    receive({ id: 3, method: 'addSeat', params: { ...seat, function: 'f' } });
+    receive({ id: 4, method: 'addSeat', params: { ...seat, function: 'plain' } });
+    receive({ id: 5, method: 'status', params: {} });
     const removal = { queue: 1, force: false };
-    process.receive({ id: 6, method: 'removeSeat', params: { ...removal, function: 'f' } });
-    process.receive({ id: 7, method: 'removeSeat', params: { ...removal, function: 'gone' } });
+    receive({ id: 6, method: 'removeSeat', params: { ...removal, function: 'f' } });
+    receive({ id: 7, method: 'removeSeat', params: { ...removal, function: 'gone' } });
     await process.close();
     const answers = new Map(reports.map((report) => ['id' in report ? report.id : 0, report]));
     expect(answers.get(3)).toMatchObject({ result: { queue: 1 } });
@@ -180,14 +182,14 @@ describe('DeviceProcess', () => {
 
   it('closes all functions when it ends, though closing one fails', async () => {
     const closed: string[] = [];
-    const { process, log } = setUp(async (spec, hooks) => {
+    const { process, receive, log } = setUp(async (spec, hooks) => {
       const served = await noting(closed)(spec, hooks);
       return spec.function === 'bad'
         ? { ...served, close: () => Promise.reject(new Error('stuck')) }
         : served;
     });
-    process.receive(add(1, 'bad'));
-    process.receive(add(2, 'good'));
+    receive(add(1, 'bad'));
+    receive(add(2, 'good'));
     await process.close();
     expect(closed).toEqual(['good']);
     expect(log.join()).toMatch(/stuck/);

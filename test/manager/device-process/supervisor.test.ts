@@ -1,11 +1,20 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ChassisPaths } from '../../../manager/control/state-directory.js';
-import { spawnDeviceProcess, type DeviceHost } from '../../../manager/device-process/supervisor.js';
+import {
+  findDeviceProcess,
+  spawnDeviceProcess,
+  type DeviceHost,
+} from '../../../manager/device-process/supervisor.js';
+import { PROTOCOL_VERSION } from '../../../manager/process-protocol.js';
 import { isRunning, stampOf } from '../../../manager/process-stamp.js';
-import { BUILT_DEVICE_ENTRY } from '../built.js';
+import { BUILT_DEVICE_ENTRY, BUILT_STAMPS } from '../built.js';
+import { PATIENTLY } from '../patiently.js';
 import { refusal } from '../refusal.js';
 import { temporaryFolders } from '../temporary-folder.js';
 
@@ -27,16 +36,16 @@ describe('a device process', () => {
   });
 
   async function start(entry = BUILT_DEVICE_ENTRY, readyTimeoutMs?: number): Promise<DeviceHost> {
-    host = await spawnDeviceProcess({
-      paths,
-      entry,
-      readyTimeoutMs,
-      onLost: (reason) => onLost(reason),
-      onConnected: () => undefined,
-      onDisconnected: () => undefined,
-    });
+    host = await spawnDeviceProcess({ ...hooks(), entry, readyTimeoutMs });
     return host;
   }
+
+  const hooks = () => ({
+    paths,
+    onLost: (reason: string) => onLost(reason),
+    onConnected: () => undefined,
+    onDisconnected: () => undefined,
+  });
 
   /** A process that runs this script in place of the real one. */
   function script(text: string): string {
@@ -131,7 +140,6 @@ describe('a device process', () => {
 
   it.each([
     ['exits at once', 'console.error("no koffi here"); process.exit(3);', /status 3: no koffi here/],
-    ['says it is ready, but does not listen', 'console.log("ready"); setInterval(() => {}, 1000);', /ENOENT/],
     ['is no script', '}{', /SyntaxError/],
   ])('that %s is not taken for running', async (_, text, message) => {
     await expect(start(script(text))).rejects.toMatchObject(refusal('DEVICE_PROCESS_LOST', message));
@@ -147,14 +155,100 @@ describe('a device process', () => {
     expect(existsSync(paths.deviceStamp)).toBe(false);
   });
 
+  /** Greets as ours do, and answers everything else with `answer`. */
+  const greeting = (answer: string, protocol = PROTOCOL_VERSION) => `
+    import { createServer } from 'node:net';
+    import { writeFileSync } from 'node:fs';
+    import { stampOf } from ${JSON.stringify(BUILT_STAMPS)};
+    writeFileSync(process.argv[5], JSON.stringify(stampOf(process.pid)));
+    const hello = { id: 1, result: { protocol: ${protocol}, pid: process.pid } };
+    createServer((socket) => socket.on('data', (line) =>
+      socket.write(String(line).includes('hello') ? JSON.stringify(hello) + '\\n' : ${JSON.stringify(answer)})))
+      .listen(process.argv[3]);
+  `;
+
   it('that says what is not in the protocol is ended, and reported', async () => {
-    const liar = script(`
-      import { createServer } from 'node:net';
-      createServer((socket) => socket.on('data', () => socket.write('{"event": "exploded"}\\n')))
-        .listen(process.argv[3], () => console.log('ready'));
-    `);
-    const devices = await start(liar);
+    const devices = await start(script(greeting('{"event": "exploded"}\n')));
     await expect(devices.status()).rejects.toMatchObject(refusal('DEVICE_PROCESS_LOST'));
     expect(await lost).toMatch(/SIGKILL/);
   });
+
+  it('goes on without its daemon, and the next one finds it with all that it has', async () => {
+    const first = await start();
+    await first.addFunction(function0());
+    first.leave();
+    await expect(first.status()).rejects.toMatchObject(
+      refusal('DEVICE_PROCESS_LOST', /this daemon has left/),
+    );
+    const second = await find();
+    expect(second?.pid).toBe(first.pid);
+    const name = 'slot1-fn0';
+    expect(await second?.inventory()).toEqual([
+      { function: name, port: 'vfio-user', msix: false, empty: false },
+    ]);
+    expect(existsSync(paths.functionSocket(1, 0))).toBe(true);
+    const stamp = stampOf(first.pid);
+    await second?.stop();
+    expect(stamp && isRunning(stamp)).toBe(false);
+    expect(await find()).toBeUndefined();
+  });
+
+  it('that another daemon found is reported when it is killed', async () => {
+    const { pid } = leave(await start());
+    await find();
+    process.kill(pid, 'SIGKILL');
+    expect(await lost).toBe('it ended');
+  });
+
+  it('that does not answer is left alone, for the guest that may have it', async () => {
+    const { pid } = leave(await start());
+    process.kill(pid, 'SIGSTOP');
+    await expect(find(200)).rejects.toMatchObject(
+      refusal('DEVICE_PROCESS_LOST', /not ready in 200 ms|hello in/),
+    );
+    process.kill(pid, 'SIGCONT');
+    expect((await find())?.pid).toBe(pid);
+  });
+
+  it('of another protocol is left alone, too, until another is to take its place', async () => {
+    const line = ['--socket', paths.deviceSocket, '--stamp', paths.deviceStamp];
+    const older = spawn(process.execPath, [script(greeting('', 99)), ...line]);
+    const ended = once(older, 'exit');
+    await expect.poll(() => existsSync(paths.deviceSocket), PATIENTLY).toBe(true);
+    await expect(find()).rejects.toMatchObject(
+      refusal('DEVICE_PROCESS_LOST', /speaks protocol 99, and this daemon \d/),
+    );
+    expect(older.exitCode ?? older.signalCode).toBeNull();
+    await start();
+    expect(await ended).toEqual([null, 'SIGKILL']);
+  });
+
+  it('serves alone: a second one on the same paths ends itself', async () => {
+    const devices = await start();
+    const second = await runEntry();
+    expect(second).toMatch(/another process serves there already/);
+    expect(await devices.status()).toEqual([]);
+  });
+
+  it('that no daemon asks for ends itself after a while, and leaves no socket', async () => {
+    expect(await runEntry('--unclaimed-ms', '100')).toBe('');
+    expect(existsSync(paths.deviceSocket)).toBe(false);
+    expect(readFileSync(paths.deviceLog, 'utf8')).toMatch(/no daemon asked for it, and no VM used it/);
+  });
+
+  /** Runs it to its end, as no daemon's; answers what it said on standard error. */
+  async function runEntry(...more: string[]): Promise<string> {
+    const { deviceSocket, deviceStamp, deviceLog } = paths;
+    const line = ['--socket', deviceSocket, '--stamp', deviceStamp, '--log', deviceLog, ...more];
+    return (await execa(process.execPath, [BUILT_DEVICE_ENTRY, ...line], { reject: false })).stderr;
+  }
+
+  async function find(readyTimeoutMs?: number): Promise<DeviceHost | undefined> {
+    return (host = await findDeviceProcess({ ...hooks(), readyTimeoutMs }));
+  }
+
+  function leave(left: DeviceHost): DeviceHost {
+    left.leave();
+    return left;
+  }
 });
