@@ -3,12 +3,18 @@ import { constants } from 'node:fs';
 import { result } from './errors.js';
 import * as libc from './libc.js';
 
+const F_DUPFD_CLOEXEC = 1030;
 const F_GETFL = 3;
 const F_SETFL = 4;
 
 /** 0, or a negative errno; the number is free again either way. */
 export function closeFd(fd: number): number {
   return result(libc.close(fd));
+}
+
+/** Another descriptor of the same open file, which is the caller's, or a negative errno. */
+export function duplicateFd(fd: number): number {
+  return result(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 /** Sets O_NONBLOCK on the open file, which every process holding a duplicate shares. */

@@ -80,6 +80,11 @@ export class ReceivedFds {
     return fd;
   }
 
+  /** Those that were not taken, which stay the list's. */
+  get left(): number[] {
+    return [...this.#fds.subarray(0, this.#count)].filter((fd) => fd >= 0);
+  }
+
   /** Closes what was not taken and empties the list. */
   closeAll(): void {
     for (let i = 0; i < this.#count; i++) {

@@ -72,6 +72,7 @@ export class DeviceSession implements DeviceContext, RingSignals {
   };
   #live = true;
   #paused = false;
+  #taking = true;
   #running = false;
   #deferred = false;
   /** Whether the transport polls the session. */
@@ -150,6 +151,11 @@ export class DeviceSession implements DeviceContext, RingSignals {
     for (const ring of this.#rings) ring?.setPaused(paused);
   }
 
+  /** While false no chain is taken, though those that the device has come back as ever. */
+  set taking(taking: boolean) {
+    this.#taking = taking;
+  }
+
   get needsService(): boolean {
     return this.#live && (this.#pending.includes(Mark.KICKED) || this.#pending.includes(Mark.LOOK));
   }
@@ -159,7 +165,7 @@ export class DeviceSession implements DeviceContext, RingSignals {
    * from within (a device's interrupt reached a driver in this process, which rang a doorbell) changes nothing here.
    */
   run(): boolean {
-    if (this.#running || this.#paused) return true;
+    if (this.#running || this.#paused || !this.#taking) return true;
     this.#running = true;
     if (this.#held.size > 0) this.#markReleased();
     try {
@@ -179,7 +185,7 @@ export class DeviceSession implements DeviceContext, RingSignals {
   /** Looks at a queue that nobody kicked; answers how many chains it served. */
   poll(queueIndex: number): number {
     const service = this.#services[queueIndex];
-    if (service === undefined || this.#running || this.#paused) return 0;
+    if (service === undefined || this.#running || this.#paused || !this.#taking) return 0;
     let served = 0;
     this.#running = true;
     try {
@@ -289,7 +295,7 @@ export class DeviceSession implements DeviceContext, RingSignals {
   }
 
   #pollAwake(): boolean {
-    if (this.#running || this.#paused) return false;
+    if (this.#running || this.#paused || !this.#taking) return false;
     let served = 0;
     this.#running = true;
     try {
@@ -307,7 +313,7 @@ export class DeviceSession implements DeviceContext, RingSignals {
     for (let i = this.#awake.length - 1; i >= 0; i--) {
       const queueIndex = this.#awake[i];
       // Rings must not be touched while paused: what is awake then is looked at afterwards.
-      if (this.#paused) this.#pending[queueIndex] = Mark.LOOK;
+      if (this.#paused || !this.#taking) this.#pending[queueIndex] = Mark.LOOK;
       else if (this.#services[queueIndex]?.rest() === true) continue;
       this.#fallAsleep(queueIndex);
     }

@@ -30,9 +30,31 @@ export class Acceptor {
 
   /** Takes the listening socket over. 0, or a negative errno and the socket is the caller's still. */
   open(fd: number): number {
-    const error = this.#options.reactor.add(fd, EpollEvents.EPOLLIN, () => this.#acceptAll());
-    if (error === 0) this.#fd = fd;
+    this.#fd = fd;
+    const error = this.resume();
+    if (error !== 0) this.#fd = -1;
     return error;
+  }
+
+  /** The listening socket; -1 while there is none. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** Accepts nobody until `resume`: who connects waits. */
+  pause(): void {
+    clearTimeout(this.#timer);
+    this.#options.reactor.remove(this.#fd);
+  }
+
+  /** Goes on after `pause`, or begins on a socket that `adopt` took. 0 or a negative errno. */
+  resume(): number {
+    return this.#options.reactor.add(this.#fd, EpollEvents.EPOLLIN, () => this.#acceptAll());
+  }
+
+  /** Takes the listening socket over, and accepts nobody yet. */
+  adopt(fd: number): void {
+    this.#fd = fd;
   }
 
   close(): void {

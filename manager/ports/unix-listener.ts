@@ -36,6 +36,28 @@ export class UnixListener {
     this.#inode = lstatSync(this.#path).ino;
   }
 
+  /** The listening socket, for a process that is to take it over; -1 while there is none. */
+  get fd(): number {
+    return this.#acceptor.fd;
+  }
+
+  /** Accepts nobody until `resume`: who connects waits. */
+  pause(): void {
+    if (this.#acceptor.isOpen) this.#acceptor.pause();
+  }
+
+  /** Goes on after `pause`, or begins after `adopt`: only from then on the socket file is ours to remove. */
+  resume(): void {
+    if (!this.#acceptor.isOpen) return;
+    this.#acceptor.resume();
+    this.#inode = lstatSync(this.#path, { throwIfNoEntry: false })?.ino ?? 0;
+  }
+
+  /** Takes over the listening socket of another process, paused. */
+  adopt(fd: number): void {
+    this.#acceptor.adopt(fd);
+  }
+
   /** Stops listening and removes the socket; `listen` may be called again. */
   close(): void {
     if (!this.#acceptor.isOpen) return;

@@ -3,7 +3,7 @@
  * while firmware runs, and moves them about.
  */
 import { fstatSync } from 'node:fs';
-import { SharedMapping, WINDOW_STRIDE_BYTES } from '../../../host/index.js';
+import { closeFd, duplicateFd, HostError, SharedMapping, WINDOW_STRIDE_BYTES } from '../../../host/index.js';
 import type { MemoryRegion } from '../../../devices/virtio/memory/guest-memory.js';
 
 /** Arrays start this far apart and are twice as long, so a range of up to this size lies in the array of its first byte. */
@@ -13,12 +13,23 @@ const ARRAY_STRIDE_BYTES = WINDOW_STRIDE_BYTES / 2;
 class MappedFile {
   readonly key: string;
   readonly mapping: SharedMapping;
+  /** The file itself, for a process that is to take the memory over. */
+  readonly fd: number;
   users = 0;
   readonly #arrays: (Uint8Array | undefined)[] = [];
 
   constructor(key: string, fd: number, endBytes: number) {
     this.key = key;
     this.mapping = new SharedMapping(fd, endBytes);
+    this.fd = duplicateFd(fd);
+    if (this.fd >= 0) return;
+    this.mapping.close();
+    throw HostError.from(this.fd, 'fcntl', 'another descriptor of a memory file');
+  }
+
+  close(): void {
+    closeFd(this.fd);
+    this.mapping.close();
   }
 
   /** The array for a range of the file: always the same one for the same first byte. Undefined where it ends too early. */
@@ -43,7 +54,7 @@ export class MappedRegion implements MemoryRegion {
   readonly writable: boolean;
   readonly address: number;
   readonly file: MappedFile;
-  readonly #fileOffset: number;
+  readonly fileOffset: number;
 
   constructor(file: MappedFile, fileOffset: number, range: Omit<MemoryRegion, 'address' | 'window'>) {
     this.guestAddress = range.guestAddress;
@@ -52,12 +63,12 @@ export class MappedRegion implements MemoryRegion {
     this.writable = range.writable;
     this.address = file.mapping.address + fileOffset;
     this.file = file;
-    this.#fileOffset = fileOffset;
+    this.fileOffset = fileOffset;
   }
 
   window(offset: number, lengthBytes: number): { bytes: Uint8Array; offset: number } | undefined {
     if (offset < 0 || lengthBytes < 0 || offset + lengthBytes > this.sizeBytes) return undefined;
-    return this.file.window(this.#fileOffset + offset, lengthBytes);
+    return this.file.window(this.fileOffset + offset, lengthBytes);
   }
 }
 
@@ -89,7 +100,7 @@ export class MappedFiles {
   release(file: MappedFile): void {
     if (--file.users > 0) return;
     if (this.#files.get(file.key) === file) this.#files.delete(file.key);
-    file.mapping.close();
+    file.close();
   }
 }
 export type { MappedFile };

@@ -28,6 +28,11 @@ export class BackendChannel {
     return 0;
   }
 
+  /** The socket, for a process that is to take it over; -1 where there is none. */
+  get fd(): number {
+    return this.#fd;
+  }
+
   /** Tells the front-end to read the config space again. It asks for no acknowledgement, so nothing is ever to be read here. */
   configChanged(): void {
     if (this.#fd === NO_FD) return;

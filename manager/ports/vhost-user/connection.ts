@@ -2,9 +2,11 @@
 import { Errno } from '../../../devices/errno.js';
 import { describeError } from '../../../devices/virtio/device-session.js';
 import { closeFd, EpollEvents, type Reactor } from '../../../host/index.js';
+import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import type { VhostUserDevice } from './device.js';
 import { MessageReader, Received, ReplySender } from './framing.js';
 import { VhostUserRequest } from './protocol.js';
+import type { ConnectionState } from './port-state.js';
 import type { Outcome, RequestRule } from './request-rule.js';
 
 /** Messages served before other descriptors of the process have their turn. */
@@ -31,6 +33,7 @@ export class Connection {
   #serving = false;
   #closed = false;
   #watched: number = EpollEvents.EPOLLIN;
+  #paused = false;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -47,6 +50,45 @@ export class Connection {
   open(): number {
     const { reactor, fd } = this.#options;
     return reactor.add(fd, this.#watched, (events) => this.#ready(events));
+  }
+
+  /** True while a request is served that takes its time. */
+  get serving(): boolean {
+    return this.#serving;
+  }
+
+  /** Nothing is read until `resume`; a request that is being served goes on. */
+  pause(): void {
+    this.#paused = true;
+    this.#options.reactor.remove(this.#options.fd);
+  }
+
+  /** Goes on after `pause`, or begins after `restore`. */
+  resume(): void {
+    this.#paused = false;
+    const error = this.open();
+    if (error !== 0) this.close(`it cannot be watched: errno ${-error}`);
+  }
+
+  /** What another process has to go on from. */
+  save(parcel: OutgoingParcel): ConnectionState {
+    return {
+      fd: parcel.addFd(this.#options.fd),
+      announced: this.#announced,
+      received: parcel.addBytes(this.#reader.received),
+      receivedFds: this.#reader.fds.left.map((fd) => parcel.addFd(fd)),
+      unsent: parcel.addBytes(this.#sender.unsent),
+    };
+  }
+
+  /** Goes on, once `resume` is called, where another process was with this socket. False where that makes no sense. */
+  restore(state: ConnectionState, parcel: IncomingParcel): boolean {
+    this.#announced = state.announced;
+    const fds = parcel.takeFds(state.receivedFds);
+    const read = this.#reader.restore(parcel.bytes(state.received), fds);
+    const sent = this.#sender.restore(parcel.bytes(state.unsent));
+    if (this.#sender.pending) this.#watched = EpollEvents.EPOLLOUT;
+    return read && sent;
   }
 
   /** Ends the connection now; a reply that is not out yet is lost. */
@@ -133,7 +175,7 @@ export class Connection {
         if (this.#closed) return;
         this.#finish(rule, result);
         // Requests behind this one may be in the socket already.
-        if (!this.#closed) this.#turn();
+        if (!this.#closed && !this.#paused) this.#turn();
       })
       // Elsewhere the reactor takes what is thrown; a rejection that nobody takes would end the process.
       .catch((error: unknown) => this.close(`${requestName(request)} failed: ${describeError(error)}`));

@@ -101,6 +101,16 @@ export class DeviceRun implements SessionTransport {
     return this.vrings.some((vring) => vring.ring !== undefined && vring.ring.inFlight > 0);
   }
 
+  /** Resolves once a reset that is under way is over. */
+  get settled(): Promise<void> | undefined {
+    return this.#resetting;
+  }
+
+  /** Of the driver at work, if there is one. */
+  get session(): DeviceSession | undefined {
+    return this.#session;
+  }
+
   /** Zeros while the device is not at work. */
   counters(queueIndex: number): QueueCounters {
     return this.#session?.counters(queueIndex) ?? newQueueCounters();
@@ -211,6 +221,25 @@ export class DeviceRun implements SessionTransport {
     return this.#resetting;
   }
 
+  /** Goes on, asleep, with rings that ran in another process, as their configs say. Answers what is wrong with them. */
+  takeOver(rings: readonly Vring[]): string | undefined {
+    const session = (this.#session = new DeviceSession(this.#device, this.features ?? 0n, this));
+    session.taking = false;
+    for (const vring of rings) {
+      const located = vring.locate(this.#table, this.packed);
+      const problem = located ? this.#activateRing(session, vring) : 'its areas are not in memory';
+      if (problem !== undefined) return `queue ${vring.index}: ${problem}`;
+      vring.config.chains = [];
+    }
+    session.activate();
+    return undefined;
+  }
+
+  /** As another process found it: nothing runs until the front-end stops a ring or resets the device. */
+  takeOverFault(): void {
+    this.#faulted = true;
+  }
+
   interruptQueue(queueIndex: number): boolean {
     return this.vrings[queueIndex].interrupt();
   }
@@ -259,9 +288,13 @@ export class DeviceRun implements SessionTransport {
 
   /** Answers what is wrong with the ring, if something is. */
   #startRing(session: DeviceSession, vring: Vring): string | undefined {
-    const { config, index } = vring;
     if (!vring.locate(this.#table, this.packed)) return 'its areas are not in memory';
     vring.setStart(this.#memory, this.packed);
+    return this.#activateRing(session, vring);
+  }
+
+  #activateRing(session: DeviceSession, vring: Vring): string | undefined {
+    const { config, index } = vring;
     const { ring, problem } = config.activate(
       this.#memory,
       session.features,
@@ -317,6 +350,11 @@ export class DeviceRun implements SessionTransport {
   #resume(): void {
     this.#drainDeadline = -Infinity;
     this.#session?.kickAll();
+  }
+
+  /** Where the ring goes on, if it is stopped now. */
+  baseOf(vring: Vring): number {
+    return vring.ring === undefined ? vring.base : this.#baseOf(vring.ring);
   }
 
   #baseOf(ring: GatedRing): number {

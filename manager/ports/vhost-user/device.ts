@@ -9,11 +9,15 @@ import { RING_FEATURES } from '../../../devices/virtio/ring/factory.js';
 import { hasFeature } from '../../../devices/virtio/ring/features.js';
 import { VirtioStatus } from '../../../devices/virtio/transport/virtio-pci-defs.js';
 import type { Reactor } from '../../../host/index.js';
+import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import { BackendChannel } from './backend-channel.js';
 import { DeviceRun } from './device-run.js';
 import { LogRequests } from './log-requests.js';
 import { MemoryRequests } from './memory-requests.js';
 import { MemoryTable } from './memory-table.js';
+import type { BackEndState } from './port-state.js';
+import { restoreRun, saveRun } from './run-state.js';
+import { pauseRun, resumeRun } from './run-pause.js';
 import {
   PayloadBytes,
   VHOST_F_LOG_ALL,
@@ -99,6 +103,38 @@ export class VhostUserDevice {
   /** What a queue counted since its driver started the device. */
   counters(queueIndex: number): Readonly<QueueCounters> {
     return this.#run.counters(queueIndex);
+  }
+
+  /** Takes nothing from rings any more; resolves once requests under way are done. A string says what was not, in that time. */
+  pause(timeoutMs: number): Promise<string | undefined> {
+    return pauseRun(this.#run, timeoutMs);
+  }
+
+  /** Goes on after `pause`, or begins after `restore`. */
+  resume(): void {
+    resumeRun(this.#run);
+  }
+
+  /** What another process has to go on from, for a device that is paused. @throws what `saveState` of the device throws */
+  save(parcel: OutgoingParcel): BackEndState {
+    return {
+      protocolFeatures: String(this.#protocolFeatures),
+      status: this.#status,
+      channel: parcel.addFdIfAny(this.#channel.fd),
+      ...saveRun(this.#run, this.#table, this.#device, parcel),
+    };
+  }
+
+  /** Goes on, once `resume` is called, where another process was. Answers why not; `disconnect` is to come then. @throws ParcelError */
+  async restore(state: BackEndState, parcel: IncomingParcel): Promise<string | undefined> {
+    const error = this.#setProtocolFeatures(BigInt(state.protocolFeatures));
+    if (error !== 0) return 'it uses features of the protocol that are not known here';
+    this.#status = state.status;
+    const channel = parcel.takeFdIfAny(state.channel);
+    if (channel >= 0 && this.#channel.open(channel) !== 0) return 'its own channel is no socket';
+    if ((BigInt(state.features ?? 0) & ~this.#offered) !== 0n)
+      return 'its driver uses features that are not on offer here';
+    return restoreRun(state, this.#run, this.#table, this.#device, parcel);
   }
 
   /** Does the work that messages have made possible; call it once they have been answered. */

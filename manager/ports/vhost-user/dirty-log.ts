@@ -7,6 +7,7 @@
 import { Errno, errnoOfException } from '../../../devices/errno.js';
 import {
   closeFd,
+  duplicateFd,
   eventfdAdopt,
   eventfdSignal,
   SharedMapping,
@@ -21,10 +22,18 @@ const ALL_PAGES = 0xff;
 const NO_FD = -1;
 const NOTHING = new Uint8Array(0);
 
+/** Where a log is: `sizeBytes` bytes at `offset` in the file behind `fd`. */
+export interface LogPlace {
+  readonly fd: number;
+  readonly sizeBytes: number;
+  readonly offset: number;
+}
+
 export class DirtyLog {
   /** The front-end's last log was of no use, so that there is none until it sends another one. */
   refused = false;
   #mapping: SharedMapping | undefined;
+  #place: LogPlace | undefined;
   #bytes: Uint8Array = NOTHING;
   #eventFd = NO_FD;
   #changed = false;
@@ -37,6 +46,16 @@ export class DirtyLog {
   /** Whether there is a log. Without one `mark` does nothing. */
   get mapped(): boolean {
     return this.#mapping !== undefined;
+  }
+
+  /** Where the log is, for a process that is to take it over. */
+  get place(): LogPlace | undefined {
+    return this.#place;
+  }
+
+  /** -1 where the front-end does not ask to hear of marks. */
+  get eventFd(): number {
+    return this.#eventFd;
   }
 
   /** The first guest-physical address that the log does not cover. */
@@ -58,7 +77,13 @@ export class DirtyLog {
     try {
       const mapping = new SharedMapping(fd, offset + sizeBytes);
       const bytes = mapping.window(offset, sizeBytes);
+      const kept = duplicateFd(fd);
+      if (kept < 0) {
+        mapping.close();
+        return kept;
+      }
       this.#unmap();
+      this.#place = { fd: kept, sizeBytes, offset };
       this.#mapping = mapping;
       this.#bytes = bytes;
       this.refused = false;
@@ -125,6 +150,8 @@ export class DirtyLog {
   #unmap(): void {
     this.#mapping?.close();
     this.#mapping = undefined;
+    if (this.#place !== undefined) closeFd(this.#place.fd);
+    this.#place = undefined;
     this.#bytes = NOTHING;
     this.#changed = false;
   }

@@ -53,7 +53,7 @@ export class MessageReader {
   /** Reads on until a message is whole or the socket is empty. After MESSAGE, call `finish` before the next call. */
   next(): Received {
     for (;;) {
-      if (this.#messageBytes === 0 && this.#have === VHOST_USER_HEADER_BYTES && !this.#parseHeader()) {
+      if (this.#messageBytes === 0 && this.#have >= VHOST_USER_HEADER_BYTES && !this.#parseHeader()) {
         return Received.BAD_HEADER;
       }
       if (this.#messageBytes > 0 && this.#have === this.#messageBytes) {
@@ -70,6 +70,20 @@ export class MessageReader {
     this.fds.closeAll();
     this.#have = 0;
     this.#messageBytes = 0;
+  }
+
+  /** What has been read of a message that is not whole yet; its descriptors are in `fds`. */
+  get received(): Uint8Array {
+    return this.#buffer.slice(0, this.#have);
+  }
+
+  /** Goes on from what another reader has read. False for more than a message has. */
+  restore(received: Uint8Array, fds: readonly number[]): boolean {
+    for (const fd of fds) this.fds.push(fd);
+    if (received.length > MESSAGE_BYTES) return false;
+    this.#buffer.set(received);
+    this.#have = received.length;
+    return true;
   }
 
   /** Closes every descriptor that is still here. The socket stays the caller's. */
@@ -125,6 +139,20 @@ export class ReplySender {
   /** True while a part of the last reply is still to be sent. */
   get pending(): boolean {
     return this.#sent < this.#end;
+  }
+
+  /** What is still to be sent of the last reply. */
+  get unsent(): Uint8Array {
+    return this.#message.bytes.slice(this.#sent, this.#end);
+  }
+
+  /** Goes on from what another sender has not sent. False for more than a reply has. */
+  restore(unsent: Uint8Array): boolean {
+    if (unsent.length > MESSAGE_BYTES) return false;
+    this.#message.bytes.set(unsent);
+    this.#sent = 0;
+    this.#end = unsent.length;
+    return true;
   }
 
   /** The writer for the next reply's payload, which is forgotten unless `reply` follows. Only while nothing is pending. */

@@ -34,6 +34,11 @@ export class MemoryLogging {
     return this.#all || this.#options.vrings.some((vring) => vring.logAddress !== undefined);
   }
 
+  /** Whether VHOST_F_LOG_ALL is on. */
+  get all(): boolean {
+    return this.#all;
+  }
+
   /** Maps another log (see DirtyLog.replace), which has to cover all memory. 0, or a negative errno. */
   setLog(fd: number, sizeBytes: number, offset: number): number {
     const end = this.#endAddress();

@@ -38,6 +38,11 @@ export class MemoryTable {
     return this.#entries.reduce((end, entry) => Math.max(end, endOf(entry)), 0);
   }
 
+  /** All regions, each with its file, for a process that is to take them over. */
+  get regions(): readonly (RegionDescription & { readonly fd: number })[] {
+    return this.#entries.map(({ region, ...description }) => ({ ...description, fd: region.file.fd }));
+  }
+
   /**
    * Puts these regions in the place of all there were; region i lies in the file behind `fds[i]`, which stays the caller's. A
    * file that is in both tables stays mapped where it is, so that requests under way do not notice.

@@ -1,10 +1,13 @@
 /** A vhost-user back-end: one virtio device behind one unix socket, for one VMM at a time. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { QueueCounters, VirtioDevice } from '../../../devices/virtio/device.js';
 import { describeError } from '../../../devices/virtio/device-session.js';
 import { closeFd, type Reactor } from '../../../host/index.js';
+import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import { Connection } from './connection.js';
 import { VhostUserDevice } from './device.js';
 import { UnixListener } from '../unix-listener.js';
+import type { VhostUserState } from './port-state.js';
 
 export interface VhostUserServerOptions {
   /** Where the socket is made; at most 107 bytes. */
@@ -64,6 +67,48 @@ export class VhostUserServer {
     await this.#releasing;
   }
 
+  /**
+   * Serves neither the VMM nor its driver any more, until `resume`; resolves once requests under way are done. A string says what was not,
+   * in that time.
+   */
+  async pause(timeoutMs: number): Promise<string | undefined> {
+    this.#listener.pause();
+    this.#connection?.pause();
+    const end = performance.now() + timeoutMs;
+    while (this.#connection?.serving === true) {
+      if (performance.now() > end) return 'a request of the VMM did not end in time';
+      await delay(1);
+    }
+    return this.#device.pause(end - performance.now());
+  }
+
+  /** Goes on after `pause`, or begins after `restore`. */
+  resume(): void {
+    this.#listener.resume();
+    this.#connection?.resume();
+    this.#device.resume();
+  }
+
+  /** What another process has to go on from, of a server that is paused. @throws what `saveState` of the device throws */
+  save(parcel: OutgoingParcel): VhostUserState {
+    return {
+      listener: parcel.addFd(this.#listener.fd),
+      connection: this.#connection?.save(parcel) ?? null,
+      backEnd: this.#device.save(parcel),
+    };
+  }
+
+  /** In place of `listen`: goes on, once `resume` is called, where another process was. Answers why not; `close` is to come then. @throws ParcelError */
+  async restore(state: VhostUserState, parcel: IncomingParcel): Promise<string | undefined> {
+    this.#listener.adopt(parcel.takeFd(state.listener));
+    if (state.connection !== null) {
+      const connection = this.#newConnection(parcel.takeFd(state.connection.fd));
+      this.#connection = connection;
+      if (!connection.restore(state.connection, parcel)) return 'its VMM said what cannot be';
+    }
+    return this.#device.restore(state.backEnd, parcel);
+  }
+
   #admit(fd: number): void {
     const { log, path } = this.#options;
     if (this.connected) {
@@ -76,9 +121,9 @@ export class VhostUserServer {
     this.#start(fd);
   }
 
-  #start(fd: number): void {
+  #newConnection(fd: number): Connection {
     const { reactor, log, path } = this.#options;
-    const connection = new Connection({
+    const connection: Connection = new Connection({
       fd,
       reactor,
       device: this.#device,
@@ -86,6 +131,12 @@ export class VhostUserServer {
       onAnnounced: this.#options.onConnect,
       onClosed: (reason) => this.#ended(connection, reason),
     });
+    return connection;
+  }
+
+  #start(fd: number): void {
+    const { log, path } = this.#options;
+    const connection = this.#newConnection(fd);
     const error = connection.open();
     if (error !== 0) {
       log(`${path}: cannot watch a connection: errno ${-error}`);

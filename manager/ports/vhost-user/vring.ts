@@ -1,4 +1,5 @@
 /** One virtqueue as the front-end sets it up: its size, addresses and base, its three eventfds, and the ring once it runs. */
+import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import type { GuestMemory } from '../../../devices/virtio/memory/guest-memory.js';
 import {
   EVENT_SUPPRESS_BYTES,
@@ -18,6 +19,7 @@ import {
 } from '../../../host/index.js';
 import type { GatedRing } from './gated-ring.js';
 import type { MemoryTable } from './memory-table.js';
+import type { VringState } from './port-state.js';
 import { decodeVringBase, freshVringBase } from './vring-base.js';
 
 /** A ring's three areas in the front-end's address space. */
@@ -85,7 +87,47 @@ export class Vring {
       this.started = true;
       return 0;
     }
-    return this.#reactor.add(fd, EpollEvents.EPOLLIN, () => this.#kicked());
+    return this.watchKick();
+  }
+
+  /** Hears of kicks from now on. 0, also where none can come, or a negative errno. */
+  watchKick(): number {
+    if (this.#kickFd === NO_FD) return 0;
+    return this.#reactor.add(this.#kickFd, EpollEvents.EPOLLIN, () => this.#kicked());
+  }
+
+  /** Leaves kicks where they are, for another process or for later. */
+  ignoreKick(): void {
+    if (this.#kickFd !== NO_FD) this.#reactor.remove(this.#kickFd);
+  }
+
+  /** What another process has to go on from, but for the ring. */
+  save(parcel: OutgoingParcel): Omit<VringState, 'ring'> {
+    return {
+      ...{ size: this.config.size, base: this.base, enabled: this.enabled, started: this.started },
+      ...{ addresses: this.addresses ?? null, logAddress: this.logAddress ?? null },
+      ...{ stopped: this.#stopped ?? null, callPending: this.#callPending },
+      kick: parcel.addFdIfAny(this.#kickFd),
+      call: parcel.addFdIfAny(this.#callFd),
+      err: parcel.addFdIfAny(this.#errFd),
+    };
+  }
+
+  /** Goes on where another process was, but for the ring; kicks are not heard of yet. False where that makes no sense. */
+  restore(state: VringState, parcel: IncomingParcel): boolean {
+    this.#kickFd = parcel.takeFdIfAny(state.kick);
+    this.#callFd = parcel.takeFdIfAny(state.call);
+    this.#errFd = parcel.takeFdIfAny(state.err);
+    if (state.size > this.config.maxSize) return false;
+    this.config.size = state.size;
+    this.base = state.base;
+    this.enabled = state.enabled;
+    this.started = state.started;
+    this.addresses = state.addresses ?? undefined;
+    this.logAddress = state.logAddress ?? undefined;
+    this.#stopped = state.stopped ?? undefined;
+    this.#callPending = state.callPending;
+    return true;
   }
 
   /** Takes over the eventfd for interrupts, or -1: then the driver looks by itself. 0, or a negative errno. */

@@ -1,0 +1,127 @@
+/** What the rings and the memory of a back-end are at one moment, and how another process goes on from that. */
+import type { VirtioDevice } from '../../../devices/virtio/device.js';
+import { GivenDescriptors, SavedDescriptors } from '../../../devices/state-descriptors.js';
+import { closeFd } from '../../../host/index.js';
+import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
+import type { DeviceRun } from './device-run.js';
+import type { MemoryTable } from './memory-table.js';
+import type { BackEndState, VringState } from './port-state.js';
+import type { Vring } from './vring.js';
+
+type RunState = Omit<BackEndState, 'protocolFeatures' | 'status' | 'channel'>;
+
+/** For a run that is paused. @throws what `saveState` of the device throws, or where a ring cannot be told */
+export function saveRun(
+  run: DeviceRun,
+  table: MemoryTable,
+  device: VirtioDevice,
+  parcel: OutgoingParcel,
+): RunState {
+  const { session, faulted, features, logging } = run;
+  const works = session !== undefined && !faulted;
+  const { place, refused, eventFd } = logging.log;
+  return {
+    features: features === undefined ? null : String(features),
+    enabledFromStart: run.enabledFromStart,
+    faulted,
+    memory: table.regions.map((region) => ({ ...region, fd: parcel.addFd(region.fd) })),
+    log: {
+      all: logging.all,
+      refused,
+      place: place === undefined ? null : { ...place, fd: parcel.addFd(place.fd) },
+      eventFd: parcel.addFdIfAny(eventFd),
+    },
+    device: works ? saveDevice(device, parcel) : null,
+    vrings: run.vrings.map((vring) => saveVring(run, vring, parcel)),
+  };
+}
+
+function saveDevice(device: VirtioDevice, parcel: OutgoingParcel): RunState['device'] {
+  const descriptors = new SavedDescriptors();
+  const bytes = device.saveState?.({ leavesProcess: true, descriptors }) ?? new Uint8Array(0);
+  return { bytes: parcel.addBytes(bytes), fds: descriptors.fds.map((fd) => parcel.addFd(fd)) };
+}
+
+/** A fault has ended all rings: what was under way in them is the driver's to take back. */
+function saveVring(run: DeviceRun, vring: Vring, parcel: OutgoingParcel): VringState {
+  const saved = vring.save(parcel);
+  if (run.faulted) return { ...saved, base: run.baseOf(vring), ring: null };
+  const ring = vring.ring?.save() ?? null;
+  if (typeof ring === 'string') throw new Error(`queue ${vring.index}: ${ring}`);
+  return { ...saved, ring: ring && (structuredClone(ring) as VringState['ring']) };
+}
+
+/** Goes on, once the run is resumed, where another process was. Answers why not. @throws ParcelError */
+export async function restoreRun(
+  state: RunState,
+  run: DeviceRun,
+  table: MemoryTable,
+  device: VirtioDevice,
+  parcel: IncomingParcel,
+): Promise<string | undefined> {
+  run.features = state.features === null ? undefined : BigInt(state.features);
+  run.enabledFromStart = state.enabledFromStart;
+  const problem = restoreMemory(state, table, parcel) ?? restoreLog(state, run, parcel);
+  if (problem !== undefined) return problem;
+  if (state.vrings.length !== run.vrings.length) return 'it has another number of queues';
+  for (const [index, vring] of run.vrings.entries()) {
+    if (!vring.restore(state.vrings[index], parcel)) return `queue ${index} is larger than it can be here`;
+  }
+  if (state.faulted) run.takeOverFault();
+  if (state.device === null) return undefined;
+  const refused = await restoreDevice(device, state.device, parcel);
+  return refused ?? run.takeOver(runningRings(state, run));
+}
+
+function restoreMemory({ memory }: RunState, table: MemoryTable, parcel: IncomingParcel): string | undefined {
+  const fds = parcel.takeFds(memory.map(({ fd }) => fd));
+  const error = table.replace(memory, fds, false);
+  for (const fd of fds) closeFd(fd);
+  return error === 0 ? undefined : `the memory of its VMM cannot be mapped: errno ${-error}`;
+}
+
+function restoreLog(
+  { log: state }: RunState,
+  { logging }: DeviceRun,
+  parcel: IncomingParcel,
+): string | undefined {
+  const { log } = logging;
+  let error = 0;
+  if (state.place !== null) {
+    const fd = parcel.takeFd(state.place.fd);
+    error = log.replace(fd, state.place.sizeBytes, state.place.offset);
+    closeFd(fd);
+  }
+  if (error === 0 && state.eventFd !== null) error = log.setEventFd(parcel.takeFd(state.eventFd));
+  if (error === 0) error = logging.setAll(state.all);
+  log.refused = state.refused;
+  return error === 0 ? undefined : `the log of dirty pages cannot be gone on with: errno ${-error}`;
+}
+
+async function restoreDevice(
+  device: VirtioDevice,
+  state: NonNullable<RunState['device']>,
+  parcel: IncomingParcel,
+): Promise<string | undefined> {
+  const bytes = parcel.bytes(state.bytes);
+  const descriptors = new GivenDescriptors(parcel.takeFds(state.fds));
+  try {
+    const problem = await device.prepareState?.(bytes, descriptors);
+    if (problem !== undefined) return problem;
+  } finally {
+    for (const fd of descriptors.left) closeFd(fd);
+  }
+  if (device.restoreState !== undefined) return device.restoreState(bytes);
+  return bytes.length > 0 ? 'the device takes over no state of its own' : undefined;
+}
+
+/** Those that ran, with their configs saying where they go on. */
+function runningRings(state: RunState, run: DeviceRun): Vring[] {
+  return run.vrings.filter(({ config }, index) => {
+    const { ring } = state.vrings[index];
+    if (ring === null) return false;
+    config.start = ring;
+    config.chains = ring.chains;
+    return true;
+  });
+}
