@@ -1,6 +1,7 @@
 /** The manifest of what runs: applied again, it does nothing. */
 import { stringify } from 'yaml';
 import {
+  DISK_QUEUES_DEFAULT,
   SERIAL_MAX_LENGTH,
   type Card,
   type Chassis,
@@ -67,7 +68,15 @@ function ownerWords(owner: Owner): ManifestMount['owner'] {
   return words.length === 1 ? words[0] : words;
 }
 
-function diskEntry({ name, source, readOnly, overlay, overlayDirectory, serial }: Disk): ManifestDisk {
+function diskEntry({
+  name,
+  source,
+  readOnly,
+  overlay,
+  overlayDirectory,
+  serial,
+  queues,
+}: Disk): ManifestDisk {
   const isSeed = source.type === 'cloud-init';
   return {
     ...(isSeed ? { cloudInit: source.path } : { source: diskWord(source) }),
@@ -75,6 +84,7 @@ function diskEntry({ name, source, readOnly, overlay, overlayDirectory, serial }
     ...(overlay && { overlay }),
     ...(overlayDirectory !== undefined && { overlayDirectory }),
     ...(serial !== name.slice(0, SERIAL_MAX_LENGTH) && { serial }),
+    ...(queues !== DISK_QUEUES_DEFAULT && { queues }),
   };
 }
 

@@ -105,6 +105,7 @@ export const ManifestDisk = Type.Object(
       'overlay',
       'overlayDirectory',
       'serial',
+      'queues',
       'slot',
       'port',
     ),

@@ -5,6 +5,7 @@ import { Value } from '@sinclair/typebox/value';
 import {
   ChassisError,
   Network,
+  DISK_QUEUES_DEFAULT,
   SERIAL_MAX_LENGTH,
   type MountRequest,
   type OverlayRequest,
@@ -79,7 +80,8 @@ export class Wanted {
   private disk(entry: ManifestDisk, { name, at }: Named): Omit<DesiredDisk, keyof Named> | undefined {
     const source = this.diskSource(entry, at);
     if (!source) return undefined;
-    const { overlay = false, overlayDirectory, serial, slot, port = 'auto' } = entry;
+    const { overlay = false, overlayDirectory, serial, queues = DISK_QUEUES_DEFAULT } = entry;
+    const { slot, port = 'auto' } = entry;
     const sizeBytes = entry.size === undefined ? undefined : this.diskSize(entry, entry.size);
     const isFile = source.type === 'file' || source.type === 'nbd';
     if (overlay && (entry.readOnly || !isFile))
@@ -93,6 +95,7 @@ export class Wanted {
         ...{ source, overlay, readOnly: (entry.readOnly ?? false) || source.type === 'cloud-init', port },
         ...(overlayDirectory !== undefined && { overlayDirectory: this.path(overlayDirectory) }),
         serial: serial ?? name.slice(0, SERIAL_MAX_LENGTH),
+        queues,
         ...(slot !== undefined && { slot }),
       },
       ...(sizeBytes !== undefined && { sizeBytes }),

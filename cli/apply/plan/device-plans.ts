@@ -75,9 +75,10 @@ export function diskArrival(
 }
 
 export function diskDeparture(there: Disk, force: boolean): Step {
-  const { chassis, name, source, readOnly, overlay, overlayDirectory, serial, slot, managedBy } = there;
+  const { chassis, name, source, readOnly, overlay, overlayDirectory, serial, queues, slot, managedBy } =
+    there;
   const again = addDiskStep(chassis, {
-    ...{ name, source, readOnly, overlay, serial, slot, port: 'auto' },
+    ...{ name, source, readOnly, overlay, serial, queues, slot, port: 'auto' },
     ...(overlayDirectory !== undefined && { overlayDirectory }),
     ...(managedBy !== undefined && { managedBy }),
   });

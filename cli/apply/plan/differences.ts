@@ -92,6 +92,7 @@ export function diskDifferences(there: Disk, { options }: DesiredDisk): Differen
     overlay: [there.overlay, options.overlay],
     overlayDirectory: [there.overlayDirectory, options.overlayDirectory],
     serial: [there.serial, said(options.serial, there.serial)],
+    queues: [there.queues, options.queues],
     slot: [there.slot, said(options.slot, there.slot)],
     port: portPair(there, options.port),
   });
