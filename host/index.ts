@@ -39,4 +39,4 @@ export {
 } from './socket.js';
 export { receiveBytes, sendVector } from './stream.js';
 export { listenTcp, setNoDelay, type TcpListener } from './tcp.js';
-export { openTap, TAP_HEADER_BYTES, TapOffload, tapRead, tapSetOffloads, tapWrite } from './tap.js';
+export { closeTap, openTap, TAP_HEADER_BYTES, TapOffload, tapRead, tapSetOffloads, tapWrite } from './tap.js';

@@ -27,6 +27,9 @@ export const TapOffload = {
   TUN_F_USO6: 0x40,
 } as const;
 
+/** What a device has that nobody set otherwise: struct virtio_net_hdr without the number of buffers. */
+const DEFAULT_HEADER_BYTES = 10;
+
 /** Frames come and go behind a struct virtio_net_hdr of this many bytes. */
 export const TAP_HEADER_BYTES = 12;
 
@@ -58,9 +61,23 @@ function setInterface(fd: number, name: string, bytes: Uint8Array): void {
   ifreq.bytes.set(bytes);
   ifreq.view.setUint16(IFREQ.flags, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, true);
   resultOrThrow(result(libc.ioctl(fd, TUNSETIFF, ifreq.address)), 'TUNSETIFF', name);
-  const headerBytes = new NativeBuffer(4);
-  headerBytes.view.setInt32(0, TAP_HEADER_BYTES, true);
-  resultOrThrow(result(libc.ioctl(fd, TUNSETVNETHDRSZ, headerBytes.address)), 'TUNSETVNETHDRSZ', name);
+  resultOrThrow(setHeaderBytes(fd, TAP_HEADER_BYTES), 'TUNSETVNETHDRSZ', name);
+}
+
+function setHeaderBytes(fd: number, headerBytes: number): number {
+  const argument = new NativeBuffer(4);
+  argument.view.setInt32(0, headerBytes, true);
+  return result(libc.ioctl(fd, TUNSETVNETHDRSZ, argument.address));
+}
+
+/**
+ * Closes a device. One that stays keeps what was set for the next program, which may not know that there is anything to set: so that
+ * is undone. (Whether frames have headers at all, each program says when it opens a device.)
+ */
+export function closeTap(fd: number): void {
+  tapSetOffloads(fd, 0);
+  setHeaderBytes(fd, DEFAULT_HEADER_BYTES);
+  libc.close(fd);
 }
 
 /** Sets what the kernel may leave undone, as bits of {@link TapOffload}. 0, or -EINVAL where it does not know one of them. */

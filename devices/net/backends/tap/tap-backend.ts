@@ -3,7 +3,7 @@
  * kernel speaks struct virtio_net_hdr too, so that frames pass with what is left to do to them.
  */
 import {
-  closeFd,
+  closeTap,
   EpollEvents,
   openTap,
   TAP_HEADER_BYTES,
@@ -99,7 +99,7 @@ export class TapBackend extends NetBackend {
     if (!this.#open) return;
     this.#open = false;
     this.#reactor.remove(this.#fd);
-    closeFd(this.#fd);
+    closeTap(this.#fd);
   }
 
   /** An error is the interface's removal, of which the descriptor would tell again and again. */

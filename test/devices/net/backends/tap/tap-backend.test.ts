@@ -13,8 +13,7 @@ const problem = enterNetworkNamespace();
 let count = 0;
 
 /** Two TAP devices, bridged: what is sent by one comes in at the other. */
-async function pair(reactor: Reactor) {
-  const names = [`tap${count++}`, `tap${count++}`];
+async function pair(reactor: Reactor, names = [`tap${count++}`, `tap${count++}`]) {
   const [near, far] = names.map((name) => new TapBackend({ name, reactor }));
   for (const name of names) {
     // The kernel's own announcements would come in between.
@@ -124,6 +123,18 @@ describe.skipIf(problem !== undefined)(
         far.close();
       },
     );
+
+    it('that stay are left as they were found: who opens one next gets frames that are finished', async () => {
+      const names = [`tap${count++}`, `tap${count++}`];
+      for (const name of names) ip('tuntap', 'add', name, 'mode', 'tap');
+      const first = new TapBackend({ name: names[1], reactor });
+      first.acceptsChanged(ALL_OFFLOADS);
+      first.close();
+      const { near, port } = await pair(reactor, names);
+      near.send(stream());
+      while (port.frames.length < segments.length) await new Promise((resolve) => setTimeout(resolve, 1));
+      expectSame(port.take(), segments);
+    });
 
     it('are one’s alone, and gone once they are closed', () => {
       const first = new TapBackend({ name: 'mine', reactor });
