@@ -271,9 +271,9 @@ export class DeviceFunctions {
     return this.latest.get(functionName(mount))?.counters;
   }
 
-  /** A disk's size, as of the last `refresh`. */
-  diskBytes(disk: Placement): number | undefined {
-    return this.latest.get(functionName(disk))?.sizeBytes;
+  /** A disk's size and troubles, as of the last `refresh`. */
+  diskStatus(disk: Placement): FunctionStatus['disk'] {
+    return this.latest.get(functionName(disk))?.disk;
   }
 
   /** How the guest's driver drives the function, as of the last `refresh`. */

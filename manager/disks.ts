@@ -132,7 +132,7 @@ export class Disks {
     const { chassis, model, devices, slots } = this.options;
     return describeDisk(model, disk, {
       ...functionFacts(chassis, disk, devices, slots),
-      sizeBytes: devices.diskBytes(disk),
+      status: devices.diskStatus(disk),
     });
   }
 }

@@ -51,15 +51,16 @@ export function describeMount(model: ChassisModel, mount: MountRecord, facts: Fu
 export function describeDisk(
   model: ChassisModel,
   disk: DiskRecord,
-  facts: FunctionFacts & { readonly sizeBytes: number | undefined },
+  facts: FunctionFacts & { readonly status: FunctionStatus['disk'] },
 ): Disk {
   const { tag: name, readOnly, managedBy } = disk;
   const { source, overlay, overlayDirectory, serial, queues } = disk.disk;
-  const { sizeBytes, counters } = facts;
+  const { status, counters } = facts;
   return {
     ...{ name, source, readOnly, overlay, overlayDirectory, serial, queues },
     ...(managedBy !== undefined && { managedBy }),
-    ...(sizeBytes !== undefined && { sizeBytes }),
+    ...(status && { sizeBytes: status.sizeBytes }),
+    ...(status?.trouble !== undefined && { trouble: status.trouble }),
     ...describeFunction(model, disk, facts),
     ...(counters && { counters: withoutFids(counters) }),
   };

@@ -3,7 +3,7 @@ import type { Card, Chassis, Disk, FunctionDriver, Mount, Watching } from '../..
 import { printManifest } from '../apply/manifest/print.js';
 import { BaseCommand } from '../support/base-command.js';
 import { keptText, upperText } from '../support/changes-text.js';
-import { disksTable } from '../support/disks-text.js';
+import { disksTable, troubleLines } from '../support/disks-text.js';
 import { mountsTable } from '../support/mounts-text.js';
 import { cardsTable } from '../support/networks-text.js';
 import { ownerText } from '../support/owner.js';
@@ -61,6 +61,7 @@ function remarks(name: string, shown: Mount | Disk | Card): string[] {
   const { port, portReason, driver, reason } = shown;
   const lines = 'via' in shown ? termsLines(name, shown) : [];
   if (portReason !== undefined) lines.push(`${name} over ${port}: ${portReason}`);
+  if ('trouble' in shown) lines.push(...troubleLines(shown));
   if (driver !== undefined) lines.push(`${name} is driven by ${driverText(driver)}`);
   if ('watching' in shown && shown.watching) lines.push(watchingText(name, shown.watching));
   if (reason === undefined) return lines;

@@ -25,6 +25,15 @@ export function disksTable(disks: readonly Disk[]): string {
   );
 }
 
+/** What is wrong with a disk, and what mends it. */
+export function troubleLines({ name, trouble, sizeBytes, overlay }: Disk): string[] {
+  if (trouble === undefined) return [];
+  // What is under an overlay is not ours to change.
+  const mended =
+    overlay || sizeBytes === undefined ? '' : `; mend it: chassis disk resize ${name} ${sizeBytes}`;
+  return [`${name}: ${trouble}${mended}`];
+}
+
 /** Where a disk is now, and how a Linux guest finds it. */
 export function addedText({ name, slot, state, serial }: Disk): string {
   const where =

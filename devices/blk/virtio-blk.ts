@@ -89,6 +89,7 @@ export class VirtioBlk implements VirtioDevice {
     this.#config.writeBack = this.#defaultWriteBack;
     this.#config.sizeBytes = backend.sizeBytes;
     backend.sizeChanged = () => this.#capacityIs(backend.sizeBytes);
+    backend.troubled = options.log;
   }
 
   get config(): Uint8Array {
@@ -98,6 +99,11 @@ export class VirtioBlk implements VirtioDevice {
   /** Size in bytes as the guest sees it. */
   get sizeBytes(): number {
     return this.#server.sizeBytes;
+  }
+
+  /** What is wrong with what the disk is kept in, for the operator; undefined as a rule. */
+  get trouble(): string | undefined {
+    return this.#backend.trouble;
   }
 
   /** Counters; they go on across resets. */

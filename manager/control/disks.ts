@@ -101,6 +101,8 @@ export const Disk = Type.Object({
   queues: Type.Integer(),
   /** As the guest sees it; absent while the device process is lost. */
   sizeBytes: Type.Optional(Type.Integer()),
+  /** What is wrong with what it is kept in. */
+  trouble: Type.Optional(Type.String()),
   slot: Type.Integer(),
   function: Type.Integer(),
   state: MountState,

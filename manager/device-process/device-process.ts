@@ -59,6 +59,8 @@ export interface ServedFunction {
 
 export interface ResizableDisk {
   readonly sizeBytes: number;
+  /** What is wrong with what it is kept in. */
+  readonly trouble: string | undefined;
   /**
    * Changes the size, and tells the guest. What lies beyond a smaller one is lost, so that takes `shrink`.
    * @throws ChassisError SIZE_INVALID; the size is then as before, or what the disk really has
@@ -299,7 +301,7 @@ export class DeviceProcess {
       connected: served.connected,
       counters: served.counters(),
       ...(served.driver && { driver: served.driver }),
-      ...(served.disk && { sizeBytes: served.disk.sizeBytes }),
+      ...(served.disk && { disk: { sizeBytes: served.disk.sizeBytes, trouble: served.disk.trouble } }),
       ...(served.card && { card: served.card.status }),
       ...(served.queues && { seats: served.queues.list(served.counters()) }),
     }));

@@ -243,8 +243,8 @@ export const FunctionStatus = Type.Object({
   connected: Type.Boolean(),
   counters: FunctionCounters,
   driver: Type.Optional(FunctionDriver),
-  /** Of a disk. */
-  sizeBytes: Type.Optional(Type.Integer()),
+  /** Of a disk: its size, and what is wrong with what it is kept in. */
+  disk: Type.Optional(Type.Object({ sizeBytes: Type.Integer(), trouble: Type.Optional(Type.String()) })),
   /** Of a network card: whether there is somebody at the other end of its cable, and what it counted. */
   card: Type.Optional(Type.Object({ carrier: Type.Boolean(), statistics: CardStatistics })),
   /** Of a multiplexing function: the queues that serve a mount. */

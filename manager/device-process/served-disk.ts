@@ -115,6 +115,10 @@ class ServedDisk implements ServedDevice, ResizableDisk {
     return this.device.sizeBytes;
   }
 
+  get trouble(): string | undefined {
+    return this.device.trouble;
+  }
+
   counted(): DeviceCounters {
     return this.device.statistics;
   }

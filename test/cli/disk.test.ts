@@ -75,6 +75,18 @@ describe('disks on the command line, without a VM', () => {
     expect((await stat(join(folder, 'root.img'))).size).toBe(5 * MIB);
   });
 
+  it('tells of a file that somebody cut off, and how to mend it', async () => {
+    const path = join(folder, 'root.img');
+    await truncate(path, MIB);
+    const trouble = `${path} was cut off by somebody else, and has ${MIB} of ${5 * MIB} bytes`;
+    const line = `root: ${trouble}; mend it: chassis disk resize root ${5 * MIB}`;
+    expect((await daemon.cli('disk', 'list')).stdout.split('\n').at(-1)).toBe(line);
+    expect((await daemon.cli('show')).stdout.split('\n')).toContain(line);
+    const { disk } = await daemon.json<{ disk: Disk }>('disk', 'resize', 'root', String(5 * MIB));
+    expect(disk).not.toHaveProperty('trouble');
+    expect((await stat(path)).size).toBe(5 * MIB);
+  });
+
   it('keeps a chassis from being removed, and is removed', async () => {
     expect(await daemon.failure('remove', 'dev')).toMatchObject({ code: 'CHASSIS_IN_USE', exitCode: 5 });
     expect((await daemon.cli('disk', 'remove', 'root')).stdout).toBe('root is removed');

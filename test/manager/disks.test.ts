@@ -223,6 +223,13 @@ describe('resizing a disk', () => {
   });
 });
 
+it('a disk whose image somebody cut off says so', async () => {
+  await lab.controller.disks.add(disk('f', { source: FILE }));
+  expect((await lab.controller.disks.list())[0]).not.toHaveProperty('trouble');
+  lab.devices.diskTroubles.set('slot1-fn0', 'it was cut off');
+  expect(await lab.controller.disks.list()).toMatchObject([{ name: 'f', trouble: 'it was cut off' }]);
+});
+
 describe('a disk that is removed', () => {
   it('while it is resized is not resized', async () => {
     await lab.controller.disks.add(disk('m'));

@@ -99,8 +99,9 @@ export class FakeDevices implements DeviceHost {
   refuseChild: ((child: ChildSpec) => ChassisError | undefined) | undefined;
   /** Lets a helper that waits answer. */
   readonly waiting: (() => void)[] = [];
-  /** Sizes of disks, by function. */
+  /** Sizes of disks, and their troubles, by function. */
   readonly diskBytes = new Map<string, number>();
+  readonly diskTroubles = new Map<string, string>();
   /** Ends captures, by function. */
   readonly captures = new Map<string, (captured: Captured) => void>();
   /** The policies that were set, and the mounts that were revoked: `FUNCTION[,CHILD or QUEUE]`. */
@@ -252,7 +253,7 @@ export class FakeDevices implements DeviceHost {
       connected: this.connected.has(name),
       counters: { ...NO_COUNTERS, fids: this.fids.get(name) ?? 0 },
       ...(device.type === 'card' && { card: { carrier: device.up, statistics: newNetStatistics() } }),
-      ...(this.diskBytes.has(name) && { sizeBytes: this.diskBytes.get(name) }),
+      ...this.diskStatus(name),
       ...(shownBy(device)?.type === 'queues' && { seats: this.seats() }),
     }));
   }
@@ -273,6 +274,13 @@ export class FakeDevices implements DeviceHost {
 
   leave(): void {
     this.hooks = { onLost: () => {}, onConnected: () => {}, onDisconnected: () => {} };
+  }
+
+  private diskStatus(name: string): Pick<FunctionStatus, 'disk'> {
+    const sizeBytes = this.diskBytes.get(name);
+    if (sizeBytes === undefined) return {};
+    const trouble = this.diskTroubles.get(name);
+    return { disk: { sizeBytes, ...(trouble !== undefined && { trouble }) } };
   }
 
   private seats(): SeatStatus[] {

@@ -1,8 +1,9 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import type { Disk } from '../../manager/control/api.js';
 import { describeRealGuest } from './lab.js';
 import { DiskLab, MIB } from './support/disk-lab.js';
 import { NbdProcess } from './support/nbd-process.js';
@@ -78,6 +79,36 @@ describeRealGuest('a file system of a Linux guest survives', () => {
     expect(await lab.sh(`cat /mnt/failing/kept; ${write} 2>/dev/null; umount /mnt/failing`)).toBe('kept');
     await disks.remove('mended');
     await server.stop();
+    expect((await disks.onHost('e2fsck', '-fn', path)).exitCode).toBe(0);
+  });
+
+  it('an image that is cut off under it, once it is given its size again', async () => {
+    const { lab } = disks;
+    const [size, left] = [32 * MIB, 24 * MIB];
+    const path = await disks.image('cut.img', size);
+    const device = await disks.add('cut', path);
+    await lab.sh(`${disks.inGuest('mke2fs')} -q -t ext4 -E lazy_journal_init=0 -J size=4 ${device}
+      mkdir -p /mnt/cut && mount -t ext4 -o errors=remount-ro ${device} /mnt/cut
+      echo kept > /mnt/cut/kept && sync && umount /mnt/cut`);
+    await truncate(path, left);
+    const write = (at: number) =>
+      `yes | dd of=${device} bs=64k seek=${at / 65536} count=1 iflag=fullblock oflag=direct`;
+    expect(await lab.guest.sh(write(left))).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringMatching(/Input\/output error/) as string,
+    });
+    expect((await stat(path)).size).toBe(left);
+    const { disks: shown } = await lab.daemon.json<{ disks: Disk[] }>('disk', 'list');
+    expect(shown).toMatchObject([
+      { name: 'cut', sizeBytes: size, trouble: expect.stringMatching(/cut off/) as string },
+    ]);
+    await lab.daemon.json('disk', 'resize', 'cut', String(size));
+    // What was cut off is gone, and what was not is there.
+    await lab.sh(`${write(left)} 2>/dev/null
+      ${disks.inGuest('e2fsck')} -fy ${device} >/dev/null || [ $? = 1 ]
+      mount -t ext4 ${device} /mnt/cut`);
+    expect(await lab.sh('cat /mnt/cut/kept; sync; umount /mnt/cut')).toBe('kept');
+    await disks.remove('cut');
     expect((await disks.onHost('e2fsck', '-fn', path)).exitCode).toBe(0);
   });
 

@@ -1,7 +1,7 @@
 import { Flags } from '@oclif/core';
 import type { Disk } from '../../../manager/control/api.js';
 import { BaseCommand } from '../../support/base-command.js';
-import { disksTable } from '../../support/disks-text.js';
+import { disksTable, troubleLines } from '../../support/disks-text.js';
 
 export default class DiskList extends BaseCommand {
   static override summary = 'List the disks, with their requests and bytes so far.';
@@ -17,6 +17,7 @@ export default class DiskList extends BaseCommand {
     const { flags } = await this.parse(DiskList);
     const disks = await (await this.client()).disks(flags.chassis);
     this.log(disks.length > 0 ? disksTable(disks) : 'there is no disk; try: chassis disk add FILE');
+    for (const line of disks.flatMap(troubleLines)) this.log(line);
     return { disks };
   }
 }

@@ -64,6 +64,14 @@ export abstract class BlockBackend {
   /** Called when the size has changed without being asked. Whoever uses the backend sets it. */
   sizeChanged: () => void = () => {};
 
+  /** What is wrong with what the bytes are stored in, for the operator, looked at anew; undefined as a rule. */
+  get trouble(): string | undefined {
+    return undefined;
+  }
+
+  /** Called with `trouble` when that has come up in the course of a request. Whoever uses the backend sets it. */
+  troubled: (trouble: string) => void = () => {};
+
   /** Fills the vector with the bytes from `offsetBytes` on. Where it fails, the vector's memory holds anything. */
   abstract read(offsetBytes: number, into: IoVector, completion: BlockCompletion): number;
 

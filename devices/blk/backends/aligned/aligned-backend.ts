@@ -66,10 +66,15 @@ export class AlignedBackend extends BlockBackend {
     this.#allocate = allocate;
     this.limits = inner.limits;
     inner.sizeChanged = () => this.sizeChanged();
+    inner.troubled = (trouble) => this.troubled(trouble);
   }
 
   get sizeBytes(): number {
     return this.#inner.sizeBytes;
+  }
+
+  override get trouble(): string | undefined {
+    return this.#inner.trouble;
   }
 
   read(offsetBytes: number, into: IoVector, completion: BlockCompletion): number {

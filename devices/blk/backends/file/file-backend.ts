@@ -3,6 +3,9 @@
  *
  * Data moves between the page cache and the guest's memory in one system call: here and now where nothing has to be waited
  * for, and on a thread of libuv's pool where the disk is needed. Flushes and what changes the file's space always go to a thread.
+ *
+ * A regular file can be cut off by others at any time. A write beyond its end would make it longer again, with zeroes in place of what the
+ * guest had there, and nobody would know: so where the file ends is looked at before whatever could do that.
  */
 import {
   closeFd,
@@ -76,6 +79,11 @@ export class FileBackend extends BlockBackend {
     return this.#sizeBytes;
   }
 
+  override get trouble(): string | undefined {
+    this.#hasNot(0);
+    return this.#flushState.isCutOff ? this.#cutOffText : undefined;
+  }
+
   read(offsetBytes: number, into: IoVector, completion: BlockCompletion): number {
     let moved = 0;
     if (this.#readsWithoutWaiting && into.byteLength <= INLINE_MAX_BYTES) {
@@ -87,6 +95,7 @@ export class FileBackend extends BlockBackend {
 
   write(offsetBytes: number, from: IoVector, durable: boolean, completion: BlockCompletion): number {
     if (this.limits.readOnly) return -Errno.EROFS;
+    if (this.#hasNot(offsetBytes + from.byteLength)) return -Errno.EIO;
     if (durable) return this.#onThread(TransferKind.durableWrite, offsetBytes, from, 0, completion);
     let moved = 0;
     if (this.#mayWriteInline(offsetBytes, from.byteLength)) {
@@ -98,15 +107,17 @@ export class FileBackend extends BlockBackend {
   }
 
   flush(completion: BlockCompletion): number {
-    const { failure } = this.#flushState;
-    if (failure !== 0) return failure;
     if (this.limits.readOnly) return 0;
+    this.#hasNot(0);
+    const failure = this.#flushState.tell();
+    if (failure !== 0) return failure;
     // One that is under way may yet fail, and then this one must, too.
     if (!this.#flushState.begin() && !this.#flushGate.running) return 0;
     return this.#flushGate.flush(completion);
   }
 
   override discard(offsetBytes: number, lengthBytes: number, completion: BlockCompletion): number {
+    if (this.#hasNot(offsetBytes + lengthBytes)) return -Errno.EIO;
     return this.#changeSpace(this.#space.discard(offsetBytes, lengthBytes), completion);
   }
 
@@ -116,6 +127,7 @@ export class FileBackend extends BlockBackend {
     mayUnmap: boolean,
     completion: BlockCompletion,
   ): number {
+    if (this.#hasNot(offsetBytes + lengthBytes)) return -Errno.EIO;
     return this.#changeSpace(this.#space.writeZeroes(offsetBytes, lengthBytes, mayUnmap), completion);
   }
 
@@ -135,7 +147,7 @@ export class FileBackend extends BlockBackend {
     const result = ftruncate(this.#fd, sizeBytes);
     if (result < 0) return result;
     this.#flushState.wrote();
-    this.#sizeBytes = sizeBytes;
+    this.#sizeIs(sizeBytes);
     return 0;
   }
 
@@ -146,8 +158,30 @@ export class FileBackend extends BlockBackend {
     // Whoever resizes it may not be done.
     const whole = size - (size % unit);
     if (whole === 0) return -Errno.EINVAL;
-    this.#sizeBytes = whole;
+    this.#sizeIs(whole);
     return 0;
+  }
+
+  #sizeIs(sizeBytes: number): void {
+    this.#sizeBytes = sizeBytes;
+    this.#flushState.mended();
+  }
+
+  /** True where the file has no `endBytes` bytes any more. That it is shorter than the disk is told once. */
+  #hasNot(endBytes: number): boolean {
+    if (this.#disk.isBlockDevice) return false;
+    const now = currentSize(this.#disk);
+    if (now >= this.#sizeBytes || now < 0) return false;
+    if (!this.#flushState.isCutOff) {
+      this.#flushState.cutOff();
+      this.troubled(this.#cutOffText);
+    }
+    return endBytes > now;
+  }
+
+  get #cutOffText(): string {
+    const now = currentSize(this.#disk);
+    return `${this.#disk.path} was cut off by somebody else, and has ${now} of ${this.#sizeBytes} bytes`;
   }
 
   async close(): Promise<void> {
@@ -169,7 +203,10 @@ export class FileBackend extends BlockBackend {
         continue;
       }
       // The end of a file that is shorter than it was.
-      if (moved === 0) return -Errno.EIO;
+      if (moved === 0) {
+        this.#hasNot(0);
+        return -Errno.EIO;
+      }
       if (moved === -Errno.EAGAIN || moved === -Errno.EINTR) return done;
       if (moved !== -Errno.EOPNOTSUPP || !this.#readsWithoutWaiting) return moved;
       this.#readsWithoutWaiting = false;
@@ -232,6 +269,7 @@ export class FileBackend extends BlockBackend {
   #transferEnded(transfer: FileTransfer, result: number): void {
     const { kind, completion } = transfer;
     if (kind === TransferKind.write) this.#flushState.wrote();
+    else if (kind === TransferKind.read && result === -Errno.EIO) this.#hasNot(0);
     // It may be the failure of another write that the kernel tells of here, and then tells of no more.
     if (kind === TransferKind.durableWrite && result === -Errno.EIO) this.#flushState.lost(result);
     this.#transfers.push(transfer);
@@ -262,10 +300,9 @@ export class FileBackend extends BlockBackend {
 
   /** Data that was cut off is not on the medium either, however well the rest is. */
   #flushed(result: number): number {
-    const size = result < 0 ? result : currentSize(this.#disk);
-    const outcome = size < 0 ? size : size < this.#sizeBytes ? -Errno.EIO : 0;
-    if (outcome < 0) this.#flushState.lost(outcome);
-    return this.#flushState.failure;
+    if (result < 0) this.#flushState.lost(result);
+    this.#hasNot(0);
+    return this.#flushState.tell();
   }
 
   #oneEnded(): void {

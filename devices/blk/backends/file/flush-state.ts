@@ -1,8 +1,13 @@
+import { Errno } from '../../../errno.js';
+
 /** What a file has to say when it is flushed. */
 export class FlushState {
   /** Whether something may not be on the medium yet; at first, as somebody may have written before us (ourselves, before a crash). */
   #dirty = true;
   #lost = 0;
+  #cutOff = false;
+  /** A cut that no flush has failed for yet. */
+  #untold = false;
 
   /** A write has ended that the next flush has to cover. */
   wrote(): void {
@@ -25,8 +30,27 @@ export class FlushState {
     this.#lost = result;
   }
 
-  /** 0, or the errno of the failure that lost data. */
-  get failure(): number {
-    return this.#lost;
+  /** Somebody has cut off the file, and with it what had been written there: no flush succeeds until that is mended. */
+  cutOff(): void {
+    this.#dirty = true;
+    this.#cutOff = true;
+    this.#untold = true;
+  }
+
+  /** Whoever is responsible has given the file a size. A cut that the driver has not been told of fails one flush yet. */
+  mended(): void {
+    this.#cutOff = false;
+  }
+
+  get isCutOff(): boolean {
+    return this.#cutOff;
+  }
+
+  /** What a flush has to answer now: 0, or the errno of the failure that lost data. */
+  tell(): number {
+    if (this.#lost !== 0) return this.#lost;
+    const failed = this.#cutOff || this.#untold;
+    this.#untold = false;
+    return failed ? -Errno.EIO : 0;
   }
 }

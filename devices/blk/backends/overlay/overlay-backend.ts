@@ -44,6 +44,8 @@ export class OverlayBackend extends BlockBackend implements OverlayParts {
     super();
     this.base = base;
     this.store = store;
+    base.troubled = (trouble) => this.troubled(trouble);
+    store.top.troubled = (trouble) => this.troubled(trouble);
     const { limits } = base;
     const top = store.top.limits;
     this.limits = {
@@ -102,6 +104,10 @@ export class OverlayBackend extends BlockBackend implements OverlayParts {
 
   get sizeBytes(): number {
     return this.store.geometry.sizeBytes;
+  }
+
+  override get trouble(): string | undefined {
+    return this.base.trouble ?? this.store.top.trouble;
   }
 
   read(offsetBytes: number, into: IoVector, completion: BlockCompletion): number {

@@ -4,6 +4,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, statSync, truncateSync, w
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { openFileBackend } from '../../../../../devices/blk/backends/file/open-file.js';
+import type { BlockBackend } from '../../../../../devices/blk/backends/block-backend.js';
 import type { FileBackendOptions } from '../../../../../devices/blk/backends/file/open-disk.js';
 import { Errno } from '../../../../../devices/errno.js';
 import { CAN_DIRECT, temporaryFolder } from '../../support/files.js';
@@ -71,6 +72,24 @@ describe('a file that is cut off underneath', () => {
     },
   );
 
+  it.each(CAN_DIRECT ? [false, true] : [false])(
+    'is not made longer again by what the guest writes beyond its end, and takes the rest (direct: %s)',
+    async (direct) => {
+      const { path, backend } = disk({ direct });
+      truncateSync(path, SIZE / 2);
+      for (const durable of [false, true]) {
+        for (const at of [SIZE / 2 - 4096, SIZE / 2, SIZE - 8192])
+          expect(await put(backend, at, pattern(8192, 2), { durable })).toBe(-Errno.EIO);
+        expect(await put(backend, SIZE / 2 - 8192, pattern(8192, 3), { durable })).toBe(0);
+      }
+      for (const mayUnmap of [false, true])
+        expect(await ended((done) => backend.writeZeroes(SIZE / 2, 4096, mayUnmap, done))).toBe(-Errno.EIO);
+      expect(await ended((done) => backend.discard(0, SIZE, done))).toBe(-Errno.EIO);
+      expect(statSync(path).size).toBe(SIZE / 2);
+      expect((await readBack(backend, SIZE / 2 - 8192, 8192)).equals(pattern(8192, 3))).toBe(true);
+    },
+  );
+
   it('fails each flush from then on, since what was written may be gone', async () => {
     const { path, backend } = disk();
     expect(await put(backend, SIZE - 512, pattern(512, 2))).toBe(0);
@@ -79,6 +98,54 @@ describe('a file that is cut off underneath', () => {
     truncateSync(path, SIZE);
     expect(await put(backend, 0, pattern(512, 2))).toBe(0);
     expect(await flushed(backend)).toBe(-Errno.EIO);
+  });
+
+  it('fails a flush also where nothing was written since the last one', async () => {
+    const { path, backend } = disk();
+    expect([await put(backend, 0, pattern(512, 2)), await flushed(backend), await flushed(backend)]).toEqual([
+      ...[0, 0, 0],
+    ]);
+    truncateSync(path, SIZE / 2);
+    expect(await flushed(backend)).toBe(-Errno.EIO);
+  });
+
+  it.each<[string, (backend: BlockBackend) => Promise<unknown>]>([
+    ['read', (backend) => ended((done) => backend.read(SIZE - 512, read(512), done))],
+    ['long read', (backend) => ended((done) => backend.read(0, vectorOver(new Uint8Array(SIZE)), done))],
+    ['write', (backend) => put(backend, SIZE - 512, pattern(512, 2))],
+    ['flush', (backend) => flushed(backend)],
+    ['look', async (backend) => expect(backend.trouble).toMatch(/cut off/)],
+  ])('is told of once, at the first %s', async (_, use) => {
+    const { path, backend } = disk();
+    const told: string[] = [];
+    backend.troubled = (trouble) => told.push(trouble);
+    expect([backend.trouble, told]).toEqual([undefined, []]);
+    truncateSync(path, 512);
+    for (let i = 0; i < 3; i++) await use(backend);
+    const trouble = `${path} was cut off by somebody else, and has 512 of ${SIZE} bytes`;
+    expect([backend.trouble, told]).toEqual([trouble, [trouble]]);
+  });
+
+  it.each([SIZE, SIZE / 2, 2 * SIZE])('is mended where it is given a size: %i', async (sizeBytes) => {
+    const { path, backend } = disk();
+    truncateSync(path, SIZE / 2);
+    expect([await flushed(backend), await backend.resize(sizeBytes)]).toEqual([-Errno.EIO, 0]);
+    expect([backend.trouble, backend.sizeBytes, statSync(path).size]).toEqual([
+      undefined,
+      sizeBytes,
+      sizeBytes,
+    ]);
+    expect(await put(backend, sizeBytes - 4096, pattern(4096, 2))).toBe(0);
+    expect([await flushed(backend), await flushed(backend)]).toEqual([0, 0]);
+  });
+
+  it('is mended, and fails one flush yet where none has failed so far', async () => {
+    const { path, backend } = disk();
+    expect(await put(backend, SIZE - 512, pattern(512, 2))).toBe(0);
+    truncateSync(path, SIZE / 2);
+    expect(backend.trouble).toMatch(/cut off/);
+    expect(await backend.resize(SIZE)).toBe(0);
+    expect([await flushed(backend), await flushed(backend)]).toEqual([-Errno.EIO, 0]);
   });
 
   it('is as large as it then is, if that was meant', async () => {
