@@ -1,5 +1,5 @@
 /**
- * THREATS: everything that a guest writes into rings, registers and 9p messages. A bounded run of each fuzzer, from the committed corpus on; `npm run fuzz`
+ * THREATS: everything that a guest writes into rings, registers, 9p messages and commands, and that an NBD server replies. A bounded run of each fuzzer, from the committed corpus on; `npm run fuzz`
  * goes on for as long as wanted. CHASSIS_FUZZ_STATES asks for more, of a new seed each time.
  */
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -14,6 +14,8 @@ const STATES: Readonly<Record<string, number>> = {
   '9p-decoder': 200_000,
   '9p-sequences': 60_000,
   disk: 40_000,
+  card: 40_000,
+  'nbd-replies': 40_000,
 };
 const { CHASSIS_FUZZ_STATES: asked } = process.env;
 const SEED = asked === undefined ? 0x91e70 : Date.now() % 2 ** 31;

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import type { FuzzTarget } from './fuzzer.js';
 import { DecoderTarget } from './9p/decoder-target.js';
 import { SequenceTarget } from './9p/sequence-target.js';
+import { CardTarget } from './card/card-target.js';
 import { DiskTarget } from './disk/disk-target.js';
+import { RepliesTarget } from './nbd/replies-target.js';
 import { RegisterTarget } from './registers/register-target.js';
 import { RingTarget } from './rings/ring-target.js';
 
@@ -13,6 +15,8 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   '9p-decoder': () => new DecoderTarget(),
   '9p-sequences': () => new SequenceTarget(),
   disk: () => new DiskTarget(),
+  card: () => new CardTarget(),
+  'nbd-replies': () => new RepliesTarget(),
 };
 
 /** The committed cases of a target, a line each. They are with the sources, whether this runs from there or from `dist`. */
