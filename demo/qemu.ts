@@ -168,7 +168,7 @@ class Demo {
   }
 
   private async startDaemon(): Promise<void> {
-    const daemon = execa(process.execPath, [CHASSIS, 'serve', '--dir', this.root], {
+    const daemon = execa(process.execPath, [CHASSIS, 'serve', '--end', '--dir', this.root], {
       reject: false,
       stdin: 'ignore',
       detached: true,

@@ -31,10 +31,13 @@ import { Disks } from './disks.js';
 import { functionFacts } from './function-facts.js';
 import { Networks } from './networks.js';
 import { FunctionMounts } from './function-mounts.js';
+import type { Journal } from './journal.js';
+import { fillModel, type JournalDocument } from './journal-format.js';
 import { MountPolicies } from './mount-policies.js';
 import { Overlays } from './overlays.js';
 import { OverlayStore } from './overlay-store.js';
 import { QueueMounts } from './queue-mounts.js';
+import { Restoration } from './restoration.js';
 import { SerialQueue } from './serial-queue.js';
 import type { CardPorts } from './switches.js';
 import { TreeMounts } from './tree-mounts.js';
@@ -53,7 +56,11 @@ export interface ControllerOptions {
   /** The directory for changes that outlive their mounts. */
   readonly overlays: string;
   readonly startDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost>;
+  readonly findDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost | undefined>;
   readonly cardPorts: CardPorts;
+  readonly journal: Journal;
+  /** What an earlier daemon noted of the chassis. */
+  readonly document?: JournalDocument | undefined;
   readonly log: (message: string) => void;
 }
 
@@ -70,6 +77,7 @@ export class ChassisController {
   readonly overlays: Overlays;
   private readonly paths: ChassisPaths;
   private readonly log: (message: string) => void;
+  private readonly journal: Journal;
   private readonly model: ChassisModel;
   private readonly devices: DeviceFunctions;
   private readonly slots: VmSlots;
@@ -83,26 +91,31 @@ export class ChassisController {
   private unsuitable: ChassisError | undefined;
   private closed = false;
 
+  /** @throws Error where the document contradicts itself */
   constructor(options: ControllerOptions) {
-    const { name, slotCount, paths, overlays, startDevices, cardPorts, log } = options;
+    const { name, slotCount, paths, overlays, startDevices, findDevices, cardPorts, journal, document, log } =
+      options;
     this.name = name;
     this.managedBy = options.managedBy;
     this.paths = paths;
     this.log = log;
+    this.journal = journal;
     this.model = new ChassisModel(slotCount);
+    if (document) fillModel(this.model, document);
     this.devices = new DeviceFunctions({
-      ...{ chassis: name, paths, startDevices, cardPorts },
+      ...{ chassis: name, paths, startDevices, findDevices, cardPorts },
       onLost: (reason) => this.deviceProcessLost(reason),
       children: () => this.model.children.values(),
       seats: () => this.model.seats.values(),
       log,
     });
     const { model, devices } = this;
-    this.slots = new VmSlots({ model, devices, paths, log });
+    const record = () => this.record();
+    this.slots = new VmSlots({ model, devices, paths, record, log });
     this.departures = new Departures({ model, devices, slots: this.slots, paths });
     const plugIn = (mounts: readonly MountRecord[], timeoutMs: number) => this.plugIn(mounts, timeoutMs);
     this.trees = new TreeMounts({
-      ...{ model, devices, slots: this.slots, plugIn },
+      ...{ model, devices, slots: this.slots, plugIn, record },
       exclusively: (job) => this.exclusively(job),
     });
     const alone = {
@@ -114,9 +127,10 @@ export class ChassisController {
     this.disks = new Disks(alone);
     this.networks = new Networks(alone);
     this.queueMounts = new QueueMounts({ model, devices, slots: this.slots, plugIn });
-    this.functionMounts = new FunctionMounts({ model, devices, slots: this.slots, plugIn, log });
+    this.queueMounts.firstTag = document?.firstQueueTag;
+    this.functionMounts = new FunctionMounts({ model, devices, slots: this.slots, plugIn, record, log });
     const exclusively = <T>(job: () => Promise<T>) => this.exclusively(job);
-    this.policies = new MountPolicies({ model, devices, exclusively });
+    this.policies = new MountPolicies({ model, devices, exclusively, record });
     const store = new OverlayStore(overlays);
     this.overlays = new Overlays({
       model,
@@ -128,17 +142,41 @@ export class ChassisController {
     });
   }
 
-  /** Starts the device process. @throws ChassisError DEVICE_PROCESS_LOST */
+  /** Starts the device process of a new chassis. @throws ChassisError DEVICE_PROCESS_LOST or STATE_UNWRITABLE */
   start(): Promise<void> {
-    return this.devices.start();
+    return this.exclusively(() => this.devices.start());
+  }
+
+  /** Brings back what an earlier daemon kept. Without a device process that answers, the chassis is there, and nothing of it is served. */
+  restore(document: JournalDocument): Promise<void> {
+    const { model, devices, slots, log } = this;
+    return this.exclusively(async () => {
+      try {
+        await new Restoration({ model, document, devices, slots, log }).run();
+      } catch (error) {
+        log(error instanceof Error ? error.message : String(error));
+      }
+    });
+  }
+
+  /** Lets everything go on as it is, for the next daemon. What is under way here comes to nothing. */
+  leave(): void {
+    this.closed = true;
+    this.journal.close();
+    this.devices.leave();
   }
 
   /** Ends the device process; a running VM's functions die with it. The VM's link must be cut before. */
   async close(): Promise<void> {
     this.closed = true;
+    this.journal.remove();
     this.vmLost();
     await this.queue.drained();
     await this.devices.stop();
+  }
+
+  get slotCount(): number {
+    return this.model.slotCount;
   }
 
   get tags(): string[] {
@@ -249,9 +287,10 @@ export class ChassisController {
     });
   }
 
-  /** Starts a lost device process over. What a running VM had of it stays cut off until that VM ends. */
+  /** Starts a lost device process over, or one that does not answer. What a running VM had of it stays cut off until that VM ends. */
   restart(): Promise<Chassis> {
     return this.exclusively(async () => {
+      this.devices.giveUp();
       await this.reviveDevices();
       return this.describe();
     });
@@ -302,12 +341,14 @@ export class ChassisController {
     this.unsuitable = undefined;
     this.slots.lost();
     this.trees.vmLost();
+    this.recordOrLog();
   }
 
   /** The VM let a function go, asked or not. */
   functionDeleted(slot: number, fn: number): void {
-    if (!this.slots.deleted(slot, fn)) return;
-    this.exclusively(() => this.slots.plugOrNote(slot)).catch(() => undefined);
+    const isFree = this.slots.deleted(slot, fn);
+    this.recordOrLog();
+    if (isFree) this.exclusively(() => this.slots.plugOrNote(slot)).catch(() => undefined);
   }
 
   private deviceProcessLost(reason: string): void {
@@ -350,6 +391,8 @@ export class ChassisController {
     try {
       for (const device of devices) await this.devices.provide(device, this.slots.choose(device));
       this.model.attach(devices);
+      // Before a guest can see it: what the journal does not have, the next daemon takes away.
+      this.record();
       await this.slots.plug(devices[0].slot, timeoutMs);
     } catch (error) {
       await this.takeBack(devices);
@@ -381,9 +424,33 @@ export class ChassisController {
   }
 
   private exclusively<T>(job: () => Promise<T>): Promise<T> {
-    return this.queue.run(() => {
+    return this.queue.run(async () => {
       if (this.closed) throw new ChassisError('NO_CHASSIS', `chassis ${this.name} is being deleted`);
-      return job();
+      const result = await job().catch((error: unknown) => {
+        this.recordOrLog();
+        throw error;
+      });
+      this.record();
+      return result;
     });
+  }
+
+  /** Notes how the chassis is now, for the next daemon. @throws ChassisError STATE_UNWRITABLE */
+  private record(): void {
+    this.journal.write(this.model, {
+      use: (device) => this.devices.lastUse(device),
+      unplugging: this.slots.unplugging,
+      firstQueueTag: this.queueMounts.firstTag,
+      managedBy: this.managedBy,
+    });
+  }
+
+  /** Where nobody waits for the outcome. */
+  private recordOrLog(): void {
+    try {
+      this.record();
+    } catch (error) {
+      this.log(String(error));
+    }
   }
 }

@@ -1,5 +1,8 @@
-/** The daemon: keeps chassis by name and serves the API, in a state directory of its own. */
-import { mkdirSync, readFileSync } from 'node:fs';
+/**
+ * The daemon: keeps chassis by name and serves the API, in a state directory of its own. What serves guests does not end with it: it may be
+ * stopped, killed and started at any time.
+ */
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   ChassisError,
@@ -48,18 +51,20 @@ import {
 import { planCapacity } from './chassis/capacity.js';
 import { PLACEMENT_RULES, QEMU_RULES } from './chassis/placement-rules.js';
 import { ChassisController, type ControllerOptions } from './controller.js';
-import { spawnDeviceProcess } from './device-process/supervisor.js';
+import { findDeviceProcess, spawnDeviceProcess } from './device-process/supervisor.js';
 import { guestSetup } from './guest-setup.js';
-import { removeChassisFiles, sweepStateDirectory } from './leftovers.js';
+import { Journal, journalError, readJournal } from './journal.js';
+import type { JournalDocument } from './journal-format.js';
+import { chassisFolders, killLeft, removeChassisFiles, sweepStateDirectory } from './leftovers.js';
 import { SerialQueue } from './serial-queue.js';
 import { Switches } from './switches.js';
 import { VmmLink } from './vmm-link.js';
 
 export interface DaemonOptions {
-  /** The state directory; made if need be, held until `stop`. */
+  /** The state directory; made if need be, held until `leave` or `end`. */
   readonly directory: string;
   readonly log: (message: string) => void;
-  /** Somebody asked over the API that the daemon stop: the owner calls `stop`. */
+  /** Somebody asked over the API that the daemon stop: the owner calls `leave` or `end`. */
   readonly onShutdown: () => void;
   /** The device process's script, where it is not beside the daemon's own (tests run from sources). */
   readonly deviceEntry?: string;
@@ -68,9 +73,11 @@ export interface DaemonOptions {
 }
 
 const DEFAULT_SLOTS = 8;
+/** What is asked of a daemon that stops may take so long; what takes longer is for the next one to go on with. */
+const LEAVE_GRACE_MS = 500;
 
 /** What a chassis is made as. */
-type Made = Pick<ControllerOptions, 'name' | 'slotCount' | 'managedBy'>;
+type Made = Pick<ControllerOptions, 'slotCount' | 'managedBy'>;
 
 interface Running {
   readonly controller: ChassisController;
@@ -81,6 +88,8 @@ interface Running {
 export class Daemon implements ChassisService {
   private readonly options: DaemonOptions;
   private readonly chassis = new Map<string, Running>();
+  /** Those whose journals cannot be used, by name. */
+  private readonly unreadable = new Map<string, ChassisError>();
   /** Making and deleting chassis, one at a time. */
   private readonly queue = new SerialQueue();
   private readonly switches: Switches;
@@ -95,15 +104,21 @@ export class Daemon implements ChassisService {
     this.switches = new Switches({ directory, log, ...(entry !== undefined && { entry }) });
   }
 
-  /** @throws ChassisError STATE_UNWRITABLE, or CHASSIS_IN_USE where another daemon has the directory */
+  /** Brings back what an earlier daemon kept. @throws ChassisError STATE_UNWRITABLE, or CHASSIS_IN_USE where another daemon has the directory */
   start(): Promise<void> {
     this.starting = this.startAll();
     return this.starting;
   }
 
-  /** Ends device processes, removes sockets and files, lets the directory go. VMs go on, without their mounts. */
-  stop(): Promise<void> {
-    this.stopping ??= this.stopAll();
+  /** Lets the directory go, and everything in it go on: the next daemon finds it. */
+  leave(): Promise<void> {
+    this.stopping ??= this.leaveAll();
+    return this.stopping;
+  }
+
+  /** Ends all chassis, removes sockets and files, lets the directory go. VMs go on, without their mounts. */
+  end(): Promise<void> {
+    this.stopping ??= this.endAll();
     return this.stopping;
   }
 
@@ -120,10 +135,12 @@ export class Daemon implements ChassisService {
       const { name } = request;
       const slotCount = slotsFor(request);
       if (this.stopping) throw new ChassisError('INTERNAL', 'the daemon is stopping');
+      const unreadable = this.unreadable.get(name);
+      if (unreadable) throw unreadable;
       if (this.chassis.has(name)) {
         throw new ChassisError('CHASSIS_EXISTS', `there is a chassis ${name} already`, 'choose another name');
       }
-      const running = await this.startChassis({ name, slotCount, managedBy: request.managedBy });
+      const running = await this.startChassis(name, { slotCount, managedBy: request.managedBy });
       this.chassis.set(name, running);
       return running.controller.describe();
     });
@@ -135,6 +152,7 @@ export class Daemon implements ChassisService {
 
   delete(name: string, query: DeleteChassisQuery): Promise<Deleted> {
     return this.queue.run(async () => {
+      if (query.force && this.unreadable.has(name)) return this.giveUp(name);
       const running = this.find(name);
       const { controller } = running;
       if (controller.tags.length > 0 && !query.force) {
@@ -254,6 +272,8 @@ export class Daemon implements ChassisService {
   private find(name: string): Running {
     const running = this.chassis.get(name);
     if (running) return running;
+    const unreadable = this.unreadable.get(name);
+    if (unreadable) throw unreadable;
     const names = [...this.chassis.keys()].sort();
     const suggestion =
       names.length > 0 ? `there are: ${names.join(', ')}` : `make one with: chassis create ${name}`;
@@ -270,6 +290,7 @@ export class Daemon implements ChassisService {
     try {
       const killed = await sweepStateDirectory(directory);
       if (killed.length > 0) log(`ended processes of an earlier daemon: ${killed.join(', ')}`);
+      await this.restoreAll();
       this.server = new ControlServer({ socketPath: apiSocketPath(directory), service: this, log });
       await this.server.start();
     } catch (error) {
@@ -278,26 +299,65 @@ export class Daemon implements ChassisService {
     }
   }
 
-  private async startChassis(made: Made): Promise<Running> {
-    const { name, slotCount } = made;
-    const { directory, log, deviceEntry } = this.options;
-    const paths = new ChassisPaths(directory, name);
+  private async restoreAll(): Promise<void> {
+    const { directory, log } = this.options;
+    await this.switches.find();
+    await Promise.all(chassisFolders(directory).map((paths) => this.restore(paths)));
+    await this.switches.settle().catch((error: unknown) => log(String(error)));
+  }
+
+  /** One that cannot be brought back is left as it is, and whoever asks for it hears why. */
+  private async restore(paths: ChassisPaths): Promise<void> {
+    const { name, journal } = paths;
+    try {
+      const document = readJournal(journal, name);
+      if (!document) return;
+      const controller = this.controllerOf(
+        paths,
+        { slotCount: document.slots, managedBy: document.managedBy },
+        document,
+      );
+      await controller.restore(document);
+      this.chassis.set(name, this.linked(controller, paths));
+    } catch (error) {
+      const known = error instanceof ChassisError ? error : journalError(journal, name, String(error));
+      this.unreadable.set(name, known);
+      this.options.log(known.message);
+      this.options.log(known.suggestion ?? '');
+    }
+  }
+
+  private async startChassis(name: string, made: Made): Promise<Running> {
+    const paths = new ChassisPaths(this.options.directory, name);
     mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
-    const controller = new ChassisController({
-      ...made,
-      paths,
-      overlays: join(overlaysDirectory(directory), name),
-      startDevices: (hooks) => spawnDeviceProcess({ ...hooks, paths, entry: deviceEntry }),
-      cardPorts: this.switches,
-      log: (message) => log(`${name}: ${message}`),
-    });
+    const controller = this.controllerOf(paths, made);
     try {
       await controller.start();
     } catch (error) {
+      await controller.close();
       await removeChassisFiles(paths);
       throw error;
     }
-    const link = new VmmLink(controller, slotCount, paths.qmpSocket);
+    return this.linked(controller, paths);
+  }
+
+  private controllerOf(paths: ChassisPaths, made: Made, document?: JournalDocument): ChassisController {
+    const { directory, log, deviceEntry: entry } = this.options;
+    const { name } = paths;
+    return new ChassisController({
+      ...made,
+      ...{ name, paths, document },
+      overlays: join(overlaysDirectory(directory), name),
+      startDevices: (hooks) => spawnDeviceProcess({ ...hooks, paths, entry }),
+      findDevices: (hooks) => findDeviceProcess({ ...hooks, paths, entry }),
+      cardPorts: this.switches,
+      journal: new Journal(paths.journal, name),
+      log: (message) => log(`${name}: ${message}`),
+    });
+  }
+
+  private linked(controller: ChassisController, paths: ChassisPaths): Running {
+    const link = new VmmLink(controller, controller.slotCount, paths.qmpSocket);
     link.start();
     return { controller, link, paths };
   }
@@ -306,10 +366,36 @@ export class Daemon implements ChassisService {
     await link.stop();
     await controller.close();
     await this.switches.leaveAll(controller.name);
+    // One that did not answer.
+    killLeft(paths.deviceStamp);
     await removeChassisFiles(paths);
   }
 
-  private async stopAll(): Promise<void> {
+  /** A chassis whose journal cannot be used. */
+  private async giveUp(name: string): Promise<Deleted> {
+    const paths = new ChassisPaths(this.options.directory, name);
+    killLeft(paths.deviceStamp);
+    rmSync(paths.journal, { force: true });
+    await removeChassisFiles(paths);
+    this.unreadable.delete(name);
+    return { kept: [] };
+  }
+
+  private async leaveAll(): Promise<void> {
+    await this.starting?.catch(() => undefined);
+    const { server, state } = this;
+    await server?.idle(LEAVE_GRACE_MS);
+    server?.interrupt(interrupted());
+    // From here on nothing reaches a process or a journal: what is under way is as if the daemon had been killed.
+    this.switches.leaveAlone();
+    for (const { controller } of this.chassis.values()) controller.leave();
+    await Promise.all(Array.from(this.chassis.values(), ({ link }) => link.stop()));
+    await server?.stop();
+    if (this.chassis.size > 0) this.options.log(goingOn([...this.chassis.keys()]));
+    state?.release();
+  }
+
+  private async endAll(): Promise<void> {
     await this.starting?.catch(() => undefined);
     const { server, state } = this;
     // What waits for a VM ends at once, with VMM_GONE, so that its requests are answered before the server goes.
@@ -325,6 +411,19 @@ export class Daemon implements ChassisService {
     await server?.stop();
     state?.release();
   }
+}
+
+function interrupted(): ChassisError {
+  return new ChassisError(
+    'NO_DAEMON',
+    'the daemon was stopped before this was done',
+    'what had begun is gone on with, or undone, when it is started again: chassis serve, then chassis show',
+  );
+}
+
+function goingOn(names: string[]): string {
+  const [what, them] = names.length === 1 ? ['goes', 'it'] : ['go', 'them'];
+  return `${names.sort().join(', ')} ${what} on without the daemon; \`chassis serve\` finds ${them} again`;
 }
 
 /** As many slots as were asked for, by number or by what they are to hold. @throws ChassisError NO_SLOT_FREE */

@@ -23,7 +23,7 @@ import {
   type Placement,
   type SeatRecord,
 } from './chassis/chassis.js';
-import type { ChildStatus, DeviceSpec, FunctionStatus } from './device-process/protocol.js';
+import type { ChildStatus, DeviceSpec, FoundFunction, FunctionStatus } from './device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
 import type { CardPorts } from './switches.js';
 import type { PortUse } from './vmm/port-choice.js';
@@ -34,6 +34,8 @@ export interface DeviceFunctionsOptions {
   /** Where cards get their ports of switches. */
   readonly cardPorts: CardPorts;
   readonly startDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost>;
+  /** The process that an earlier daemon started, if it lives. */
+  readonly findDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost | undefined>;
   readonly onLost: (reason: string) => void;
   /** What a tree is to show that is made anew. */
   readonly children: () => Iterable<ChildRecord>;
@@ -49,8 +51,12 @@ export class DeviceFunctions {
   private readonly options: DeviceFunctionsOptions;
   private host: DeviceHost | undefined;
   private lostReason = 'it was not started yet';
+  /** A process of an earlier daemon that lives and does not answer: a VM may have what it serves. */
+  private unanswering: ChassisError | undefined;
   /** How each function is served, by name. */
   private readonly uses = new Map<string, PortUse>();
+  /** How each is, or was when the process died. */
+  private readonly lastUses = new Map<string, PortUse>();
   private readonly connected = new Set<string>();
   private latest: ReadonlyMap<string, FunctionStatus> = new Map();
   /** Who waits for a function to be left. */
@@ -69,14 +75,75 @@ export class DeviceFunctions {
     return this.host ? { state: 'running', pid: this.host.pid } : { state: 'lost', reason: this.lostReason };
   }
 
-  /** Starts the process. It has no functions yet. */
+  /** Starts the process, in place of any that is left. It has no functions yet. @throws ChassisError DEVICE_PROCESS_LOST */
   async start(): Promise<void> {
-    const host: DeviceHost = await this.options.startDevices({
+    if (this.unanswering) throw this.unanswering;
+    this.host = await this.options.startDevices(this.hooks());
+  }
+
+  /**
+   * Takes over the process that an earlier daemon started, and answers what it serves; undefined where it is gone.
+   * @throws ChassisError DEVICE_PROCESS_LOST where it lives, but does not answer as it should
+   */
+  async find(): Promise<FoundFunction[] | undefined> {
+    try {
+      this.host = await this.options.findDevices(this.hooks());
+      if (!this.host) return undefined;
+      const found = await this.host.inventory();
+      await this.refresh();
+      return found;
+    } catch (error) {
+      this.host?.leave();
+      this.host = undefined;
+      this.lostReason = error instanceof Error ? error.message : String(error);
+      this.unanswering = new ChassisError(
+        'DEVICE_PROCESS_LOST',
+        this.lostReason,
+        'it was left alone, for a VM may have its devices: to end it and start another, chassis restart',
+      );
+      throw error;
+    }
+  }
+
+  /** A process that does not answer may be ended. */
+  giveUp(): void {
+    this.unanswering = undefined;
+  }
+
+  /** How it was served when an earlier daemon noted it. */
+  noteUse(device: Placement, use: PortUse): void {
+    this.lastUses.set(functionName(device), use);
+  }
+
+  /** How a function is served, or was when the process died. */
+  lastUse(device: Placement): PortUse | undefined {
+    return this.lastUses.get(functionName(device));
+  }
+
+  /** A function is served already, in this way: of an earlier daemon. */
+  async keep(device: DeviceRecord, use: PortUse, switchPort: string | undefined): Promise<void> {
+    const name = functionName(device);
+    this.uses.set(name, use);
+    this.lastUses.set(name, use);
+    if (!isCard(device) || device.card.network.type !== 'switch' || switchPort === undefined) return;
+    const { network, mac } = device.card;
+    await this.options.cardPorts.keep(this.portKey(name), network, mac, switchPort);
+  }
+
+  /** Ends a function that belongs to nothing, as soon as no VMM has it open. */
+  clear(name: string): void {
+    const end = () => this.drop(name).catch((error: unknown) => this.options.log(String(error)));
+    if (!this.connected.has(name)) return void end();
+    this.options.log(`${name} is nobody's, and ends when its VM leaves it`);
+    this.leaving.set(name, [() => void end()]);
+  }
+
+  private hooks(): DeviceHostHooks {
+    return {
       onLost: (reason) => this.lost(reason),
       onConnected: (name) => this.connected.add(name),
       onDisconnected: (name) => this.disconnected(name),
-    });
-    this.host = host;
+    };
   }
 
   /** Sees to it that a function is served in this way. */
@@ -86,6 +153,7 @@ export class DeviceFunctions {
     const now = this.uses.get(name);
     if (now?.port === use.port && now.msix === use.msix) {
       this.uses.set(name, use);
+      this.lastUses.set(name, use);
       return;
     }
     if (now) await this.drop(name);
@@ -103,6 +171,7 @@ export class DeviceFunctions {
       throw error;
     }
     this.uses.set(name, use);
+    this.lastUses.set(name, use);
     if (!isMount(device)) return;
     if (device.tree) await this.fillTree(device);
     if (device.mux) await this.fillQueues(device);
@@ -170,6 +239,11 @@ export class DeviceFunctions {
   seatCounters(mux: Placement, queue: number): FunctionCounters | undefined {
     const seats = this.latest.get(functionName(mux))?.seats;
     return seats?.find((seat) => seat.queue === queue)?.counters;
+  }
+
+  /** The queues of a multiplexing function that carry a mount, as of the last `refresh`. */
+  seatsOf(mux: Placement): number[] {
+    return this.latest.get(functionName(mux))?.seats?.map(({ queue }) => queue) ?? [];
   }
 
   /** Each on the queue that it had. */
@@ -309,11 +383,20 @@ export class DeviceFunctions {
   }
 
   async stop(): Promise<void> {
-    const host = this.host;
+    await this.part('it was stopped')?.stop();
+  }
+
+  /** Lets the process live on, with all that it serves, for the next daemon. */
+  leave(): void {
+    this.part('this daemon has left it')?.leave();
+  }
+
+  private part(reason: string): DeviceHost | undefined {
+    const { host } = this;
     this.host = undefined;
-    this.lostReason = 'it was stopped';
+    this.lostReason = reason;
     this.forget();
-    await host?.stop();
+    return host;
   }
 
   /** Waits a moment for a VMM that is on its way out; true once none has the function open. */
@@ -341,6 +424,7 @@ export class DeviceFunctions {
 
   private async drop(name: string): Promise<void> {
     this.uses.delete(name);
+    this.lastUses.delete(name);
     await this.host?.removeFunction(name);
     this.connected.delete(name);
     await this.leavePort(name);

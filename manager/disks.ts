@@ -165,7 +165,7 @@ function checkPath(path: string): void {
 }
 
 /** What a disk is made of when its device process is started over. A file has its size itself. */
-function withSize(disk: DiskRecord, sizeBytes: number): DiskRecord {
+export function withSize(disk: DiskRecord, sizeBytes: number): DiskRecord {
   const { source, overlay } = disk.disk;
   if (source.type === 'memory') return { ...disk, disk: { ...disk.disk, source: { ...source, sizeBytes } } };
   return overlay ? { ...disk, disk: { ...disk.disk, overlayBytes: sizeBytes } } : disk;

@@ -11,6 +11,8 @@ export interface FunctionMountsOptions {
   readonly slots: VmSlots;
   /** Plugs mounts of one slot in, or parks them: all of them or none. */
   readonly plugIn: (mounts: readonly MountRecord[], timeoutMs: number) => Promise<void>;
+  /** Notes how the chassis is now. @throws ChassisError STATE_UNWRITABLE */
+  readonly record: () => void;
   readonly log: (message: string) => void;
 }
 
@@ -30,34 +32,35 @@ export class FunctionMounts {
     return mounts;
   }
 
-  /** No PCI event. */
+  /** No PCI event. Noted before the guest can see them: one that it has mounted is never unknown to the next daemon. */
   private async reuse(kept: readonly MountRecord[], { mounts: wanted }: Attachment): Promise<MountRecord[]> {
-    const { model, devices } = this.options;
+    const { model, devices, record } = this.options;
     const mounts = wanted.map((mount, i) => ({
       ...kept[i],
       ...{ source: mount.source, ...termsOf(mount), kept: false },
     }));
-    const shown: MountRecord[] = [];
+    for (const mount of mounts) model.change(mount);
+    const shown = new Set<MountRecord>();
     try {
+      record();
       for (const mount of mounts) {
         await devices.setSource(mount);
-        shown.push(mount);
+        shown.add(mount);
       }
     } catch (error) {
-      for (const mount of shown) await this.keepAgain(mount);
+      for (const [i, mount] of mounts.entries()) await this.keepAgain(kept[i], mount, shown.has(mount));
       throw error;
     }
-    for (const mount of mounts) model.change(mount);
     return mounts;
   }
 
-  private async keepAgain(mount: MountRecord): Promise<void> {
+  private async keepAgain(kept: MountRecord, mount: MountRecord, isShown: boolean): Promise<void> {
     const { model, devices, log } = this.options;
     try {
-      await devices.setSource({ ...mount, kept: true });
+      if (isShown) await devices.setSource({ ...mount, kept: true });
+      model.change(kept);
     } catch (error) {
       // The guest was quicker, and has it mounted: then it is attached.
-      model.change(mount);
       log(`${mount.tag} stays attached: ${String(error)}`);
     }
   }

@@ -1,35 +1,34 @@
-/** Clears what a daemon that was killed left behind: sockets, logs, and processes that outlived it. */
-import { lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+/** Clears what is left of chassis that no journal speaks of: sockets, logs, and processes. */
+import { existsSync, lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
-import { ChassisName, SwitchName } from './control/api.js';
-import { ChassisPaths, SwitchPaths } from './control/state-directory.js';
+import { ChassisName } from './control/api.js';
+import { ChassisPaths, type SwitchPaths } from './control/state-directory.js';
 import { isRunning, readStamp } from './process-stamp.js';
 
-const OUR_FILES = /^(device\.(sock|log|log\.old|pid)|s\d{1,3}f[0-7]\.sock)$/;
+const OUR_FILES = /^(device\.(sock|log|log\.old|pid)|journal\.json\.new|s\d{1,3}f[0-7]\.sock)$/;
 const SWITCH_FILES = /^(switch\.(sock|log|log\.old|pid)|p\d{1,9}\.sock)$/;
 
-/** Sweeps a state directory whose lock the caller holds. Answers the pids of processes that it had to kill. */
-export async function sweepStateDirectory(directory: string): Promise<number[]> {
-  const killed: number[] = [];
-  for (const name of readdirSync(directory)) {
-    if (!lstatSync(join(directory, name)).isDirectory()) continue;
-    if (isSwitchFolder(name)) {
-      const paths = new SwitchPaths(directory, name.slice(1));
-      killed.push(...killLeft(paths.stamp));
-      removeSwitchFiles(paths);
-    } else if (Value.Check(ChassisName, name)) {
-      const paths = new ChassisPaths(directory, name);
-      killed.push(...killLeft(paths.deviceStamp));
-      await removeChassisFiles(paths);
-    }
-  }
-  return killed;
+/** The chassis that have a folder in a state directory. */
+export function chassisFolders(directory: string): ChassisPaths[] {
+  return readdirSync(directory)
+    .filter((name) => Value.Check(ChassisName, name) && lstatSync(join(directory, name)).isDirectory())
+    .map((name) => new ChassisPaths(directory, name));
 }
 
-function isSwitchFolder(name: string): boolean {
-  return name.startsWith('@') && Value.Check(SwitchName, name.slice(1));
+/**
+ * Sweeps a state directory whose lock the caller holds: a daemon was killed while it made a chassis or gave one up. Answers the pids of
+ * processes that it had to kill.
+ */
+export async function sweepStateDirectory(directory: string): Promise<number[]> {
+  const killed: number[] = [];
+  for (const paths of chassisFolders(directory)) {
+    if (existsSync(paths.journal)) continue;
+    killed.push(...killLeft(paths.deviceStamp));
+    await removeChassisFiles(paths);
+  }
+  return killed;
 }
 
 /** Removes one switch's files by their names. */
@@ -38,8 +37,8 @@ export function removeSwitchFiles({ directory }: SwitchPaths): void {
   removeFolder(directory);
 }
 
-/** A process is ours only if pid, start time and boot all match the stamp that its daemon wrote. */
-function killLeft(stampPath: string): number[] {
+/** A process is ours only if pid, start time and boot all match the stamp that it wrote. */
+export function killLeft(stampPath: string): number[] {
   const stamp = readStamp(stampPath);
   if (!stamp || !isRunning(stamp)) return [];
   try {

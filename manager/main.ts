@@ -1,4 +1,4 @@
-/** The daemon's executable: `node main.js [--dir DIRECTORY] [--json]`. Runs until it is interrupted. */
+/** The daemon's executable: `node main.js [--dir DIRECTORY] [--end] [--json]`. Runs until it is interrupted. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ChassisError } from './control/api.js';
@@ -11,19 +11,23 @@ function log(message: string): void {
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { dir: { type: 'string' }, json: { type: 'boolean', default: false } },
+    options: {
+      dir: { type: 'string' },
+      end: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+    },
   });
   const directory = resolve(values.dir ?? defaultStateDirectory());
   const daemon = new Daemon({ directory, log, onShutdown: () => stop() });
   const stop = () => {
-    daemon.stop().then(
+    (values.end ? daemon.end() : daemon.leave()).then(
       () => process.exit(0),
       (error: unknown) => fail(error),
     );
   };
-  // Before it starts, or an early signal would leave the lock and a half-started device process behind.
+  // Before it starts, or an early signal would leave the lock behind.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
-  // The device processes end with the daemon, and VMs do not get their devices back: a bug in one request must not end it.
+  // A bug in one request must not end what all others wait for.
   process.on('uncaughtException', (error: unknown) => {
     log(`a bug: ${error instanceof Error ? error.stack : String(error)}`);
   });

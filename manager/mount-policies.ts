@@ -10,6 +10,8 @@ export interface MountPoliciesOptions {
   readonly devices: DeviceFunctions;
   /** Runs a job once those before it have ended. */
   readonly exclusively: <T>(job: () => Promise<T>) => Promise<T>;
+  /** Notes how the chassis is now. @throws ChassisError STATE_UNWRITABLE */
+  readonly record: () => void;
 }
 
 export class MountPolicies {
@@ -36,8 +38,10 @@ export class MountPolicies {
       const changed = changedTerms(mount, change);
       checkPolicy(changed.policy);
       checkCarrier(via, changed.policy);
-      if (devices.running) await devices.requireRunning().setPolicy({ ...ref, ...changed });
-      model.setTerms(mount, changed);
+      await this.changing(tag, async () => {
+        if (devices.running) await devices.requireRunning().setPolicy({ ...ref, ...changed });
+        model.setTerms(mount, changed);
+      });
       return viewOf(mount);
     });
   }
@@ -52,7 +56,9 @@ export class MountPolicies {
       const { mount, ref } = requireMount(model, tag);
       // Written down first: whatever becomes of the device process, the next one gives it to nobody.
       model.setTerms(mount, { revoked: true });
-      if (devices.running) await devices.requireRunning().revoke(ref);
+      await this.changing(tag, async () => {
+        if (devices.running) await devices.requireRunning().revoke(ref);
+      });
       return viewOf(mount);
     });
   }
@@ -64,6 +70,18 @@ export class MountPolicies {
   async audit(tag: string, query: AuditQuery): Promise<AuditPage> {
     const { ref } = requireMount(this.options.model, tag);
     return this.options.devices.requireRunning().audit({ ...ref, ...query });
+  }
+
+  /** Where this daemon ends in the middle, the next one tells the device process again what holds. */
+  private async changing(tag: string, change: () => Promise<void>): Promise<void> {
+    const { model, record } = this.options;
+    model.changing.add(tag);
+    try {
+      record();
+      await change();
+    } finally {
+      model.changing.delete(tag);
+    }
   }
 }
 

@@ -23,7 +23,7 @@ export interface QueueMountsOptions {
 export class QueueMounts {
   private readonly options: QueueMountsOptions;
   /** The tag of the last mount on the first queue. */
-  private firstTag: string | undefined;
+  firstTag: string | undefined;
 
   constructor(options: QueueMountsOptions) {
     this.options = options;

@@ -1,6 +1,10 @@
 /** The switches that join the cards of all chassis: each is there while a card is on it. */
-import { ChassisError, type SwitchNetwork, type SwitchPortCounters } from './control/api.js';
+import { readdirSync } from 'node:fs';
+import { basename } from 'node:path';
+import { Value } from '@sinclair/typebox/value';
+import { ChassisError, SwitchName, type SwitchNetwork, type SwitchPortCounters } from './control/api.js';
 import { SwitchPaths } from './control/state-directory.js';
+import type { SwitchPortSpec } from './switch-process/protocol.js';
 import { SwitchHost } from './switch-process/switch-host.js';
 
 export interface SwitchesOptions {
@@ -16,6 +20,8 @@ export interface CardPorts {
   /** The socket of a card's port, which it has until `leave`: the same one when it is asked for again. @throws ChassisError MAC_IN_USE, NETWORK_UNAVAILABLE */
   join(card: string, network: SwitchNetwork, mac: string): Promise<string>;
   leave(card: string): Promise<void>;
+  /** A card of an earlier daemon's keeps the port that it has. @throws ChassisError NETWORK_UNAVAILABLE or BAD_REQUEST */
+  keep(card: string, network: SwitchNetwork, mac: string, socketPath: string): Promise<void>;
   /** What a card's port counted, as of the last `refresh`. */
   counters(card: string): SwitchPortCounters | undefined;
   /** Asks the switches that these cards are on. */
@@ -26,9 +32,7 @@ interface Joined {
   readonly host: SwitchHost;
   readonly switch: string;
   readonly mac: string;
-  readonly macLock: boolean;
-  readonly port: string;
-  readonly socketPath: string;
+  readonly spec: SwitchPortSpec;
   /** As of the last `refresh`. */
   counters?: SwitchPortCounters;
 }
@@ -45,21 +49,14 @@ export class Switches implements CardPorts {
 
   async join(card: string, network: SwitchNetwork, mac: string): Promise<string> {
     const known = this.joined.get(card);
-    if (known) return known.socketPath;
+    if (known) return known.spec.socketPath;
     this.refuseTakenMac(network, mac);
-    const { switch: name, vlan, trunk, isolated, macLock } = network;
     const number = this.nextPort++;
-    const socketPath = this.paths(name).portSocket(number);
-    const port = `p${number}`;
-    const host = this.hostOf(name);
-    this.joined.set(card, { host, switch: name, mac, macLock, port, socketPath });
+    const socketPath = this.paths(network.switch).portSocket(number);
+    const joined = { ...portOf(network, mac, number, socketPath), host: this.hostOf(network.switch) };
+    this.joined.set(card, joined);
     try {
-      await host.addPort({
-        ...{ port, socketPath, isolated },
-        ...(vlan !== undefined && { vlan }),
-        ...(trunk && { trunk }),
-        ...(macLock && { macLock: mac }),
-      });
+      await joined.host.addPort(joined.spec);
     } catch (error) {
       this.joined.delete(card);
       throw error;
@@ -67,10 +64,44 @@ export class Switches implements CardPorts {
     return socketPath;
   }
 
+  /** Looks for the switches that an earlier daemon left, before cards `keep` their ports; `settle` follows. */
+  async find(): Promise<void> {
+    const { directory, log } = this.options;
+    const names = readdirSync(directory).filter(isSwitchFolder);
+    await Promise.all(
+      names.map(async (folder) => {
+        const ports = await this.hostOf(folder.slice(1))
+          .find()
+          .catch((error: unknown) => (log(String(error)), []));
+        for (const port of ports) this.nextPort = Math.max(this.nextPort, numberOf(port) + 1);
+      }),
+    );
+  }
+
+  async keep(card: string, network: SwitchNetwork, mac: string, socketPath: string): Promise<void> {
+    const number = numberOf(basename(socketPath, '.sock'));
+    this.nextPort = Math.max(this.nextPort, number + 1);
+    const joined = { ...portOf(network, mac, number, socketPath), host: this.hostOf(network.switch) };
+    this.joined.set(card, joined);
+    await joined.host.keepPort(joined.spec);
+  }
+
+  /** Ends the ports that no card has kept, and switches without any. */
+  async settle(): Promise<void> {
+    const hosts = [...this.hosts.values()];
+    await Promise.all(hosts.map((host) => host.settle()));
+  }
+
+  /** Lets all go on as they are, for the next daemon. */
+  leaveAlone(): void {
+    this.joined.clear();
+    for (const host of this.hosts.values()) host.leave();
+  }
+
   async leave(card: string): Promise<void> {
     const joined = this.joined.get(card);
     this.joined.delete(card);
-    await joined?.host.removePort(joined.port);
+    await joined?.host.removePort(joined.spec.port);
   }
 
   /** All cards of a chassis. */
@@ -88,7 +119,7 @@ export class Switches implements CardPorts {
     const hosts = new Set(asked.map(({ host }) => host));
     const answers = Array.from(hosts, async (host) => [host, await host.counters()] as const);
     const counted = new Map(await Promise.all(answers));
-    for (const joined of asked) joined.counters = counted.get(joined.host)?.get(joined.port);
+    for (const joined of asked) joined.counters = counted.get(joined.host)?.get(joined.spec.port);
   }
 
   async stop(): Promise<void> {
@@ -126,4 +157,26 @@ export class Switches implements CardPorts {
   private paths(name: string): SwitchPaths {
     return new SwitchPaths(this.options.directory, name);
   }
+}
+
+/** What a switch is to know of a card's port. */
+function portOf(network: SwitchNetwork, mac: string, number: number, socketPath: string) {
+  const { switch: name, vlan, trunk, isolated, macLock } = network;
+  const spec: SwitchPortSpec = {
+    ...{ port: `p${number}`, socketPath, isolated },
+    ...(vlan !== undefined && { vlan }),
+    ...(trunk && { trunk }),
+    ...(macLock && { macLock: mac }),
+  };
+  return { switch: name, mac, spec };
+}
+
+/** Of a port's name. */
+function numberOf(port: string): number {
+  return Number(port.slice(1));
+}
+
+/** A folder of the state directory that is a switch's. */
+export function isSwitchFolder(name: string): boolean {
+  return name.startsWith('@') && Value.Check(SwitchName, name.slice(1));
 }

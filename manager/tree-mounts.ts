@@ -3,7 +3,7 @@
  * plugged when the first of them comes. Waiting for a guest happens outside the chassis's queue, so that a guest which never
  * answers keeps nobody else waiting; what was meant is looked up again afterwards.
  */
-import type { Attachment } from './attachment.js';
+import type { Attachment, MountToAttach } from './attachment.js';
 import { ChassisError, type Detached, type DetachQuery } from './control/api.js';
 import { termsOf, type ChassisModel, type ChildRecord, type MountRecord } from './chassis/chassis.js';
 import { TREE_MOUNTS_MAX } from './chassis/capacity.js';
@@ -20,6 +20,8 @@ export interface TreeMountsOptions {
   readonly exclusively: <T>(job: () => Promise<T>) => Promise<T>;
   /** Plugs mounts of one slot in, or parks them: all of them or none. */
   readonly plugIn: (mounts: readonly MountRecord[], timeoutMs: number) => Promise<void>;
+  /** Notes how the chassis is now. @throws ChassisError STATE_UNWRITABLE */
+  readonly record: () => void;
 }
 
 export class TreeMounts {
@@ -36,7 +38,7 @@ export class TreeMounts {
    * @throws ChassisError TAG_INVALID, TAG_IN_USE, NO_SLOT_FREE, or why the tree's function cannot be plugged; none is there then
    */
   async add(request: Attachment): Promise<ChildRecord[]> {
-    const { model, devices } = this.options;
+    const { model, devices, record } = this.options;
     const tags = request.mounts.map(({ tag }) => tag);
     checkTags(model, tags);
     if (tags.includes(TREE_TAG)) throw reserved();
@@ -44,20 +46,17 @@ export class TreeMounts {
     if (model.children.size + tags.length > TREE_MOUNTS_MAX) throw full();
     const tree = model.tree ?? (await this.plugTree(request.timeoutMs));
     this.requireUsable(tree);
-    const added: ChildRecord[] = [];
+    const children = request.mounts.map(childOf);
+    for (const child of children) model.children.set(child.tag, child);
     try {
-      for (const mount of request.mounts) {
-        const { tag, source, target, watch } = mount;
-        const child = { tag, source, target, ...termsOf(mount), ...(watch && { watch }) };
-        await devices.addChild(tree, child);
-        model.children.set(tag, child);
-        added.push(child);
-      }
+      // Noted before a guest can see them: one that it has mounted is never unknown to the next daemon.
+      record();
+      for (const child of children) await devices.addChild(tree, child);
     } catch (error) {
-      for (const child of added) await this.drop(child);
+      for (const child of children) await this.drop(child);
       throw error;
     }
-    return added;
+    return children;
   }
 
   /**
@@ -156,6 +155,11 @@ export class TreeMounts {
   private isCurrent(child: ChildRecord): boolean {
     return this.options.model.children.get(child.tag) === child;
   }
+}
+
+function childOf(mount: MountToAttach): ChildRecord {
+  const { tag, source, target, watch } = mount;
+  return { tag, source, target, ...termsOf(mount), ...(watch && { watch }) };
 }
 
 /** For unmounting what an attach that failed has mounted elsewhere already. */

@@ -16,6 +16,8 @@ export interface VmSlotsOptions {
   readonly model: ChassisModel;
   readonly devices: DeviceFunctions;
   readonly paths: ChassisPaths;
+  /** Notes how the chassis is now. @throws ChassisError STATE_UNWRITABLE */
+  readonly record: () => void;
   readonly log: (message: string) => void;
 }
 
@@ -38,10 +40,13 @@ export class VmSlots {
   private readonly model: ChassisModel;
   private readonly devices: DeviceFunctions;
   private readonly paths: ChassisPaths;
+  private readonly record: () => void;
   private readonly log: (message: string) => void;
   private current: VmmDriver | undefined;
   /** Slots that the VM would not survive losing. */
   private readonly stuck = new Set<number>();
+  /** Slots that an earlier daemon had asked the guest to let go. */
+  readonly unfinished = new Set<number>();
   /** Functions with our names in the VM that no mount stands for: left by an earlier daemon. */
   private readonly strangers = new Map<number, FunctionMask>();
 
@@ -49,7 +54,16 @@ export class VmSlots {
     this.model = options.model;
     this.devices = options.devices;
     this.paths = options.paths;
+    this.record = options.record;
     this.log = options.log;
+  }
+
+  /** Slots that are to go, as soon as the guest complies. */
+  get unplugging(): number[] {
+    const { model } = this;
+    return model.slotNumbers.filter(
+      (slot) => model.slot(slot).state === 'unplugging' || this.unfinished.has(slot),
+    );
   }
 
   /** The VM, if one is connected. */
@@ -96,9 +110,10 @@ export class VmSlots {
     if (this.current !== driver) return;
     for (const [slot, functions] of present) {
       const ours = slot <= this.model.slotCount ? this.model.slot(slot).functions & functions : 0;
-      if (ours !== 0 && this.model.slot(slot).state === 'parked') this.recognise(slot, ours);
+      if (ours !== 0 && this.model.slot(slot).state === 'parked') await this.recognise(slot, ours);
       if ((functions & ~ours) !== 0) this.strangers.set(slot, functions & ~ours);
     }
+    for (const slot of [...this.unfinished]) await this.finishUnplug(slot);
     for (const slot of this.model.slotNumbers) await this.plugOrNote(slot);
     // One that a VM has from its command line is up in it.
     for (const card of this.model.cards().filter((each) => !each.card.up)) await this.setLink(card);
@@ -185,6 +200,7 @@ export class VmSlots {
     const functions = functionsIn(this.model.slot(slot).present);
     this.model.apply(slot, { type: 'unplug' });
     try {
+      this.record();
       await driver.unplug(slot, functions, timeoutMs);
     } catch (error) {
       const code = error instanceof ChassisError ? error.code : 'INTERNAL';
@@ -225,13 +241,31 @@ export class VmSlots {
     for (const { tag } of this.model.devicesIn(slot)) this.reasons.set(tag, text);
   }
 
-  private recognise(slot: number, functions: FunctionMask): void {
+  private async recognise(slot: number, functions: FunctionMask): Promise<void> {
+    const isWhole = (functions & 1) !== 0 || (this.model.slot(slot).functions & 1) === 0;
+    // An earlier daemon ended while it added them: the guest sees none before function 0. They are plugged anew.
+    if (!isWhole) return this.current?.takeBack(slot, functionsIn(functions));
     const devices = this.model
       .devicesIn(slot)
       .filter((device) => (functions & functionBit(device.function)) !== 0);
     const alive = devices.every((device) => this.devices.isConnected(device));
     this.model.apply(slot, { type: alive ? 'found' : 'foundDead', functions });
     this.noticeStuck(slot);
+  }
+
+  /** What the guest was asked to let go by an earlier daemon is gone, or is asked for again; unless the guest has mounted it meanwhile. */
+  private async finishUnplug(slot: number): Promise<void> {
+    this.unfinished.delete(slot);
+    const devices = this.model.devicesIn(slot);
+    if (this.model.slot(slot).present === 0) {
+      for (const device of devices) {
+        this.model.remove(device.tag);
+        await this.devices.cut(device);
+      }
+      return;
+    }
+    const isMounted = devices.some((device) => (this.devices.counters(device)?.fids ?? 0) > 0);
+    if (!isMounted) await this.takeOut(slot);
   }
 
   /** A function has one owner: a second VMM that opens it would wait for the first to leave, and its guest with it. */

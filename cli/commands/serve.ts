@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { Flags } from '@oclif/core';
 import { execa } from 'execa';
 import { BaseCommand } from '../support/base-command.js';
 
@@ -7,17 +8,23 @@ const DAEMON = fileURLToPath(new URL('../../manager/main.js', import.meta.url));
 export default class Serve extends BaseCommand {
   static override summary = 'Run the daemon in the foreground until it is interrupted.';
   static override description =
-    'The daemon keeps the chassis of one user. Its control socket is private to that user. On SIGINT or SIGTERM it ends ' +
-    'its device processes and removes its sockets; VMs go on without the devices. With --json it says that it is ready in one line of JSON.';
+    'The daemon keeps the chassis of one user. Its control socket is private to that user. On SIGINT or SIGTERM it ends, and nothing ' +
+    'else does: chassis and their devices go on, guests do not notice, and the next daemon finds them. With --end it ends them, too; VMs go ' +
+    'on without the devices then. With --json it says that it is ready in one line of JSON.';
   static override examples = [
     '<%= config.bin %> serve',
     '<%= config.bin %> serve --dir /run/my-chassis',
+    '<%= config.bin %> serve --end',
     '<%= config.bin %> serve --json',
   ];
+  static override flags = {
+    end: Flags.boolean({ description: 'End all chassis with the daemon, when that is interrupted' }),
+  };
 
   async run(): Promise<void> {
-    const json = this.jsonEnabled() ? ['--json'] : [];
-    const daemon = execa(process.execPath, [DAEMON, '--dir', await this.stateDirectory(), ...json], {
+    const { flags } = await this.parse(Serve);
+    const switches = [...(flags.end ? ['--end'] : []), ...(this.jsonEnabled() ? ['--json'] : [])];
+    const daemon = execa(process.execPath, [DAEMON, '--dir', await this.stateDirectory(), ...switches], {
       stdio: 'inherit',
       reject: false,
     });

@@ -60,5 +60,6 @@ export const exitCodes: Record<ErrorCode, ExitCode> = {
   GUEST_TIMEOUT: ExitCode.TIMEOUT,
   DEVICE_PROCESS_LOST: ExitCode.UNEXPECTED,
   STATE_UNWRITABLE: ExitCode.UNEXPECTED,
+  JOURNAL_UNREADABLE: ExitCode.UNEXPECTED,
   INTERNAL: ExitCode.UNEXPECTED,
 };

@@ -102,6 +102,8 @@ export class ChassisModel<S = Shown> {
   readonly children = new Map<string, ChildRecord>();
   /** What the queues of the multiplexing function carry, by tag. They go with it. */
   readonly seats = new Map<string, SeatRecord>();
+  /** Mounts whose terms are being changed, by tag: what holds of them is not known for sure. */
+  readonly changing = new Set<string>();
   private readonly slots: SlotStatus[];
   private readonly byTag = new Map<string, DeviceRecord<S>>();
   private treeTag: string | undefined;

@@ -281,7 +281,7 @@ export const ErrorCode = {
   /** Only `chassis apply` says these: the manifest is wrong; or it would take from a guest what it uses, or from somebody else what is theirs. */
   MANIFEST_INVALID: 400,
   PLAN_BLOCKED: 409,
-  /** Only the client says this: nothing answers on the control socket. */
+  /** Nothing answers on the control socket, says the client; or the daemon stops, in the middle of what was asked of it. */
   NO_DAEMON: 503,
   NO_CHASSIS: 404,
   NO_MOUNT: 404,
@@ -326,6 +326,8 @@ export const ErrorCode = {
   GUEST_TIMEOUT: 504,
   DEVICE_PROCESS_LOST: 503,
   STATE_UNWRITABLE: 500,
+  /** What an earlier daemon noted of the chassis cannot be used. */
+  JOURNAL_UNREADABLE: 500,
   INTERNAL: 500,
 } as const;
 export type ErrorCode = keyof typeof ErrorCode;

@@ -46,10 +46,13 @@ interface MountParams extends NameParams {
 
 /** Far above any request: eight mounts of 4 KiB paths. */
 const BODY_LIMIT_BYTES = 256 * 1024;
+const IDLE_LOOK_MS = 10;
 
 export class ControlServer {
   private readonly app: FastifyInstance;
   private readonly options: ControlServerOptions;
+  /** Of each request that is not answered yet: what fails it. */
+  private readonly unanswered = new Set<(error: ChassisError) => void>();
 
   constructor(options: ControlServerOptions) {
     this.options = options;
@@ -57,6 +60,11 @@ export class ControlServer {
       bodyLimit: BODY_LIMIT_BYTES,
       forceCloseConnections: 'idle',
       routerOptions: { maxParamLength: 65_536 },
+    });
+    this.app.addHook('onRoute', (route) => {
+      const { handler } = route;
+      route.handler = (request, reply) =>
+        this.interruptible(async () => handler.call(this.app, request, reply));
     });
     this.app.setErrorHandler((error, _request, reply) => this.answerError(error, reply));
     this.app.setNotFoundHandler((request, reply) => {
@@ -80,10 +88,33 @@ export class ControlServer {
     chmodSync(socketPath, 0o600);
   }
 
+  /** Resolves once every request so far is answered, or after that time. */
+  async idle(timeoutMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    while (this.unanswered.size > 0 && performance.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, IDLE_LOOK_MS));
+  }
+
+  /** Answers everything that waits with this error. */
+  interrupt(error: ChassisError): void {
+    for (const fail of this.unanswered) fail(error);
+  }
+
   /** Lets requests under way be answered, then closes and removes the socket. */
   async stop(): Promise<void> {
     await this.app.close();
     rmSync(this.options.socketPath, { force: true });
+  }
+
+  private async interruptible(answer: () => Promise<unknown>): Promise<unknown> {
+    let fail: (error: ChassisError) => void = () => undefined;
+    const interrupted = new Promise<never>((_, reject) => (fail = reject));
+    this.unanswered.add(fail);
+    try {
+      return await Promise.race([answer(), interrupted]);
+    } finally {
+      this.unanswered.delete(fail);
+    }
   }
 
   private addRoutes(service: ChassisService): void {

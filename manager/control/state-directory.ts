@@ -59,9 +59,11 @@ export function apiSocketPath(directory: string): string {
 /** The files of one chassis. QEMU makes the QMP socket; the device process the others. */
 export class ChassisPaths {
   readonly directory: string;
+  readonly name: string;
 
   constructor(stateDirectory: string, name: string) {
     this.directory = join(stateDirectory, name);
+    this.name = name;
   }
 
   get qmpSocket(): string {
@@ -74,7 +76,11 @@ export class ChassisPaths {
   get deviceLog(): string {
     return join(this.directory, 'device.log');
   }
-  /** Which process serves the devices, for the sweep after a crash. */
+  /** What the daemon was asked for. */
+  get journal(): string {
+    return join(this.directory, 'journal.json');
+  }
+  /** Which process serves the devices, by which the next daemon finds it. */
   get deviceStamp(): string {
     return join(this.directory, 'device.pid');
   }

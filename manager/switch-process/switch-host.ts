@@ -1,4 +1,4 @@
-/** The daemon's end of one switch: its process runs while it has ports, and is started over, with all of them, when it dies. */
+/** The daemon's end of one switch: its process runs while it has ports, through daemons, and is started over, with all of them, when it dies. */
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Value } from '@sinclair/typebox/value';
@@ -31,6 +31,8 @@ export class SwitchHost {
   private readonly options: SwitchHostOptions;
   private readonly queue = new SerialQueue();
   private readonly ports = new Map<string, SwitchPortSpec>();
+  /** Ports of an earlier daemon, of which nobody has said yet whose they are. */
+  private readonly found = new Set<string>();
   private process: SupervisedProcess | undefined;
   private startedMs = 0;
   private restartMs: number = RESTART_MS.first;
@@ -51,6 +53,42 @@ export class SwitchHost {
       await process.ask('addPort', spec, REQUEST_TIMEOUT_MS);
       this.ports.set(spec.port, spec);
     });
+  }
+
+  /**
+   * Takes over the process that an earlier daemon started, and answers its ports; none where it is gone.
+   * @throws ChassisError NETWORK_UNAVAILABLE where it lives and does not answer
+   */
+  find(): Promise<string[]> {
+    return this.queue.run(async () => {
+      this.process = await SupervisedProcess.find(this.supervision(), READY_TIMEOUT_MS);
+      if (!this.process) return [];
+      this.startedMs = performance.now();
+      for (const port of (await this.counters()).keys()) this.found.add(port);
+      return [...this.found];
+    });
+  }
+
+  /** A port that an earlier daemon made: where the switch has not lived on, it is made again. @throws ChassisError as `addPort` */
+  async keepPort(spec: SwitchPortSpec): Promise<void> {
+    if (!this.found.delete(spec.port)) return this.addPort(spec);
+    this.ports.set(spec.port, spec);
+  }
+
+  /** Ends the ports that were found and that nobody kept; without any, the switch. */
+  settle(): Promise<void> {
+    return this.queue.run(async () => {
+      for (const port of this.found) await this.process?.ask('removePort', { port }, REQUEST_TIMEOUT_MS);
+      this.found.clear();
+      if (this.ports.size === 0) await this.end();
+    });
+  }
+
+  /** Lets the process go on as it is, for the next daemon. */
+  leave(): void {
+    clearTimeout(this.restart);
+    this.process?.leave();
+    this.process = undefined;
   }
 
   /** Without ports the switch ends. */

@@ -43,6 +43,8 @@ export interface VmmDriver {
    * @throws ChassisError VMM_REFUSED, VMM_GONE or GUEST_TIMEOUT
    */
   plug(slot: number, functions: readonly PluggableFunction[], timeoutMs: number): Promise<void>;
+  /** Removes functions that the guest has not seen, since function 0 is not among them. Does not reject. */
+  takeBack(slot: number, functions: readonly number[]): Promise<void>;
   /**
    * Asks the guest to let a slot go, and resolves once the VM has none of the functions any more. After GUEST_TIMEOUT
    * the request stands: `onDeleted` tells when the guest complies.

@@ -133,6 +133,11 @@ export async function children(qmp: QmpClient, path: string): Promise<Map<string
   );
 }
 
+/** The character devices' ids. */
+export async function chardevs(qmp: QmpClient): Promise<string[]> {
+  return records(await qmp.execute('query-chardev')).map(({ label }) => String(label));
+}
+
 export function portNumbers(slotCount: number): number[] {
   return Array.from({ length: slotCount }, (_, i) => i + 1);
 }

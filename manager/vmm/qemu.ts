@@ -4,6 +4,7 @@ import { functionBit, type FunctionMask } from '../chassis/hotplug.js';
 import type { PluggableFunction, VmmDriver } from './driver.js';
 import type { VmmAbilities } from './port-choice.js';
 import {
+  chardevs,
   checkQemu,
   children,
   formatVersion,
@@ -62,6 +63,7 @@ export class QemuDriver implements VmmDriver {
     try {
       const abilities = await checkQemu(qmp, options.slotCount);
       const driver = new QemuDriver(qmp, abilities, options);
+      await driver.removeLeftBackends();
       await driver.findObstacles();
       return driver;
     } catch (error) {
@@ -102,8 +104,8 @@ export class QemuDriver implements VmmDriver {
     } catch (error) {
       // The last one tried may still come true if its answer is late.
       await this.takeBack(slot, error instanceof QmpTimeoutError ? tried : tried.slice(0, -1));
-      const chardevs = functions.filter(({ port }) => port === 'vhost-user');
-      await Promise.all(chardevs.map(({ function: fn }) => this.removeBackend(deviceId(slot, fn))));
+      const backends = functions.filter(({ port }) => port === 'vhost-user');
+      await Promise.all(backends.map(({ function: fn }) => this.removeBackend(deviceId(slot, fn))));
       throw asChassisError(error, `plug slot ${slot}`);
     }
   }
@@ -162,6 +164,14 @@ export class QemuDriver implements VmmDriver {
     await this.qmp.execute('chardev-remove', { id }).catch(() => undefined);
   }
 
+  /** An earlier daemon ended between adding a back-end and adding its device: nobody else can have made one of that name. */
+  private async removeLeftBackends(): Promise<void> {
+    const devices = await peripherals(this.qmp);
+    for (const id of await chardevs(this.qmp)) {
+      if (parseDeviceId(id) && !devices.has(id)) await this.removeBackend(id);
+    }
+  }
+
   /** One `device_del` ejects the whole slot. Answers the ids that the VM turned out not to have. */
   private async requestUnplug(slot: number, functions: readonly number[]): Promise<string[]> {
     const missing: string[] = [];
@@ -181,8 +191,8 @@ export class QemuDriver implements VmmDriver {
     return missing;
   }
 
-  /** Removes what a failed plug left: the guest has not seen these functions, for function 0 is not among them. */
-  private async takeBack(slot: number, functions: readonly number[]): Promise<void> {
+  /** Removes what a failed plug left. */
+  async takeBack(slot: number, functions: readonly number[]): Promise<void> {
     if (functions.length === 0) return;
     const ids = functions.map((fn) => deviceId(slot, fn));
     const watch = new DeletionWatch(this.qmp, ids);

@@ -1,10 +1,13 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach } from 'vitest';
 import type { AttachRequest, DetachQuery } from '../../manager/control/api.js';
 import { ChassisPaths } from '../../manager/control/state-directory.js';
 import { ChassisController } from '../../manager/controller.js';
+import { Journal, readJournal } from '../../manager/journal.js';
+import type { JournalDocument } from '../../manager/journal-format.js';
+import type { Killer } from './killer.js';
 import { FakeCardPorts, FakeDevices, FakeVmm } from './fakes.js';
 
 export const QUERY: DetachQuery = {
@@ -29,6 +32,8 @@ export class ControllerHarness {
   log: string[] = [];
   /** Of the next device process: its `refuseSeat`. */
   refuseSeatNext: FakeDevices['refuseSeat'];
+  /** What the daemon reaches outside itself goes through it. */
+  killer: Killer | undefined;
   private current: ChassisController | undefined;
 
   /** Of the file's tests, whose hooks it sets. */
@@ -57,7 +62,7 @@ export class ControllerHarness {
   }
 
   async boot(vmm = this.newVmm()): Promise<FakeVmm> {
-    await this.controller.vmConnected(vmm);
+    await this.controller.vmConnected(this.killer?.wrap(vmm) ?? vmm);
     return vmm;
   }
 
@@ -68,29 +73,60 @@ export class ControllerHarness {
     );
   }
 
-  private async start(slotCount: number): Promise<void> {
+  async start(slotCount: number): Promise<void> {
     this.folder = mkdtempSync(join(tmpdir(), 'chassis-controller-'));
     this.processes.length = 0;
     this.log = [];
     this.cardPorts = new FakeCardPorts();
     this.refuseSeatNext = undefined;
-    this.current = new ChassisController({
-      name: 'dev',
-      slotCount,
-      paths: new ChassisPaths(this.folder, 'dev'),
+    mkdirSync(this.paths.directory);
+    this.current = this.newController(slotCount);
+    await this.current.start();
+  }
+
+  /** What the journal has, as the next daemon would read it. */
+  get journaled(): JournalDocument {
+    const document = readJournal(this.paths.journal, 'dev');
+    if (!document) throw new Error('there is no journal');
+    return document;
+  }
+
+  /**
+   * Another daemon takes the chassis over: of a journal as it was then, and of the device process as it is now; `lives` says whether that
+   * has lived on. The first one is cut off, as if it had been killed.
+   */
+  async takeOver(document = this.journaled, lives = true): Promise<ChassisController> {
+    this.controller.leave();
+    this.killer = undefined;
+    // Those that no card keeps, or is given anew, are ended.
+    this.cardPorts.joined.clear();
+    this.current = this.newController(document.slots, document, lives);
+    await this.current.restore(document);
+    return this.current;
+  }
+
+  private get paths(): ChassisPaths {
+    return new ChassisPaths(this.folder, 'dev');
+  }
+
+  private newController(slotCount: number, document?: JournalDocument, lives = false): ChassisController {
+    const journal = new Journal(this.paths.journal, 'dev');
+    return new ChassisController({
+      ...{ name: 'dev', slotCount, paths: this.paths, document },
       overlays: join(this.folder, 'overlays'),
       startDevices: async (hooks) => {
         this.processes.push(new FakeDevices(this.processes.length + 1, hooks));
         this.devices.refuseSeat = this.refuseSeatNext;
-        return this.devices;
+        return this.killer?.wrap(this.devices) ?? this.devices;
       },
-      cardPorts: this.cardPorts,
+      findDevices: async (hooks) => (lives ? this.devices.found(hooks) : undefined),
+      cardPorts: this.killer?.wrap(this.cardPorts) ?? this.cardPorts,
+      journal: this.killer?.wrapJournal(journal) ?? journal,
       log: (message) => this.log.push(message),
     });
-    await this.current.start();
   }
 
-  private async stop(): Promise<void> {
+  async stop(): Promise<void> {
     await this.current?.close();
     rmSync(this.folder, { recursive: true });
   }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ChassisError, type AttachRequest, type DetachQuery, type Mount } from '../../manager/control/api.js';
 import { ChassisPaths } from '../../manager/control/state-directory.js';
+import { Journal } from '../../manager/journal.js';
 import { ChassisController } from '../../manager/controller.js';
 import { FakeCardPorts, FakeDevices, FakeVmm } from './fakes.js';
 import { refusal } from './refusal.js';
@@ -41,6 +42,8 @@ describe('ChassisController', () => {
         processes.push(new FakeDevices(processes.length + 1, hooks));
         return processes[processes.length - 1];
       },
+      findDevices: async () => undefined,
+      journal: new Journal(join(folder, 'journal.json'), 'dev'),
       log: (message) => log.push(message),
     });
     await controller.start();

@@ -71,6 +71,10 @@ export class FakeCardPorts implements CardPorts {
     this.joined.delete(card);
   }
 
+  async keep(card: string, network: SwitchNetwork, mac: string): Promise<void> {
+    this.joined.set(card, { network, mac });
+  }
+
   counters(card: string): SwitchPortCounters | undefined {
     return this.joined.has(card) ? this.counted : undefined;
   }
@@ -361,6 +365,11 @@ export class FakeVmm implements VmmDriver {
     this.calls.push(`unplug ${slot}: ${functions.join(' ')}`);
     if (this.guest === 'refuses') throw new ChassisError('VMM_REFUSED', 'the guest will not');
     if (this.guest === 'ignores') throw new ChassisError('GUEST_TIMEOUT', 'the guest did not');
+    this.eject(slot);
+  }
+
+  async takeBack(slot: number, functions: readonly number[]): Promise<void> {
+    this.calls.push(`take back ${slot}: ${functions.join(' ')}`);
     this.eject(slot);
   }
 

@@ -24,7 +24,7 @@ export class TestDaemon {
 
   static async start(): Promise<TestDaemon> {
     const directory = await mkdtemp(join(tmpdir(), 'chassis-test-'));
-    const daemon = execa(process.execPath, [CHASSIS, 'serve', '--dir', directory], {
+    const daemon = execa(process.execPath, [CHASSIS, 'serve', '--end', '--dir', directory], {
       reject: false,
       stdin: 'ignore',
       forceKillAfterDelay: 10_000,
@@ -70,7 +70,7 @@ export class TestDaemon {
     this.process.kill(signal);
   }
 
-  /** Ends the daemon as Ctrl-C would and removes its directory. Answers its exit code. */
+  /** Ends the daemon as Ctrl-C would, with all its chassis, and removes its directory. Answers its exit code. */
   async stop(): Promise<number | undefined> {
     this.process.kill('SIGTERM');
     const { exitCode } = await this.process;

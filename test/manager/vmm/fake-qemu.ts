@@ -59,6 +59,8 @@ export class FakeQemu extends FakeQmp {
         return this.add(args);
       case 'chardev-add':
         return this.addChardev(String(args.id));
+      case 'query-chardev':
+        return { return: [...this.chardevs].map((label) => ({ label, filename: '', 'frontend-open': true })) };
       case 'chardev-remove':
         return this.removeChardev(String(args.id));
       case 'netdev_add':
