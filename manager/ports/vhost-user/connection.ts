@@ -98,6 +98,7 @@ export class Connection {
     const { reactor, fd, onClosed } = this.#options;
     reactor.remove(fd);
     this.#reader.close();
+    this.#sender.close();
     closeFd(fd);
     onClosed(reason);
   }
@@ -153,7 +154,7 @@ export class Connection {
   #serve({ serve }: RequestRule): Outcome {
     const { request, payload, fds } = this.#reader;
     try {
-      return serve({ payload, fds, reply: this.#sender.begin() });
+      return serve({ payload, fds, reply: this.#sender.begin(), attach: this.#sender.attach });
     } catch (error) {
       return this.#failed(request, error);
     }

@@ -22,6 +22,7 @@ import { hasFeature } from '../../../devices/virtio/ring/features.js';
 import { newQueueCounters } from '../../../devices/virtio/ring/running-ring.js';
 import type { Reactor } from '../../../host/index.js';
 import { GatedRing } from './gated-ring.js';
+import { InflightArea } from './inflight-area.js';
 import { MemoryLogging } from './memory-logging.js';
 import type { MemoryTable } from './memory-table.js';
 import { encodeVringBase } from './vring-base.js';
@@ -37,11 +38,14 @@ const DRAIN_TIMEOUT_MS = 1000;
 export interface DeviceRunEvents {
   configChanged(): void;
   log(message: string): void;
+  /** See `InflightAreaOptions`. */
+  readonly inflightPath: string | undefined;
 }
 
 export class DeviceRun implements SessionTransport {
   readonly vrings: readonly Vring[];
   readonly logging: MemoryLogging;
+  readonly inflight: InflightArea;
   readonly keepAwake: (session: AwakeSession) => void;
   /** As negotiated, without the protocol's own bits; undefined until they are. */
   features: bigint | undefined;
@@ -79,6 +83,12 @@ export class DeviceRun implements SessionTransport {
       table,
       vrings: this.vrings,
       features: () => this.features ?? 0n,
+      report: (problem) => events.log(problem),
+    });
+    this.inflight = new InflightArea({
+      table,
+      queueSizes: device.queueSizes,
+      path: events.inflightPath,
       report: (problem) => events.log(problem),
     });
   }
@@ -126,7 +136,8 @@ export class DeviceRun implements SessionTransport {
       if (vring.polled) this.#poller.start(this.#unkicked);
       return;
     }
-    if (vring.hasRun(this.packed)) vring.started ||= vring.hasKick;
+    if (vring.hasRun(this.packed) || this.inflight.hasRun(vring, this.packed))
+      vring.started ||= vring.hasKick;
     const ready = vring.started && enabled && vring.addresses !== undefined;
     if (ready && this.features !== undefined) this.#start(vring);
   }
@@ -269,6 +280,7 @@ export class DeviceRun implements SessionTransport {
   #start(vring: Vring): void {
     if (this.#resetting !== undefined || this.#faulted) return;
     if (this.#session !== undefined && !this.#mayJoin(this.#session)) {
+      this.inflight.forgetRings();
       // Where this takes time, all rings are looked at again afterwards.
       if (this.reset() !== undefined) return;
     }
@@ -290,11 +302,17 @@ export class DeviceRun implements SessionTransport {
   #startRing(session: DeviceSession, vring: Vring): string | undefined {
     if (!vring.locate(this.#table, this.packed)) return 'its areas are not in memory';
     vring.setStart(this.#memory, this.packed);
-    return this.#activateRing(session, vring);
+    if (!vring.goesOn) this.inflight.forgetRing(vring);
+    const ranBefore = this.inflight.hasRun(vring, this.packed);
+    const problem = this.#activateRing(session, vring);
+    // Whoever served it before may have ended between a used element and its interrupt.
+    if (problem === undefined && ranBefore) vring.resume();
+    return problem;
   }
 
   #activateRing(session: DeviceSession, vring: Vring): string | undefined {
     const { config, index } = vring;
+    config.inflight = this.inflight.regionOf(vring, this.packed);
     const { ring, problem } = config.activate(
       this.#memory,
       session.features,
@@ -332,6 +350,7 @@ export class DeviceRun implements SessionTransport {
     for (const { ring } of this.vrings) ring?.flush();
     const done = this.reset();
     const { base } = vring;
+    if (faulted) this.inflight.forgetRings();
     if (faulted) vring.halt();
     else vring.stop(base);
     await done;

@@ -12,6 +12,7 @@ import type { Reactor } from '../../../host/index.js';
 import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import { BackendChannel } from './backend-channel.js';
 import { DeviceRun } from './device-run.js';
+import { InflightRequests } from './inflight-requests.js';
 import { LogRequests } from './log-requests.js';
 import { MemoryRequests } from './memory-requests.js';
 import { MemoryTable } from './memory-table.js';
@@ -55,7 +56,13 @@ export class VhostUserDevice {
   #protocolFeatures = 0n;
   #status = 0;
 
-  constructor(device: VirtioDevice, reactor: Reactor, log: (message: string) => void) {
+  /** @param inflightPath of a file for requests under way, where the front-end keeps none for us */
+  constructor(
+    device: VirtioDevice,
+    reactor: Reactor,
+    log: (message: string) => void,
+    inflightPath: string | undefined,
+  ) {
     const memory = new RegionMemory();
     this.#device = device;
     this.#offered = device.features | RING_FEATURES | TRANSPORT_FEATURES;
@@ -63,12 +70,14 @@ export class VhostUserDevice {
     this.#run = new DeviceRun(device, memory, this.#table, reactor, {
       configChanged: () => this.#channel.configChanged(),
       log,
+      inflightPath,
     });
-    // Recovery has its place here: rows for the requests in flight (INFLIGHT_SHMFD) and for the device's state (DEVICE_STATE).
+    // What moves has its place here: rows for the device's state (DEVICE_STATE).
     this.#rules = new Map<number, RequestRule>([
       ...this.#negotiationRules(),
       ...new MemoryRequests(this.#table, this.#run).rules,
       ...new LogRequests(this.#run).rules,
+      ...new InflightRequests(this.#run).rules,
       ...new VringRequests(this.#table, this.#run).rules,
       ...this.#deviceRules(),
     ]);
@@ -150,12 +159,18 @@ export class VhostUserDevice {
     await done;
   }
 
+  /** The device leaves for good: what is kept for a next process goes. */
+  forget(): void {
+    this.#run.inflight.remove();
+  }
+
   /** What the front-end set up is gone when this returns; the device may take longer. */
   #endSession(): void | Promise<void> {
     const done = this.#run.reset();
     for (const vring of this.#run.vrings) vring.release();
     this.#table.clear();
     this.#run.logging.close();
+    this.#run.inflight.disconnect();
     this.#run.features = undefined;
     this.#status = 0;
     return done;
@@ -287,6 +302,7 @@ export class VhostUserDevice {
   #resetDevice(): Outcome {
     const done = this.#run.reset();
     for (const vring of this.#run.vrings) vring.reset();
+    this.#run.inflight.reset();
     this.#run.logging.reset();
     this.#run.features = undefined;
     this.#status = 0;

@@ -5,7 +5,7 @@
  * and after that for the payload that it announces: then descriptors are never taken for those of another message.
  */
 import { Errno } from '../../../devices/errno.js';
-import { ReceivedFds, recvMessage, SCM_MAX_FD, sendMessage } from '../../../host/index.js';
+import { closeFd, ReceivedFds, recvMessage, SCM_MAX_FD, sendMessage } from '../../../host/index.js';
 import { WireReader, WireWriter } from '../vfio-user/wire.js';
 import { MAX_PAYLOAD_BYTES, VHOST_USER_HEADER_BYTES, VhostUserFlag } from './protocol.js';
 
@@ -131,10 +131,18 @@ export class ReplySender {
   readonly #message = new WireWriter(MESSAGE_BYTES);
   #sent = 0;
   #end = 0;
+  /** A descriptor that goes with the reply's first byte, or -1. */
+  #attached = -1;
 
   constructor(fd: number) {
     this.#fd = fd;
   }
+
+  /** Sends a descriptor with the reply that is being written, and closes it then. */
+  readonly attach = (fd: number): void => {
+    this.#dropAttached();
+    this.#attached = fd;
+  };
 
   /** True while a part of the last reply is still to be sent. */
   get pending(): boolean {
@@ -157,6 +165,7 @@ export class ReplySender {
 
   /** The writer for the next reply's payload, which is forgotten unless `reply` follows. Only while nothing is pending. */
   begin(): WireWriter {
+    this.#dropAttached();
     this.#message.position = VHOST_USER_HEADER_BYTES;
     return this.#message;
   }
@@ -183,11 +192,23 @@ export class ReplySender {
   /** Sends more of a pending reply. 0, sent or still pending, or a negative errno. */
   flush(): number {
     while (this.pending) {
-      const sent = sendMessage(this.#fd, this.#message.bytes, this.#sent, this.#end - this.#sent);
+      const fds = this.#attached < 0 ? [] : [this.#attached];
+      const sent = sendMessage(this.#fd, this.#message.bytes, this.#sent, this.#end - this.#sent, fds);
       if (sent === -Errno.EAGAIN) return 0;
       if (sent < 0) return sent;
+      this.#dropAttached();
       this.#sent += sent;
     }
     return 0;
+  }
+
+  /** A reply that is not out is not sent any more. */
+  close(): void {
+    this.#dropAttached();
+  }
+
+  #dropAttached(): void {
+    if (this.#attached >= 0) closeFd(this.#attached);
+    this.#attached = -1;
   }
 }

@@ -120,6 +120,13 @@ export class MemoryTable {
     return -1;
   }
 
+  /** What the file is known by, while it exists, that an address of the front-end lies in; undefined for no address of it. */
+  fileOf(userAddress: number): string | undefined {
+    return this.#entries.find(
+      (entry) => userAddress >= entry.userAddress && userAddress < entry.userAddress + entry.sizeBytes,
+    )?.region.file.key;
+  }
+
   /**
    * Marks what was written at `address` in this process, wherever the guest sees it: a file's page may lie in two regions, and a
    * region that is gone may come back where it was.

@@ -36,6 +36,8 @@ export const VhostUserRequest = {
   VHOST_USER_SET_BACKEND_REQ_FD: 21,
   VHOST_USER_GET_CONFIG: 24,
   VHOST_USER_SET_CONFIG: 25,
+  VHOST_USER_GET_INFLIGHT_FD: 31,
+  VHOST_USER_SET_INFLIGHT_FD: 32,
   VHOST_USER_RESET_DEVICE: 34,
   VHOST_USER_GET_MAX_MEM_SLOTS: 36,
   VHOST_USER_ADD_MEM_REG: 37,
@@ -55,6 +57,7 @@ export const VhostUserProtocolFeature = {
   VHOST_USER_PROTOCOL_F_REPLY_ACK: 3,
   VHOST_USER_PROTOCOL_F_BACKEND_REQ: 5,
   VHOST_USER_PROTOCOL_F_CONFIG: 9,
+  VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD: 12,
   VHOST_USER_PROTOCOL_F_RESET_DEVICE: 13,
   VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS: 15,
   VHOST_USER_PROTOCOL_F_STATUS: 16,
@@ -96,6 +99,8 @@ export const PayloadBytes = {
   CONFIG: 12,
   /** `mmap_size[8] mmap_offset[8]` */
   LOG: 16,
+  /** `mmap_size[8] mmap_offset[8] num_queues[2] queue_size[2]` */
+  INFLIGHT: 20,
 } as const;
 
 export const VhostUserLimit = {

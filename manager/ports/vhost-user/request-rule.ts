@@ -11,6 +11,8 @@ export interface Message {
   readonly payload: WireReader;
   readonly fds: ReceivedFds;
   readonly reply: WireWriter;
+  /** Sends a descriptor with the reply, and closes it then. */
+  readonly attach: (fd: number) => void;
 }
 
 /** How a request is checked before it is served. */

@@ -15,6 +15,8 @@ export interface VhostUserServerOptions {
   readonly reactor: Reactor;
   /** The server's to drive, and its owner's to close, once the server is. */
   readonly device: VirtioDevice;
+  /** Of a file for the requests under way, which the next process finds there where this one is killed. None are kept without it. */
+  readonly inflightPath?: string;
   /** A VMM has connected and begun to talk. */
   readonly onConnect: () => void;
   /** That VMM is gone and all that it gave is released; the next one may connect. */
@@ -31,9 +33,14 @@ export class VhostUserServer {
   #releasing: Promise<void> | undefined;
 
   constructor(options: VhostUserServerOptions) {
-    const { path, reactor, device, log } = options;
+    const { path, reactor, device, inflightPath, log } = options;
     this.#options = options;
-    this.#device = new VhostUserDevice(device, reactor, (message) => log(`${path}: ${message}`));
+    this.#device = new VhostUserDevice(
+      device,
+      reactor,
+      (message) => log(`${path}: ${message}`),
+      inflightPath,
+    );
     this.#listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.#admit(fd) });
   }
 
@@ -55,6 +62,11 @@ export class VhostUserServer {
   /** Makes the socket and accepts on it. @throws HostError for a path that is too long, in use, or cannot be made */
   listen(): void {
     this.#listener.listen();
+  }
+
+  /** Once closed, and for good: there is no next process to find anything. */
+  forget(): void {
+    this.#device.forget();
   }
 
   /**

@@ -57,6 +57,7 @@ export class Vring {
   #errFd = NO_FD;
   /** An interrupt came while there was no descriptor for it. */
   #callPending = false;
+  #resumed = false;
 
   constructor(index: number, maxSize: number, reactor: Reactor, onKick: (vring: Vring) => void) {
     this.config = new QueueConfig(index, maxSize);
@@ -136,7 +137,7 @@ export class Vring {
     if (error !== 0) return error;
     if (this.#callFd !== NO_FD) closeFd(this.#callFd);
     this.#callFd = fd;
-    if (this.#callPending && fd !== NO_FD) this.interrupt();
+    if ((this.#callPending || this.#resumed) && fd !== NO_FD) this.interrupt();
     return 0;
   }
 
@@ -155,6 +156,15 @@ export class Vring {
     // A count at its maximum is a signal that the front-end has yet to see.
     if (!this.#callPending) eventfdSignal(this.#callFd);
     return !this.#callPending;
+  }
+
+  /**
+   * The ring goes on where another process left it, which may owe the driver an interrupt: an interrupt now, and by each descriptor for them that
+   * is still to come, since front-ends give one that nobody hears of first.
+   */
+  resume(): void {
+    this.#resumed = true;
+    this.interrupt();
   }
 
   signalError(): void {
@@ -204,6 +214,7 @@ export class Vring {
   /** Not started, and not to be started by the descriptors that are here: the front-end gives new ones when it means to. */
   halt(): void {
     this.started = false;
+    this.#resumed = false;
     this.#closeKick();
     this.setCall(NO_FD);
   }
@@ -237,6 +248,7 @@ export class Vring {
     this.enabled = false;
     this.started = false;
     this.#callPending = false;
+    this.#resumed = false;
   }
 
   /** The front-end is gone: as `reset`, and closes what it gave. */

@@ -164,7 +164,7 @@ class CloudHypervisor {
     await this.shutdown();
     this.frontEnd = this.harness.connect();
     await this.#connect();
-    const known = AVAILABLE_PROTOCOL_FEATURES & ~INFLIGHT_SHMFD & ~DEVICE_STATE;
+    const known = AVAILABLE_PROTOCOL_FEATURES & ~DEVICE_STATE;
     this.frontEnd.send(Request.SET_PROTOCOL_FEATURES, u64(known));
     await this.activate();
   }

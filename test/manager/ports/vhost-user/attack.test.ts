@@ -109,7 +109,7 @@ function requests(ram: GuestRam, queue: TestQueue): [number, Uint8Array][] {
     [Request.GET_CONFIG, config(0, 8)],
     [Request.SET_CONFIG, config(0, 8)],
     [Request.GET_INFLIGHT_FD, Buffer.alloc(20)],
-    [32, Buffer.alloc(20)],
+    [Request.SET_INFLIGHT_FD, Buffer.alloc(20)],
     [Request.RESET_DEVICE, NOTHING],
     [Request.GET_MAX_MEM_SLOTS, NOTHING],
     [Request.ADD_MEM_REG, memRegion({ ...ram.region, guest: 0, user: 0 })],

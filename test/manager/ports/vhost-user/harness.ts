@@ -317,6 +317,7 @@ export class Harness<D extends VirtioDevice> {
       path: this.path,
       reactor: this.reactor,
       device,
+      inflightPath: join(directory, 'inflight'),
       onConnect: () => this.#record('connect'),
       onDisconnect: (reason) => this.#record(`disconnect: ${reason}`),
       log: (line) => this.#record(line.replace(`${this.path}: `, 'log: ')),

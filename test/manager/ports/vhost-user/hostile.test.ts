@@ -3,6 +3,7 @@ import { connectUnix, eventfdCreate, ReceivedFds, recvMessage, sendMessage } fro
 import { openDescriptors, owned, startServer, type Harness, type EchoDevice } from './harness.js';
 import {
   config,
+  inflight,
   Feature,
   logBase,
   memRegion,
@@ -84,7 +85,7 @@ describe('requests that make no sense', () => {
   const cases: [string, number, Buffer, number, string][] = [
     ['an unknown request', 99, Buffer.alloc(0), 0, CLOSES],
     ['request 0', 0, Buffer.alloc(0), 0, CLOSES],
-    ['GET_INFLIGHT_FD, which is not offered', Request.GET_INFLIGHT_FD, Buffer.alloc(20), 0, CLOSES],
+    ['POSTCOPY_ADVISE, which is not offered', Request.POSTCOPY_ADVISE, Buffer.alloc(0), 0, CLOSES],
     ['SET_LOG_BASE without its payload', Request.SET_LOG_BASE, Buffer.alloc(0), 1, CLOSES],
     ['SET_LOG_BASE of a log in our own memory', Request.SET_LOG_BASE, u64(0), 0, CLOSES],
     ['SET_LOG_BASE with two descriptors', Request.SET_LOG_BASE, logBase(4096), 2, CLOSES],
@@ -206,6 +207,13 @@ describe('requests that make no sense', () => {
     ['SET_CONFIG at 2^32 - 1', Request.SET_CONFIG, config(0xffffffff, 1), 0, FAULTS],
     ['SET_CONFIG with a size that lies', Request.SET_CONFIG, config(0, 8, Buffer.alloc(4)), 0, FAULTS],
     ['SET_CONFIG with unknown flags', Request.SET_CONFIG, config(0, 4, undefined, 2), 0, FAULTS],
+    ['SET_INFLIGHT_FD without a descriptor', Request.SET_INFLIGHT_FD, inflight(0x1000, 0, 1, 16), 0, FAULTS],
+    ['SET_INFLIGHT_FD of no memory', Request.SET_INFLIGHT_FD, inflight(0x1000, 0, 1, 16), 1, FAULTS],
+    ['SET_INFLIGHT_FD of size 0', Request.SET_INFLIGHT_FD, inflight(0, 0, 1, 16), 1, FAULTS],
+    ['SET_INFLIGHT_FD of a queue of size 0', Request.SET_INFLIGHT_FD, inflight(0x1000, 0, 1, 0), 1, FAULTS],
+    ['SET_INFLIGHT_FD too small for its queues', Request.SET_INFLIGHT_FD, inflight(64, 0, 2, 64), 1, FAULTS],
+    ['SET_INFLIGHT_FD at an odd offset', Request.SET_INFLIGHT_FD, inflight(0x1000, 4, 1, 16), 1, FAULTS],
+    ['SET_INFLIGHT_FD beyond 2^53', Request.SET_INFLIGHT_FD, inflight(0x1000, 2n ** 63n, 1, 16), 1, FAULTS],
     ['SET_STATUS beyond 8 bits', Request.SET_STATUS, u64(0x100), 0, FAULTS],
   ];
 

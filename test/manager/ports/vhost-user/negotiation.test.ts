@@ -14,10 +14,18 @@ describe('features', () => {
 
   it('the protocol features are those that are implemented', async () => {
     const { MQ, LOG_SHMFD, REPLY_ACK, BACKEND_REQ, CONFIG } = ProtocolFeature;
-    const { RESET_DEVICE, CONFIGURE_MEM_SLOTS, STATUS } = ProtocolFeature;
+    const { RESET_DEVICE, CONFIGURE_MEM_SLOTS, STATUS, INFLIGHT_SHMFD } = ProtocolFeature;
     const frontEnd = startServer().connect();
     expect(await frontEnd.queryU64(Request.GET_PROTOCOL_FEATURES)).toBe(
-      MQ | LOG_SHMFD | REPLY_ACK | BACKEND_REQ | CONFIG | RESET_DEVICE | CONFIGURE_MEM_SLOTS | STATUS,
+      MQ |
+        LOG_SHMFD |
+        REPLY_ACK |
+        BACKEND_REQ |
+        CONFIG |
+        INFLIGHT_SHMFD |
+        RESET_DEVICE |
+        CONFIGURE_MEM_SLOTS |
+        STATUS,
     );
   });
 

@@ -34,7 +34,9 @@ export const Request = {
   SET_BACKEND_REQ_FD: 21,
   GET_CONFIG: 24,
   SET_CONFIG: 25,
+  POSTCOPY_ADVISE: 28,
   GET_INFLIGHT_FD: 31,
+  SET_INFLIGHT_FD: 32,
   RESET_DEVICE: 34,
   GET_MAX_MEM_SLOTS: 36,
   ADD_MEM_REG: 37,
@@ -50,6 +52,7 @@ export const QUERIES: readonly number[] = [
   Request.GET_PROTOCOL_FEATURES,
   Request.GET_QUEUE_NUM,
   Request.GET_CONFIG,
+  Request.GET_INFLIGHT_FD,
   Request.GET_MAX_MEM_SLOTS,
   Request.GET_STATUS,
   Request.SET_LOG_BASE,
@@ -144,6 +147,14 @@ export const vringAddr = (
 export const logBase = (size: number | bigint, offset: number | bigint = 0): Buffer =>
   pack([8, size], [8, offset]);
 
+/** As QEMU sends it, with its compiler's padding. */
+export const inflight = (
+  size: number | bigint,
+  offset: number | bigint,
+  queues: number,
+  queueSize: number,
+): Buffer => pack([8, size], [8, offset], [2, queues], [2, queueSize], [4, 0]);
+
 export const config = (
   offset: number,
   size: number,
@@ -162,6 +173,7 @@ export class RawFrontEnd {
   readonly #reactor: Reactor;
   readonly #fds = new ReceivedFds(8);
   #received = Buffer.alloc(0);
+  #fd = -1;
   #ended = false;
   #open = true;
   #changed: (() => void)[] = [];
@@ -178,6 +190,7 @@ export class RawFrontEnd {
     let length: number;
     while ((length = recvMessage(this.fd, chunk, 0, CHUNK_BYTES, this.#fds)) > 0) {
       this.#received = Buffer.concat([this.#received, chunk.subarray(0, length)]);
+      if (this.#fds.count > 0) this.#keepFd(this.#fds.take(0));
     }
     // Everything but "nothing now" is the end: 0, or a reset because the server left with requests unread.
     if (length !== -11) {
@@ -186,6 +199,18 @@ export class RawFrontEnd {
     }
     for (const wake of this.#changed.splice(0)) wake();
     return this.#received.length;
+  }
+
+  /** The descriptor that came with the last reply, which is the caller's, or -1. */
+  takeFd(): number {
+    const fd = this.#fd;
+    this.#fd = -1;
+    return fd;
+  }
+
+  #keepFd(fd: number): void {
+    if (this.#fd >= 0) closeFd(this.#fd);
+    this.#fd = fd;
   }
 
   /** Sends bytes as they are, all at once. */
@@ -266,6 +291,7 @@ export class RawFrontEnd {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
+    this.#keepFd(-1);
     this.#reactor.remove(this.fd);
     closeFd(this.fd);
   }
