@@ -22,6 +22,7 @@ import {
   type MountRecord,
   type SeatRecord,
 } from './chassis/chassis.js';
+import { isDead } from './chassis/hotplug.js';
 import { emptySlots } from './chassis/planner.js';
 import { chooseVia, planBeside } from './chassis/via.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
@@ -37,6 +38,7 @@ import { MountPolicies } from './mount-policies.js';
 import { Overlays } from './overlays.js';
 import { OverlayStore } from './overlay-store.js';
 import { QueueMounts } from './queue-mounts.js';
+import { Recovery } from './recovery.js';
 import { Restoration } from './restoration.js';
 import { SerialQueue } from './serial-queue.js';
 import type { CardPorts } from './switches.js';
@@ -45,7 +47,7 @@ import { topologyOf } from './topology.js';
 import { describeChild, describeMount, describeSeat } from './views.js';
 import { VmSlots } from './vm-slots.js';
 import { qemuArgs } from './vmm/args.js';
-import { qemuAbilities } from './vmm/qemu-check.js';
+import { parseVersion, qemuAbilities } from './vmm/qemu-check.js';
 import type { VmmDriver } from './vmm/driver.js';
 
 export interface ControllerOptions {
@@ -86,6 +88,7 @@ export class ChassisController {
   private readonly queueMounts: QueueMounts;
   private readonly functionMounts: FunctionMounts;
   private readonly queue = new SerialQueue();
+  private readonly recovery: Recovery;
   /** Connected, but not looked at yet. */
   private arriving: VmmDriver | undefined;
   private unsuitable: ChassisError | undefined;
@@ -100,11 +103,13 @@ export class ChassisController {
     this.paths = paths;
     this.log = log;
     this.journal = journal;
+    this.recovery = new Recovery({ log, revive: () => this.exclusively(() => this.reviveDevices()) });
     this.model = new ChassisModel(slotCount);
     if (document) fillModel(this.model, document);
     this.devices = new DeviceFunctions({
       ...{ chassis: name, paths, startDevices, findDevices, cardPorts },
       onLost: (reason) => this.deviceProcessLost(reason),
+      onConnected: () => this.slots.connected(),
       children: () => this.model.children.values(),
       seats: () => this.model.seats.values(),
       log,
@@ -144,7 +149,10 @@ export class ChassisController {
 
   /** Starts the device process of a new chassis. @throws ChassisError DEVICE_PROCESS_LOST or STATE_UNWRITABLE */
   start(): Promise<void> {
-    return this.exclusively(() => this.devices.start());
+    return this.exclusively(async () => {
+      await this.devices.start();
+      this.recovery.started();
+    });
   }
 
   /** Brings back what an earlier daemon kept. Without a device process that answers, the chassis is there, and nothing of it is served. */
@@ -153,6 +161,7 @@ export class ChassisController {
     return this.exclusively(async () => {
       try {
         await new Restoration({ model, document, devices, slots, log }).run();
+        this.recovery.started();
       } catch (error) {
         log(error instanceof Error ? error.message : String(error));
       }
@@ -162,6 +171,7 @@ export class ChassisController {
   /** Lets everything go on as it is, for the next daemon. What is under way here comes to nothing. */
   leave(): void {
     this.closed = true;
+    this.recovery.end();
     this.journal.close();
     this.devices.leave();
   }
@@ -170,6 +180,7 @@ export class ChassisController {
   async close(): Promise<void> {
     this.closed = true;
     this.journal.remove();
+    this.recovery.end();
     this.vmLost();
     await this.queue.drained();
     await this.devices.stop();
@@ -189,7 +200,7 @@ export class ChassisController {
    * @throws ChassisError as `detach`
    */
   async detachAll(timeoutMs: number): Promise<KeptOverlay[]> {
-    const lost = (device: DeviceRecord) => this.model.slot(device.slot).state === 'lost';
+    const lost = (device: DeviceRecord) => isDead(this.model.slot(device.slot));
     const devices = this.model.devices();
     // Cut-off ones go last, and without asking: nothing is left of them but what the VM still shows its guest.
     for (const device of [...devices.filter((each) => !lost(each)), ...devices.filter(lost)]) {
@@ -211,7 +222,9 @@ export class ChassisController {
       ...(this.managedBy !== undefined && { managedBy: this.managedBy }),
       slots: this.model.slotCount,
       slotsFree: emptySlots(this.model, this.slots.unusable).length,
-      deviceProcess: this.devices.state,
+      deviceProcess: this.recovery.isUnderWay
+        ? { ...this.devices.state, state: 'recovering' as const }
+        : this.devices.state,
       ...(driver && { vmm: driver.vmm }),
       ...(this.unsuitable && { vmmProblem: this.unsuitable.message }),
       qmpSocket: this.paths.qmpSocket,
@@ -287,7 +300,10 @@ export class ChassisController {
     });
   }
 
-  /** Starts a lost device process over, or one that does not answer. What a running VM had of it stays cut off until that VM ends. */
+  /**
+   * Starts a lost device process over, or one that does not answer. What a running VM had of it stays cut off where that VM does not connect
+   * again.
+   */
   restart(): Promise<Chassis> {
     return this.exclusively(async () => {
       this.devices.giveUp();
@@ -310,6 +326,7 @@ export class ChassisController {
         memoryMiB: request.memoryMiB,
         slotCount: this.model.slotCount,
         qmpSocketPath: this.paths.qmpSocket,
+        qemuVersion: request.qemu && parseVersion(request.qemu.version),
         occupied: new Map(slots.map((slot) => [slot, this.slots.pluggable(slot)])),
       });
       return { args };
@@ -354,6 +371,7 @@ export class ChassisController {
   private deviceProcessLost(reason: string): void {
     this.log(`the device process is lost: ${reason}`);
     this.slots.deviceProcessLost();
+    this.recovery.begin();
   }
 
   private async attachVia(via: Plan['via'], attachment: Attachment) {
@@ -375,7 +393,7 @@ export class ChassisController {
 
   private async reviveDevices(): Promise<void> {
     if (this.devices.running) return;
-    await this.devices.start();
+    await this.start();
     for (const mount of this.model.devices()) {
       try {
         await this.devices.provide(mount, this.slots.choose(mount));

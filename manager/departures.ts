@@ -3,6 +3,7 @@ import { ChassisError, type DetachQuery } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
 import { isMount, type ChassisModel, type DeviceRecord, type MountRecord } from './chassis/chassis.js';
 import type { DeviceFunctions } from './device-functions.js';
+import { isDead } from './chassis/hotplug.js';
 import { CUT_OFF, type VmSlots } from './vm-slots.js';
 
 export interface DeparturesOptions {
@@ -65,7 +66,7 @@ export class Departures {
     }
     if (mount.tree || mount.mux)
       throw new ChassisError('BAD_REQUEST', `${JSON.stringify(tag)} has no mount of its own to give up`);
-    if (this.model.slot(mount.slot).state === 'lost') throw cutOff(mount);
+    if (isDead(this.model.slot(mount.slot))) throw cutOff(mount);
     if (!mount.kept) {
       await this.devices.setSource({ ...mount, kept: true });
       this.model.change({ ...mount, kept: true });
@@ -79,7 +80,7 @@ export class Departures {
     if (others.length > 0 && !query.slot) throw slotShared(mount, others);
     if (this.slots.isStuck(mount.slot)) throw this.permanent(mount);
     if (!query.force) {
-      if (this.model.slot(mount.slot).state === 'lost') throw cutOff(mount);
+      if (isDead(this.model.slot(mount.slot))) throw cutOff(mount);
       await this.refuseIfBusy(leaving);
     }
     await this.slots.unplug(mount.slot, query.timeoutMs);

@@ -25,6 +25,7 @@ import {
 } from './chassis/chassis.js';
 import type { ChildStatus, DeviceSpec, FoundFunction, FunctionStatus } from './device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
+import { removeFunctionFiles } from './function-files.js';
 import type { CardPorts } from './switches.js';
 import type { PortUse } from './vmm/port-choice.js';
 
@@ -37,6 +38,8 @@ export interface DeviceFunctionsOptions {
   /** The process that an earlier daemon started, if it lives. */
   readonly findDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost | undefined>;
   readonly onLost: (reason: string) => void;
+  /** A VMM opened a function. */
+  readonly onConnected: () => void;
   /** What a tree is to show that is made anew. */
   readonly children: () => Iterable<ChildRecord>;
   /** What the queues of a multiplexing function are to show that is made anew. */
@@ -141,7 +144,10 @@ export class DeviceFunctions {
   private hooks(): DeviceHostHooks {
     return {
       onLost: (reason) => this.lost(reason),
-      onConnected: (name) => this.connected.add(name),
+      onConnected: (name) => {
+        this.connected.add(name);
+        this.options.onConnected();
+      },
       onDisconnected: (name) => this.disconnected(name),
     };
   }
@@ -162,6 +168,7 @@ export class DeviceFunctions {
       await host.addFunction({
         function: name,
         socketPath: this.options.paths.functionSocket(device.slot, device.function),
+        files: this.options.paths.functionFiles(name),
         port: use.port,
         msix: use.msix,
         device: isCard(device) ? await this.cardSpec(device) : deviceSpec(device),
@@ -426,6 +433,8 @@ export class DeviceFunctions {
     this.uses.delete(name);
     this.lastUses.delete(name);
     await this.host?.removeFunction(name);
+    // What it left behind where it was not the process that took it away.
+    removeFunctionFiles(this.options.paths.functionFiles(name));
     this.connected.delete(name);
     await this.leavePort(name);
   }

@@ -105,7 +105,8 @@ function describeFunction(model: ChassisModel, device: DeviceRecord, facts: Func
     ...{ chassis, slot, function: fn, state },
     ...(use && { port: use.port, portReason: use.reason }),
     ...(use && state !== 'parked' && { interrupts: use.msix ? ('msix' as const) : ('intx' as const) }),
-    ...(reason !== undefined && (state === 'parked' || state === 'lost') && { reason }),
+    ...(reason !== undefined &&
+      (state === 'parked' || state === 'recovering' || state === 'lost') && { reason }),
     ...(driver && { driver }),
   };
 }

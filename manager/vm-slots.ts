@@ -5,8 +5,8 @@
  */
 import { ChassisError } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
-import { isMount, type CardRecord, type ChassisModel, type DeviceRecord } from './chassis/chassis.js';
-import { functionBit, functionsIn, type FunctionMask } from './chassis/hotplug.js';
+import { isCard, isMount, type CardRecord, type ChassisModel, type DeviceRecord } from './chassis/chassis.js';
+import { functionBit, functionsIn, isDead, type FunctionMask } from './chassis/hotplug.js';
 import type { UnusableSlots } from './chassis/planner.js';
 import type { DeviceFunctions } from './device-functions.js';
 import type { PluggableFunction, VmmDriver } from './vmm/driver.js';
@@ -147,13 +147,13 @@ export class VmSlots {
     if (strangers === 0) this.strangers.delete(slot);
     else this.strangers.set(slot, strangers);
     if (slot > this.model.slotCount) return false;
-    const wasLost = this.model.slot(slot).state === 'lost';
+    const wasLost = isDead(this.model.slot(slot));
     for (const device of this.model.apply(slot, { type: 'deleted', functions })) this.devices.remove(device);
     if (this.model.slot(slot).present === 0) this.stuck.delete(slot);
     return wasLost && this.model.slot(slot).state === 'parked';
   }
 
-  /** The device process died, and all that the VM has of it is cut off. */
+  /** The device process died: what the VM has of it waits for the next one. */
   deviceProcessLost(): void {
     for (const slot of this.model.slotNumbers) this.model.apply(slot, { type: 'deviceProcessLost' });
   }
@@ -222,17 +222,47 @@ export class VmSlots {
     await this.unplug(slot, TAKE_BACK_TIMEOUT_MS).catch((error: unknown) => this.note(slot, error));
   }
 
-  /** Once a device process is there again: plugs what is parked. What was cut off stays so (see CUT_OFF). */
+  /** Once a device process is there again: plugs what is parked. What the VM does not connect again by itself stays cut off (see CUT_OFF). */
   async revive(): Promise<void> {
     for (const slot of this.model.slotNumbers) {
-      if (this.model.slot(slot).state === 'lost') this.note(slot, new Error(CUT_OFF));
+      const { state } = this.model.slot(slot);
+      if (isDead(this.model.slot(slot)) && !this.reconnects(slot)) {
+        if (state === 'recovering') this.model.apply(slot, { type: 'cutOff' });
+        this.note(slot, new Error(CUT_OFF));
+      }
       await this.plugOrNote(slot);
     }
+    this.connected();
+  }
+
+  /** A VM has opened a function: a slot that waited for that goes on. */
+  connected(): void {
+    for (const slot of this.model.slotNumbers) {
+      const devices = this.model.devicesIn(slot).filter((device) => this.model.isPresent(device));
+      if (!isDead(this.model.slot(slot)) || !devices.every((device) => this.devices.isConnected(device)))
+        continue;
+      this.model.apply(slot, { type: 'reconnected' });
+      this.log(`slot ${slot}: the VM is connected again`);
+      for (const device of devices) {
+        this.reasons.delete(device.tag);
+        // Connected again, QEMU says to the guest that the cable is in.
+        if (isCard(device) && !device.card.up)
+          this.setLink(device).catch((error: unknown) => this.note(slot, error));
+      }
+    }
+  }
+
+  /** Whether the VM connects again to all that it has in a slot. */
+  private reconnects(slot: number): boolean {
+    return this.model
+      .devicesIn(slot)
+      .filter((device) => this.model.isPresent(device))
+      .every((device) => !isMount(device) && this.devices.use(device)?.port === 'vhost-user');
   }
 
   /** Forgets what the VM has of a lost slot. */
   abandon(slot: number): void {
-    if (this.model.slot(slot).state === 'lost') this.model.apply(slot, { type: 'vmLost' });
+    if (isDead(this.model.slot(slot))) this.model.apply(slot, { type: 'vmLost' });
   }
 
   note(slot: number, error: unknown): void {

@@ -34,10 +34,11 @@ export default class Show extends BaseCommand {
       return { manifest };
     }
     const { deviceProcess, vmm } = chassis;
-    const devices =
-      deviceProcess.state === 'running'
-        ? `running (pid ${deviceProcess.pid})`
-        : `lost: ${deviceProcess.reason}; start over with: chassis restart ${chassis.name}`;
+    const devices = {
+      running: `running (pid ${deviceProcess.pid})`,
+      recovering: `recovering: ${deviceProcess.reason}`,
+      lost: `lost: ${deviceProcess.reason}; start over with: chassis restart ${chassis.name}`,
+    }[deviceProcess.state];
     this.log(`chassis   ${chassis.name}, ${chassis.slotsFree} of ${chassis.slots} slots free`);
     this.log(`vm        ${vmm ? `${vmm.type} ${vmm.version}` : 'none connected'}`);
     for (const note of vmm?.notes ?? []) this.log(`          ${note}`);

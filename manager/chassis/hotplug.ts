@@ -17,7 +17,9 @@ export type SlotState =
   | 'plugged'
   /** The guest was asked to let go. */
   | 'unplugging'
-  /** In the VM, but the device process behind died: the guest's function answers nothing. */
+  /** In the VM, which connects again to the device process once that is there again: until then the guest's function answers nothing. */
+  | 'recovering'
+  /** In the VM, but cut off from the device process for good: the guest's function answers nothing. */
   | 'lost';
 
 export interface SlotStatus {
@@ -46,7 +48,11 @@ export type SlotEvent =
   | { readonly type: 'deleted'; readonly functions: FunctionMask }
   | { readonly type: 'unplugRejected' }
   | { readonly type: 'vmLost' }
-  | { readonly type: 'deviceProcessLost' };
+  | { readonly type: 'deviceProcessLost' }
+  /** The VM has connected all functions of the slot again. */
+  | { readonly type: 'reconnected' }
+  /** The VM will not connect them again. */
+  | { readonly type: 'cutOff' };
 
 export const EMPTY_SLOT: SlotStatus = { state: 'empty', functions: 0, present: 0 };
 
@@ -78,8 +84,17 @@ export function step(slot: SlotStatus, event: SlotEvent): SlotStatus | undefined
     case 'vmLost':
       return slot.state === 'plugging' ? { ...slot, state: 'parked' } : deleted(slot, slot.present);
     case 'deviceProcessLost':
-      return slot.state === 'plugged' ? { ...slot, state: 'lost' } : slot;
+      return slot.state === 'plugged' ? { ...slot, state: 'recovering' } : slot;
+    case 'reconnected':
+      return isDead(slot) ? { ...slot, state: 'plugged' } : undefined;
+    case 'cutOff':
+      return slot.state === 'recovering' ? { ...slot, state: 'lost' } : undefined;
   }
+}
+
+/** True where the VM has what the device process does not serve it. */
+export function isDead({ state }: SlotStatus): boolean {
+  return state === 'recovering' || state === 'lost';
 }
 
 function attached(slot: SlotStatus, functions: FunctionMask): SlotStatus | undefined {

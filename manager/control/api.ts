@@ -185,9 +185,12 @@ export const Chassis = Type.Object({
   managedBy: Type.Optional(ManagedBy),
   slots: Type.Integer(),
   slotsFree: Type.Integer(),
-  /** 'lost': the device process died, and is started over by the next attach or by `restart`. */
+  /**
+   * 'recovering': the device process died, and is being started again. 'lost': it died too often for that, and is started over by the next
+   * attach or by `restart`.
+   */
   deviceProcess: Type.Object({
-    state: Type.Union([Type.Literal('running'), Type.Literal('lost')]),
+    state: Type.Union([Type.Literal('running'), Type.Literal('recovering'), Type.Literal('lost')]),
     pid: Type.Optional(Type.Integer()),
     reason: Type.Optional(Type.String()),
   }),

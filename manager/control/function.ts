@@ -28,6 +28,8 @@ export const MountState = Type.Union([
   Type.Literal('plugging'),
   Type.Literal('plugged'),
   Type.Literal('unplugging'),
+  /** The VM has it, and connects again to the device process, which died: the guest waits meanwhile. */
+  Type.Literal('recovering'),
   /** The VM has it, but the device process behind it died: nothing answers the guest until the VM is started anew. */
   Type.Literal('lost'),
   /** The mount is gone, its function is kept: an attach of the tag puts another into it, without a PCI event. */

@@ -87,6 +87,10 @@ export class ChassisPaths {
   functionSocket(slot: number, fn: number): string {
     return join(this.directory, `s${slot}f${fn}.sock`);
   }
+  /** How the paths begin of what a function keeps over the death of its process: a name follows, without dots. */
+  functionFiles(functionName: string): string {
+    return join(this.directory, `${functionName}.keep-`);
+  }
 }
 
 /** The files of one switch, in a folder that no chassis can have. Its process makes the sockets. */

@@ -95,6 +95,8 @@ export type SourceChange = Static<typeof SourceChange>;
 export const FunctionSpec = Type.Object({
   function: Type.String(),
   socketPath: Type.String(),
+  /** How the paths begin of the files that it keeps for the next process, should this one be killed; without it, it keeps none. */
+  files: Type.Optional(Type.String()),
   port: Port,
   /** Over vfio-user, false: no MSI-X capability, interrupts by INTx alone. Over vhost-user that is the VMM's affair. */
   msix: Type.Boolean(),

@@ -6,6 +6,7 @@ import { VirtioPciFunction } from '../../devices/virtio/transport/virtio-pci.js'
 import type { Reactor } from '../../host/index.js';
 import type { FunctionCounters, FunctionDriver, MountTerms, Shown } from '../control/api.js';
 import { countersOf, type DeviceCounters } from '../counters.js';
+import { FunctionFile } from '../function-files.js';
 import { VfioUserServer } from '../ports/vfio-user/server.js';
 import { VhostUserServer } from '../ports/vhost-user/server.js';
 import type { FunctionHooks, ResizableDisk, ServedFunction } from './device-process.js';
@@ -132,6 +133,7 @@ export class VhostUserFunction extends DeviceFunction {
       path: spec.socketPath,
       reactor,
       device: served.device,
+      ...(spec.files !== undefined && { inflightPath: spec.files + FunctionFile.INFLIGHT }),
       onConnect: () => hooks.onConnect(),
       onDisconnect: () => hooks.onDisconnect(),
       log,
@@ -156,6 +158,7 @@ export class VhostUserFunction extends DeviceFunction {
 
   async close(): Promise<void> {
     await this.server.close();
+    this.server.forget();
     await this.served.device.close();
   }
 }

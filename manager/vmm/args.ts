@@ -1,6 +1,7 @@
 /** QEMU's arguments for a VM with a chassis: shared memory, the slots, the control socket, and what is attached already. */
 import { MAX_SLOTS } from '../control/api.js';
 import type { PluggableFunction } from './driver.js';
+import { reconnection } from './qemu-check.js';
 import { addressText, qemuLayout, type ExtensionChassis, type SlotPort } from './qemu-layout.js';
 import {
   cardNetdev,
@@ -12,11 +13,14 @@ import {
   switchId,
   uplinkId,
 } from './qemu-names.js';
+import type { QemuVersion } from './qmp.js';
 
 export interface QemuArgsOptions {
   readonly memoryMiB: number;
   readonly slotCount: number;
   readonly qmpSocketPath: string;
+  /** Where it is known. */
+  readonly qemuVersion?: QemuVersion | undefined;
   /** Slots that are occupied from the start, function 0 included. */
   readonly occupied: ReadonlyMap<number, readonly PluggableFunction[]>;
 }
@@ -31,7 +35,9 @@ export function qemuArgs(options: QemuArgsOptions): string[] {
     ...rootPorts.flatMap((port) => ['-device', rootPort(port)]),
     ...extensions.flatMap((extension) => extensionChassis(extension)),
     ...['-qmp', `unix:${escapeValue(qmpSocketPath)},server=on,wait=off`],
-    ...[...options.occupied].flatMap(([slot, functions]) => coldPlugged(slot, functions)),
+    ...[...options.occupied].flatMap(([slot, functions]) =>
+      coldPlugged(slot, functions, options.qemuVersion),
+    ),
   ];
 }
 
@@ -59,9 +65,13 @@ function extensionChassis({ number, uplink, slots }: ExtensionChassis): string[]
   ];
 }
 
-function coldPlugged(slot: number, functions: readonly PluggableFunction[]): string[] {
+function coldPlugged(
+  slot: number,
+  functions: readonly PluggableFunction[],
+  version: QemuVersion | undefined,
+): string[] {
   return inPlugOrder(functions).flatMap((plugged) => [
-    ...(plugged.port === 'vhost-user' ? ['-chardev', chardev(slot, plugged)] : []),
+    ...(plugged.port === 'vhost-user' ? ['-chardev', chardev(slot, plugged, version)] : []),
     ...(plugged.port === 'vhost-user' && plugged.card
       ? ['-netdev', JSON.stringify(cardNetdev(slot, plugged))]
       : []),
@@ -69,8 +79,11 @@ function coldPlugged(slot: number, functions: readonly PluggableFunction[]): str
   ]);
 }
 
-function chardev(slot: number, { function: fn, socketPath }: PluggableFunction): string {
-  return `socket,id=${deviceId(slot, fn)},path=${escapeValue(socketPath)}`;
+function chardev(slot: number, plugged: PluggableFunction, version: QemuVersion | undefined): string {
+  const reconnect = Object.entries(reconnection(plugged, version)).map(
+    ([name, value]) => `,${name}=${value}`,
+  );
+  return `socket,id=${deviceId(slot, plugged.function)},path=${escapeValue(plugged.socketPath)}${reconnect.join('')}`;
 }
 
 /** In QEMU's `key=value` lists a comma is written twice. */

@@ -1,5 +1,6 @@
 /** Whether a running QEMU can take our functions, and what else must be known about its version. */
 import { ChassisError, type QemuArgsRequest } from '../control/api.js';
+import type { PluggableFunction } from './driver.js';
 import type { VmmAbilities } from './port-choice.js';
 import { portId, VFIO_USER_DEVICE, VHOST_USER_DEVICE, VHOST_USER_DISK, VIRTIO_NET } from './qemu-names.js';
 import { isRecord, QmpCommandError, type QemuVersion, type QmpClient } from './qmp.js';
@@ -36,9 +37,34 @@ export function compareVersions(a: QemuVersion, b: QemuVersion): number {
   return a.major - b.major || a.minor - b.minor || a.micro - b.micro;
 }
 
+/** Reads `11.1.3`. */
+export function parseVersion(text: string): QemuVersion {
+  const [major, minor, micro] = text.split('.').map(Number);
+  return { major, minor, micro };
+}
+
 export function formatVersion(version: QemuVersion): string {
   return `${version.major}.${version.minor}.${version.micro}`;
 }
+
+/**
+ * How soon QEMU connects again to a device process that is gone, as a property of the socket's chardev: in milliseconds from 9.2 on, in seconds
+ * before.
+ *
+ * Its generic device must not have it: QEMU 11.1.3 aborts where that one connects again (`vhost_dev_start: Assertion 'hdev->vhost_ops'`: its
+ * `vub_connect` starts what `vub_disconnect` has wiped), and it does not wait for the connection in the first place.
+ */
+export function reconnection(
+  { disk, card }: PluggableFunction,
+  version: QemuVersion | undefined,
+): { 'reconnect-ms'?: number; reconnect?: number } {
+  if (!disk && !card) return {};
+  const inSeconds = version !== undefined && compareVersions(version, RECONNECT_MS_SINCE) < 0;
+  return inSeconds ? { reconnect: 1 } : { 'reconnect-ms': RECONNECT_MS };
+}
+
+const RECONNECT_MS = 100;
+const RECONNECT_MS_SINCE: QemuVersion = { major: 9, minor: 2, micro: 0 };
 
 /** What a QEMU can do. @throws ChassisError VMM_UNSUITABLE, saying what is missing and how to start QEMU with it */
 export async function checkQemu(qmp: QmpClient, slotCount: number): Promise<VmmAbilities> {
@@ -84,13 +110,12 @@ async function findAbilities(qmp: QmpClient): Promise<VmmAbilities> {
 
 /** The same of a QEMU that does not run yet, by its `--version` and `-device help`. */
 export function qemuAbilities(qemu: NonNullable<QemuArgsRequest['qemu']>): VmmAbilities {
-  const [major, minor, micro] = qemu.version.split('.').map(Number);
   return {
     vfioUser: qemu.devices.includes(VFIO_USER_DEVICE),
     vhostUser: qemu.devices.includes(VHOST_USER_DEVICE),
     vhostUserDisk: qemu.devices.includes(VHOST_USER_DISK),
     vhostUserNet: qemu.devices.includes(VIRTIO_NET),
-    msixPreventsUnplug: hasQuirk({ major, minor, micro }, MSIX_UNPLUG_ABORTS),
+    msixPreventsUnplug: hasQuirk(parseVersion(qemu.version), MSIX_UNPLUG_ABORTS),
   };
 }
 

@@ -11,6 +11,7 @@ import {
   MSIX_UNPLUG_ABORTS,
   peripherals,
   portNumbers,
+  reconnection,
 } from './qemu-check.js';
 import { cardNetdev, deviceId, functionDevice, inPlugOrder, parseDeviceId, portId } from './qemu-names.js';
 import { QmpClosedError, QmpCommandError, QmpTimeoutError, type QmpClient, type QmpEvent } from './qmp.js';
@@ -152,7 +153,13 @@ export class QemuDriver implements VmmDriver {
     const addr = { type: 'unix', data: { path: plugged.socketPath } };
     await this.qmp.execute(
       'chardev-add',
-      { id, backend: { type: 'socket', data: { addr, server: false } } },
+      {
+        id,
+        backend: {
+          type: 'socket',
+          data: { addr, server: false, ...reconnection(plugged, this.qmp.version) },
+        },
+      },
       leftMs(),
     );
     if (plugged.card) await this.qmp.execute('netdev_add', cardNetdev(slot, plugged), leftMs());

@@ -396,14 +396,14 @@ describe('ChassisController', () => {
   });
 
   describe('when the device process dies', () => {
-    it('reports it, and what the VM had as lost', async () => {
+    it('reports it, and what the VM had as recovering', async () => {
       await boot();
       await controller.attach(request(['a']));
       await controller.attach(request(['b'], { slot: 2, function: 1 }));
       devices().die('killed by SIGKILL');
       const chassis = await controller.describe();
-      expect(chassis.deviceProcess).toEqual({ state: 'lost', reason: 'killed by SIGKILL' });
-      expect(chassis.mounts.map(({ state }) => state)).toEqual(['lost', 'parked']);
+      expect(chassis.deviceProcess).toEqual({ state: 'recovering', reason: 'killed by SIGKILL' });
+      expect(chassis.mounts.map(({ state }) => state)).toEqual(['recovering', 'parked']);
     });
 
     it('serves all mounts anew after a restart, and leaves the running VM alone', async () => {

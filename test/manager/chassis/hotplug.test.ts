@@ -13,7 +13,7 @@ import {
 function expectSound({ state, functions, present }: SlotStatus): void {
   expect(present & ~functions).toBe(0);
   expect(functions & ~0xff).toBe(0);
-  const inVm = state === 'plugged' || state === 'unplugging' || state === 'lost';
+  const inVm = ['plugged', 'unplugging', 'recovering', 'lost'].includes(state);
   expect(present !== 0).toBe(inVm);
   expect(functions === 0).toBe(state === 'empty');
   if (state === 'plugging') expect(functions & 1).toBe(1);
@@ -27,7 +27,7 @@ function soundSlots(): SlotStatus[] {
     if (functions & 1) slots.push({ state: 'plugging', functions, present: 0 });
     for (let present = 1; present < 8; present++) {
       if ((present & ~functions) !== 0) continue;
-      for (const state of ['plugged', 'unplugging', 'lost'] as const)
+      for (const state of ['plugged', 'unplugging', 'recovering', 'lost'] as const)
         slots.push({ state, functions, present });
     }
   }
@@ -36,7 +36,10 @@ function soundSlots(): SlotStatus[] {
 
 function allEvents(): SlotEvent[] {
   const plain = (
-    ['plug', 'plugged', 'plugFailed', 'unplug', 'unplugRejected', 'vmLost', 'deviceProcessLost'] as const
+    [
+      ...(['plug', 'plugged', 'plugFailed', 'unplug', 'unplugRejected', 'vmLost'] as const),
+      ...(['deviceProcessLost', 'reconnected', 'cutOff'] as const),
+    ] as const
   ).map((type) => ({ type }));
   const masked = (['attached', 'removed', 'found', 'foundDead', 'deleted'] as const).flatMap((type) =>
     [0, 1, 2, 3, 4, 5, 6, 7].map((functions) => ({ type, functions })),
@@ -44,20 +47,24 @@ function allEvents(): SlotEvent[] {
   return [...plain, ...masked];
 }
 
+const ALL: SlotState[] = ['empty', 'parked', 'plugging', 'plugged', 'unplugging', 'recovering', 'lost'];
+
 /** In which states each event is legal for some slot. */
 const LEGAL: Record<SlotEvent['type'], SlotState[]> = {
   attached: ['empty', 'parked'],
-  removed: ['parked', 'plugged', 'unplugging', 'lost'],
+  removed: ['parked', 'plugged', 'unplugging', 'recovering', 'lost'],
   plug: ['parked'],
   plugged: ['plugging'],
   plugFailed: ['plugging'],
   found: ['parked'],
   foundDead: ['parked'],
-  unplug: ['plugged', 'unplugging', 'lost'],
-  deleted: ['empty', 'parked', 'plugging', 'plugged', 'unplugging', 'lost'],
+  unplug: ['plugged', 'unplugging', 'recovering', 'lost'],
+  deleted: ALL,
   unplugRejected: ['unplugging'],
-  vmLost: ['empty', 'parked', 'plugging', 'plugged', 'unplugging', 'lost'],
-  deviceProcessLost: ['empty', 'parked', 'plugging', 'plugged', 'unplugging', 'lost'],
+  vmLost: ALL,
+  deviceProcessLost: ALL,
+  reconnected: ['recovering', 'lost'],
+  cutOff: ['recovering'],
 };
 
 describe('step', () => {
@@ -140,9 +147,15 @@ describe('step', () => {
     expect(step({ state: 'lost', functions: 1, present: 1 }, { type: 'vmLost' })?.state).toBe('parked');
   });
 
+  it('has a slot wait for its VM when the device process dies, which connects again or is cut off', () => {
+    const recovering = step({ state: 'plugged', functions: 1, present: 1 }, { type: 'deviceProcessLost' })!;
+    expect(recovering.state).toBe('recovering');
+    expect(step(recovering, { type: 'reconnected' })?.state).toBe('plugged');
+    expect(step(recovering, { type: 'cutOff' })?.state).toBe('lost');
+  });
+
   it('lets a lost slot be unplugged', () => {
-    const lost = step({ state: 'plugged', functions: 1, present: 1 }, { type: 'deviceProcessLost' });
-    expect(lost?.state).toBe('lost');
+    const lost = step({ state: 'recovering', functions: 1, present: 1 }, { type: 'cutOff' });
     expect(step(lost!, { type: 'unplug' })?.state).toBe('unplugging');
   });
 });

@@ -127,7 +127,7 @@ describe('qemuArgs', () => {
     };
     const list = args({ occupied: new Map([[2, [plugged]]]) });
     const id = 'chassis-slot2-fn0';
-    expect(values(list, '-chardev')).toEqual([`socket,id=${id},path=/d/s2f0.sock`]);
+    expect(values(list, '-chardev')).toEqual([`socket,id=${id},path=/d/s2f0.sock,reconnect-ms=100`]);
     expect(JSON.parse(values(list, '-netdev')[0])).toEqual({
       type: 'vhost-user',
       id,

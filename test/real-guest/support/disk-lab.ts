@@ -20,6 +20,7 @@ export function deviceOf(serial: string): string {
 export class DiskLab {
   readonly lab: Lab;
   private readonly tools: DiskTools;
+  private toolsFolder = TOOLS_IN_GUEST;
 
   private constructor(lab: Lab, tools: DiskTools) {
     this.lab = lab;
@@ -42,9 +43,17 @@ export class DiskLab {
     );
   }
 
+  /** For a guest whose mounts are to break: the tools are read no more. */
+  async toolsIntoMemory(): Promise<void> {
+    const folder = '/tools';
+    await this.lab.sh(`mkdir ${folder}; cp -a ${TOOLS_IN_GUEST}/usr ${folder}; umount ${TOOLS_IN_GUEST}`);
+    await this.lab.detach('tools');
+    this.toolsFolder = folder;
+  }
+
   /** A tool's command line in the guest. */
   inGuest(program: DiskProgram): string {
-    return this.tools.command(program, TOOLS_IN_GUEST).join(' ');
+    return this.tools.command(program, this.toolsFolder).join(' ');
   }
 
   /** Starts a tool on the host, or runs it to its end. */

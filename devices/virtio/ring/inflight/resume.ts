@@ -32,7 +32,7 @@ export function resumeSplit(
   const usedIndex = Atomics.load(used, IDX);
   const heads = record.recover(usedIndex, Atomics.load(avail, IDX));
   if (setup.chains.length > 0) return keepOrForget(setup, record, heads);
-  if (heads === undefined || heads.length === 0) {
+  if (heads === undefined) {
     record.begin(usedIndex);
     return { setup, record };
   }
