@@ -68,7 +68,7 @@ export async function execute(
       done.push(await timed(client, step.operation, options, false));
     } catch (error) {
       const rollback = new Rollback(client, options);
-      await rollback.run(steps.slice(0, i), before);
+      await rollback.run(steps.slice(0, i), step, before);
       throw rollback.failure(step, error);
     }
   }
@@ -99,12 +99,12 @@ class Rollback {
     this.options = options;
   }
 
-  async run(done: readonly Step[], before: readonly Chassis[]): Promise<void> {
-    for (const step of [...done].reverse()) {
-      if (step.loss !== undefined) this.lost.push(step.loss);
-      for (const operation of step.undo) await this.undo(operation);
-    }
-    await this.dropCarriers(done, before);
+  async run(done: readonly Step[], failed: Step, before: readonly Chassis[]): Promise<void> {
+    const arrived = done.filter(({ operation }) => !isDeparture(operation));
+    await this.undoAll(arrived);
+    // What left had a place, which what carries mounts may have now.
+    await this.dropCarriers([...arrived, failed], before);
+    await this.undoAll(done.filter(({ operation }) => isDeparture(operation)));
   }
 
   failure(step: Step, error: unknown): Error {
@@ -141,6 +141,13 @@ class Rollback {
       : error.suggestion;
   }
 
+  private async undoAll(steps: readonly Step[]): Promise<void> {
+    for (const step of [...steps].reverse()) {
+      if (step.loss !== undefined) this.lost.push(step.loss);
+      for (const operation of step.undo) await this.undo(operation);
+    }
+  }
+
   private async undo(operation: Operation): Promise<void> {
     const text = operationText(operation);
     if (this.isDaemonGone) {
@@ -159,8 +166,8 @@ class Rollback {
   }
 
   /** The tree, and the function whose queues carry mounts, come with the first mount that needs them. */
-  private async dropCarriers(done: readonly Step[], before: readonly Chassis[]): Promise<void> {
-    const attached = done.flatMap(({ operation }) => (operation.do === 'attach' ? [operation.chassis] : []));
+  private async dropCarriers(steps: readonly Step[], before: readonly Chassis[]): Promise<void> {
+    const attached = steps.flatMap(({ operation }) => (operation.do === 'attach' ? [operation.chassis] : []));
     for (const name of new Set(attached)) {
       const known = before.find((chassis) => chassis.name === name);
       if (!known || this.isDaemonGone) continue;
@@ -170,6 +177,10 @@ class Rollback {
         await this.undo({ do: 'detach', chassis: name, tags: [tag], keepFunction: false, force: false });
     }
   }
+}
+
+function isDeparture({ do: what }: Operation): boolean {
+  return what === 'detach' || what === 'remove-disk' || what === 'remove-card' || what === 'delete';
 }
 
 async function timed(
@@ -196,10 +207,8 @@ async function perform(client: ApplyClient, operation: Operation, timeoutMs: num
       return deleteEmpty(client, chassis, timeoutMs);
     case 'attach':
       return client.attach(chassis, { ...operation.request, timeoutMs });
-    case 'detach': {
-      const { tags, force, keepFunction } = operation;
-      return client.detach(chassis, tags[0], { force, keepFunction, slot: tags.length > 1, timeoutMs });
-    }
+    case 'detach':
+      return detach(client, operation, timeoutMs);
     case 'set-policy':
       return client.changePolicy(chassis, operation.tag, operation.change);
     case 'add-disk':
@@ -215,6 +224,27 @@ async function perform(client: ApplyClient, operation: Operation, timeoutMs: num
     case 'set-link':
       return client.setLink(chassis, operation.name, operation.up);
   }
+}
+
+/** Several leave with their slot where it has no others, and else one by one. */
+async function detach(
+  client: ApplyClient,
+  { chassis, tags, force, keepFunction }: Extract<Operation, { do: 'detach' }>,
+  timeoutMs: number,
+): Promise<void> {
+  const query = { force, keepFunction, timeoutMs };
+  const isWhole = tags.length > 1 && (await haveSlot(client, chassis, tags));
+  if (isWhole) await client.detach(chassis, tags[0], { ...query, slot: true });
+  else for (const tag of tags) await client.detach(chassis, tag, query);
+}
+
+async function haveSlot(client: ApplyClient, chassis: string, tags: readonly string[]): Promise<boolean> {
+  const { mounts } = await client.get(chassis);
+  const first = mounts.find(({ tag }) => tag === tags[0]);
+  const others = mounts.filter(
+    ({ via, slot, tag }) => via === 'function' && slot === first?.slot && !tags.includes(tag),
+  );
+  return others.every(({ source }) => source === undefined);
 }
 
 /** What only carried mounts goes first: a guest that still has it mounted keeps the chassis, and nothing is forced. */

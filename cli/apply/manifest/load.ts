@@ -122,6 +122,15 @@ function checkChassis(chassis: DesiredChassis, reader: NodeReader): void {
     ({ options }) => options.mac,
     (mac) => `a card with the address ${mac} is`,
   );
+  for (const { terms, slot, at } of mounts) {
+    const isShared = slot !== undefined && mounts.filter((other) => other.slot === slot).length > 1;
+    if (isShared && terms.overlay?.type === 'directory')
+      reader.refuse(
+        at,
+        'a mount with a folder for its changes cannot share its slot',
+        'give it another slot, or none',
+      );
+  }
   for (const one of all) {
     const slot = 'options' in one ? one.options.slot : one.slot;
     if (slot !== undefined && slots !== undefined && slot > slots)

@@ -31,18 +31,17 @@ function isPlugged({ via, state }: Mount): boolean {
   return via === 'function' && (state === 'plugged' || state === 'unplugging');
 }
 
-/** Its function stays in the guest, without a mount: no PCI event, and nothing for its neighbours to notice. */
-function keepsFunction(
-  { mount, isReplaced }: LeavingMount,
-  all: readonly Mount[],
-  leaving: ReadonlySet<Mount>,
-): boolean {
-  if (!isPlugged(mount) || isHeld(mount)) return false;
-  return isReplaced || neighbours(mount, all).some((other) => !leaving.has(other));
+/** Its function stays in the guest for the mount that comes in its place: no PCI event, and nothing for its neighbours to notice. */
+function leavesFunction({ mount, isReplaced }: LeavingMount): boolean {
+  return isReplaced && isPlugged(mount) && !isHeld(mount);
 }
 
-function neighbours(mount: Mount, all: readonly Mount[]): Mount[] {
-  return all.filter((other) => isPlugged(other) && other.slot === mount.slot && other.source !== undefined);
+/** The others that a VM would eject with it. */
+export function neighbours(mount: Mount, all: readonly Mount[]): Mount[] {
+  if (!isPlugged(mount)) return [];
+  return all.filter(
+    (other) => other !== mount && isPlugged(other) && other.slot === mount.slot && other.source !== undefined,
+  );
 }
 
 /** `all` are the mounts of the chassis. */
@@ -57,10 +56,10 @@ export function detachSteps(
   return leaving.flatMap((each) => {
     const { mount, at } = each;
     if (done.has(mount)) return [];
-    const keepFunction = keepsFunction(each, all, whole);
-    const together =
-      isPlugged(mount) && !keepFunction ? neighbours(mount, all).filter((other) => whole.has(other)) : [];
-    const mounts = together.length > 0 ? together : [mount];
+    const others = neighbours(mount, all);
+    const isAlone = others.every((other) => whole.has(other));
+    const keepFunction = leavesFunction(each) || (!isAlone && !isHeld(mount));
+    const mounts = isAlone && !keepFunction ? [mount, ...others] : [mount];
     mounts.forEach((other) => done.add(other));
     const tags = mounts.map(({ tag }) => tag);
     const operation: Operation = { do: 'detach', chassis, tags, keepFunction, force: force && !keepFunction };
@@ -140,8 +139,8 @@ function attachStep(
 ): Step {
   const [{ mount, replaces }] = batch;
   const { via, permanent, port } = mount;
-  const isKept = replaces !== undefined && keepsFunction(replaces, all, new Set());
-  const place = isKept ? {} : placeOf(mount, replaces);
+  const isKept = replaces !== undefined && leavesFunction(replaces);
+  const place = isKept ? {} : placeOf(mount, replaces, all);
   const request: Omit<AttachRequest, 'timeoutMs'> = {
     mounts: batch.map(({ mount: { name, terms } }) => ({ tag: name, ...terms, managedBy })),
     ...{ via, permanent, port },
@@ -159,17 +158,26 @@ function attachStep(
   };
 }
 
-/** Where it is said to be; or while no VM has it, where the one before was. */
+/**
+ * Where it is said to be; or where the one before was, while no VM has it and others share its slot: without function 0, the guest would
+ * never look at them.
+ */
 function placeOf(
   { slot, via, terms }: DesiredMount,
   replaces: LeavingMount | undefined,
+  all: readonly Mount[],
 ): { readonly slot?: number; readonly function?: number } {
   if (slot !== undefined) return { slot };
   const before = replaces?.mount;
-  const isOfTree = via === 'tree' || terms.target !== undefined || terms.watch === true;
-  if (!before || before.via !== 'function' || before.state !== 'parked' || via === 'queue' || isOfTree)
-    return {};
-  return { slot: before.slot, function: before.function };
+  if (before?.via !== 'function' || before.state !== 'parked' || !isFunction(via, terms)) return {};
+  const isShared = all.some(
+    (other) => other !== before && other.via === 'function' && other.slot === before.slot,
+  );
+  return isShared ? { slot: before.slot, function: before.function } : {};
+}
+
+function isFunction(via: DesiredMount['via'], { target, watch }: DesiredMount['terms']): boolean {
+  return via === 'function' || (via === 'auto' && target === undefined && !watch);
 }
 
 /** What one attach takes: those that share a slot, some of the tree, or one. */
@@ -192,9 +200,9 @@ function batches(arriving: readonly ArrivingMount[]): ArrivingMount[][] {
 
 function batchKey({ mount, replaces }: ArrivingMount): string | undefined {
   const { via, slot, permanent, port, terms } = mount;
-  // A folder for changes is for one mount of an attach alone.
-  if (replaces || terms.overlay?.type === 'directory') return undefined;
+  // A folder for changes is for one mount of an attach alone, and so is a function that is kept.
+  if (terms.overlay?.type === 'directory' || (replaces && leavesFunction(replaces))) return undefined;
   if (slot !== undefined) return JSON.stringify([slot, permanent, port]);
-  const needsHelper = terms.target !== undefined || terms.watch === true;
-  return via === 'tree' || (via === 'auto' && needsHelper) ? `tree ${via}` : undefined;
+  if (via === 'tree') return 'tree';
+  return via === 'auto' && !isFunction(via, terms) ? 'helper' : undefined;
 }

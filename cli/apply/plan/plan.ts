@@ -13,7 +13,14 @@ import {
   type Verdict,
 } from './device-plans.js';
 import { mountDifferences, policyChange } from './differences.js';
-import { attachSteps, detachSteps, isHeld, type ArrivingMount, type LeavingMount } from './mount-steps.js';
+import {
+  attachSteps,
+  detachSteps,
+  isHeld,
+  neighbours,
+  type ArrivingMount,
+  type LeavingMount,
+} from './mount-steps.js';
 import type { Step } from './operations.js';
 import type { ApplyPlan, Kind, PlanItem } from './plan-item.js';
 
@@ -64,7 +71,7 @@ class Planner {
     return {
       manifest: this.manifest,
       items: this.items,
-      steps: [...create, ...remove, ...change, ...add, ...last],
+      steps: [...create, ...remove, ...change, ...placedFirst(add), ...last],
     };
   }
 
@@ -134,9 +141,9 @@ class Planner {
       if (isAside(mount.name)) continue;
       const subject: Subject = { kind: 'mount', chassis, name: mount.name, at: mount.at };
       if (!current) {
-        this.arrival(subject, mount.terms, there);
+        this.arrival(subject, mount.terms, [wanted, there], this.joinBlock(mount, wanted, there));
         arriving.push({ mount });
-      } else if (this.isToReplace(subject, current, mount)) {
+      } else if (this.isToReplace(subject, current, mount, this.moveBlock(current, mount, wanted, there))) {
         const left = { mount: current, isReplaced: isInItsPlace(current, mount), at: mount.at };
         leaving.push(left);
         arriving.push({ mount, replaces: left });
@@ -154,7 +161,12 @@ class Planner {
   }
 
   /** Notes what becomes of a mount that is there, and changes in place what can be. True where another has to come in its place. */
-  private isToReplace(subject: Subject, there: Mount, wanted: DesiredMount): boolean {
+  private isToReplace(
+    subject: Subject,
+    there: Mount,
+    wanted: DesiredMount,
+    move: Pick<PlanItem, 'blocked'>,
+  ): boolean {
     const { place, shown } = mountDifferences(there, wanted);
     const policy = policyChange(there, wanted);
     const differences = [...place, ...shown, ...(policy?.differences ?? [])];
@@ -169,6 +181,7 @@ class Planner {
         differences,
         notes: [...notes, ...lost],
         ...this.mountBlock(there),
+        ...move,
         ...foreign,
       });
       return true;
@@ -190,7 +203,7 @@ class Planner {
     for (const disk of wanted.disks) {
       const subject: Subject = { kind: 'disk', chassis: wanted.name, name: disk.name, at: disk.at };
       const current = there.disks.find(({ name }) => name === disk.name);
-      if (!current) this.arrival(subject, disk.options, there);
+      if (!current) this.arrival(subject, disk.options, [wanted, there]);
       const action = current ? this.settle(subject, current, diskVerdict(current, disk, force)) : 'add';
       if (current && action === 'replace') this.phases.remove.push(diskDeparture(current, force));
       if (action === 'add' || action === 'replace')
@@ -208,7 +221,7 @@ class Planner {
     for (const card of wanted.cards) {
       const subject: Subject = { kind: 'card', chassis: wanted.name, name: card.name, at: card.at };
       const current = there.cards.find(({ name }) => name === card.name);
-      if (!current) this.arrival(subject, card.options, there);
+      if (!current) this.arrival(subject, card.options, [wanted, there]);
       const action = current ? this.settle(subject, current, cardVerdict(current, card)) : 'add';
       if (current && action === 'replace') this.phases.remove.push(cardDeparture(current));
       if (action === 'add' || action === 'replace')
@@ -221,19 +234,32 @@ class Planner {
   }
 
   /** Something new: unless what stays there has its name. */
-  private arrival(subject: Subject, wanted: object, { names }: Contents): void {
-    const holder = names.get(subject.name);
-    const stays = holder && !(this.options.prune && holder.managedBy === this.manifest);
+  private arrival(
+    subject: Subject,
+    terms: object,
+    [wanted, there]: readonly [DesiredChassis, Contents],
+    how: Pick<PlanItem, 'blocked'> = {},
+  ): void {
+    const { kind, name, chassis } = subject;
+    const holder = there.names.get(name);
+    const isTaken = holder && holder.kind !== kind && this.keepsName(name, holder, wanted, there);
     this.note(subject, 'add', {
-      differences: Object.entries(wanted).map(([what, to]) => ({ what, to: to as unknown })),
-      ...(stays &&
-        holder.kind !== subject.kind && {
-          blocked: {
-            reason: `${subject.chassis} has a ${KIND_NAMES[holder.kind]} called ${subject.name}`,
-            suggestion: 'choose another name, or remove that first',
-          },
-        }),
+      differences: Object.entries(terms).map(([what, to]) => ({ what, to: to as unknown })),
+      ...(isTaken && {
+        blocked: {
+          reason: `${chassis} has a ${KIND_NAMES[holder.kind]} called ${name}`,
+          suggestion: 'choose another name, or remove that first',
+        },
+      }),
+      ...how,
     });
+  }
+
+  /** Also where it goes, if its function has to stay in the guest under its name. */
+  private keepsName(name: string, holder: Holder, wanted: DesiredChassis, { mounts }: Contents): boolean {
+    if (!this.options.prune || holder.managedBy !== this.manifest) return true;
+    const mount = mounts.find(({ tag }) => tag === name);
+    return mount !== undefined && neighbours(mount, mounts).some((other) => this.stays(other, wanted));
   }
 
   private settle(subject: Subject, there: Owned, verdict: Verdict): PlanItem['action'] {
@@ -265,6 +291,51 @@ class Planner {
           'unmount it in the guest first (umount), or use --force, which takes it away all the same',
       },
     };
+  }
+
+  /** A guest looks at a slot once. */
+  private joinBlock(
+    { slot, name }: DesiredMount,
+    wanted: DesiredChassis,
+    { mounts }: Contents,
+  ): Pick<PlanItem, 'blocked'> {
+    const isThere = (mount: Mount): boolean =>
+      mount.slot === slot &&
+      mount.via === 'function' &&
+      mount.state === 'plugged' &&
+      this.stays(mount, wanted);
+    const isIn = mounts.some((mount) => mount.tag === name && isThere(mount));
+    const other = slot === undefined || isIn ? undefined : mounts.find(isThere);
+    if (!other) return {};
+    return {
+      blocked: {
+        reason: `a VM has slot ${slot} already, with ${other.tag}, and nothing can join it there`,
+        suggestion: 'choose another slot, or leave it out',
+      },
+    };
+  }
+
+  /** A VM ejects whole slots. */
+  private moveBlock(
+    current: Mount,
+    mount: DesiredMount,
+    wanted: DesiredChassis,
+    there: Contents,
+  ): Pick<PlanItem, 'blocked'> {
+    if (isInItsPlace(current, mount)) return {};
+    const other = neighbours(current, there.mounts).find((each) => this.stays(each, wanted));
+    if (!other) return this.joinBlock(mount, wanted, there);
+    return {
+      blocked: {
+        reason: `${current.tag} shares slot ${current.slot} with ${other.tag} in the VM, and cannot leave it alone`,
+        suggestion: 'leave it where it is, or change both',
+      },
+    };
+  }
+
+  private stays(mount: Mount, { mounts }: DesiredChassis): boolean {
+    const same = mounts.find(({ name }) => name === mount.tag);
+    return same ? isInItsPlace(mount, same) : !(this.options.prune && mount.managedBy === this.manifest);
   }
 
   /** What another manifest made is for that one to change. */
@@ -317,6 +388,19 @@ function mountsOf({ mounts }: Pick<Things, 'mounts'>): Mount[] {
 /** The new one shows something else, where the old one was. */
 function isInItsPlace(there: Mount, wanted: DesiredMount): boolean {
   return mountDifferences(there, wanted).place.length === 0;
+}
+
+/** Who may be anywhere must not take the place of who may not. What is done to what was added comes after that. */
+function placedFirst(steps: readonly Step[]): Step[] {
+  const rank = ({ operation }: Step): number =>
+    !('request' in operation)
+      ? 3
+      : 'function' in operation.request
+        ? 0
+        : operation.request.slot === undefined
+          ? 2
+          : 1;
+  return [...steps].sort((a, b) => rank(a) - rank(b));
 }
 
 function nameOf(thing: { readonly tag: string } | { readonly name: string }): string {
