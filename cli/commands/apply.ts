@@ -1,12 +1,20 @@
 import { Flags } from '@oclif/core';
+import { ChassisError } from '../../manager/control/api.js';
 import { applyOnce, type ApplyOptions } from '../apply/apply.js';
 import type { Done } from '../apply/execute.js';
 import { loadManifests } from '../apply/manifest/load.js';
-import { manifestFiles, pathName, readManifestFile } from '../apply/manifest/manifest-files.js';
+import {
+  manifestFiles,
+  pathName,
+  readManifestFile,
+  STANDARD_INPUT,
+} from '../apply/manifest/manifest-files.js';
 import { manifestJsonSchema } from '../apply/manifest/schema.js';
 import { planText } from '../apply/plan-text.js';
 import type { Desired } from '../apply/plan/desired.js';
 import { hasDrift, type PlanItem } from '../apply/plan/plan-item.js';
+import { ManifestWatch } from '../apply/watch/manifest-watch.js';
+import { watchEventText, type WatchEvent } from '../apply/watch/watch-event.js';
 import { BaseCommand } from '../support/base-command.js';
 import { ExitCode } from '../support/exit-codes.js';
 
@@ -29,6 +37,7 @@ export default class Apply extends BaseCommand {
     '<%= config.bin %> apply -f chassis.yaml',
     '<%= config.bin %> apply -f chassis.yaml --dry-run || echo "something differs"',
     '<%= config.bin %> apply -f manifests/ --prune',
+    '<%= config.bin %> apply -f chassis.yaml --watch',
     '<%= config.bin %> show dev --manifest | <%= config.bin %> apply -f -',
     '<%= config.bin %> apply --schema > chassis.schema.json',
   ];
@@ -46,6 +55,11 @@ export default class Apply extends BaseCommand {
       description: 'Remove what an earlier apply of the same manifest made and it does not have any more',
     }),
     force: Flags.boolean({ description: 'Also take out what a guest has mounted, or may have' }),
+    watch: Flags.boolean({
+      description:
+        'Go on until Ctrl-C: apply each change of the manifest, and take mounts out while their directories are gone',
+      exclusive: ['dry-run'],
+    }),
     timeout: Flags.integer({
       description: 'Seconds to wait for the VMM, or for the guest, at each step',
       default: 30,
@@ -57,22 +71,23 @@ export default class Apply extends BaseCommand {
     }),
   };
 
+  private isWatching = false;
+
   async run(): Promise<unknown> {
     const { flags } = await this.parse(Apply);
     if (flags.schema) return this.printSchema();
+    if (flags.watch) return this.watch(flags.file ?? '', flags);
     const desired = await desiredAt(flags.file ?? '');
     const started = performance.now();
-    const interrupted = new AbortController();
-    const stop = (): void => interrupted.abort();
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
+    const interruption = interruptible();
     const options: ApplyOptions = {
       ...{ prune: flags.prune, force: flags.force, dryRun: flags['dry-run'] },
-      ...{ timeoutMs: flags.timeout * 1000, signal: interrupted.signal },
+      ...{ timeoutMs: flags.timeout * 1000, signal: interruption.signal },
       onPlan: (plan) => this.log(planText(plan)),
       onDone: (done, isUndone) => this.log(doneText(done, isUndone)),
     };
     const { plan, done } = await applyOnce(await this.client(), desired, options);
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, stop);
+    interruption.end();
     const drift = hasDrift(plan);
     if (drift && flags['dry-run']) process.exitCode = ExitCode.DRIFT;
     const result: Result = {
@@ -82,11 +97,51 @@ export default class Apply extends BaseCommand {
     return result;
   }
 
+  private async watch(
+    path: string,
+    flags: { prune: boolean; force: boolean; timeout: number },
+  ): Promise<void> {
+    if (path === STANDARD_INPUT)
+      throw new ChassisError('BAD_REQUEST', 'standard input cannot be watched', 'give a file or a folder');
+    manifestFiles(path);
+    this.isWatching = true;
+    const interruption = interruptible();
+    const { prune, force, timeout } = flags;
+    const say = (event: WatchEvent): void => {
+      if (this.jsonEnabled()) process.stdout.write(`${JSON.stringify(event)}\n`);
+      else this.log(watchEventText(event));
+    };
+    const { signal } = interruption;
+    await new ManifestWatch(await this.client(), {
+      path,
+      prune,
+      force,
+      timeoutMs: timeout * 1000,
+      say,
+      signal,
+    }).run();
+    interruption.end();
+  }
+
+  /** A watch has said all that there is, a line each. */
+  override logJson(json: unknown): void {
+    if (!this.isWatching) super.logJson(json);
+  }
+
   private printSchema(): unknown {
     const schema = manifestJsonSchema();
     this.log(JSON.stringify(schema, null, 2));
     return schema;
   }
+}
+
+/** Ctrl-C ends what is done after the step that is under way; a second one ends the program. */
+function interruptible(): { readonly signal: AbortSignal; end(): void } {
+  const controller = new AbortController();
+  const stop = (): void => controller.abort();
+  const signals = ['SIGINT', 'SIGTERM'] as const;
+  for (const signal of signals) process.once(signal, stop);
+  return { signal: controller.signal, end: () => signals.forEach((signal) => process.off(signal, stop)) };
 }
 
 /** @throws ChassisError MANIFEST_INVALID, SOURCE_MISSING */
