@@ -74,6 +74,7 @@ const disk = fc
       { type: 'memory' as const, sizeBytes: 2 ** 21 },
     ),
     readOnly: fc.boolean(),
+    queues: fc.constantFrom(1, 4),
   })
   .map((each): Omit<DesiredDisk, 'name' | 'at'> => ({ options: { ...each, overlay: false, port: 'auto' } }));
 

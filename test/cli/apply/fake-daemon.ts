@@ -1,5 +1,6 @@
 /** A daemon that is only a table: what an apply asks of one, with the rules that an apply has to know. */
 import {
+  DISK_QUEUES_DEFAULT,
   ChassisError,
   type Card,
   type Chassis,
@@ -256,10 +257,11 @@ export class FakeDaemon implements ApplyClient {
       overlay = false,
       overlayDirectory,
       serial = name,
+      queues = DISK_QUEUES_DEFAULT,
       managedBy,
     } = options;
     return structuredClone({
-      ...{ chassis: chassis.name, name, source, readOnly, overlay, serial, function: 0 },
+      ...{ chassis: chassis.name, name, source, readOnly, overlay, serial, queues, function: 0 },
       ...{ slot: options.slot ?? this.freeSlot(chassis), state: this.isBooted ? 'plugged' : 'parked' },
       sizeBytes: source.type === 'memory' ? source.sizeBytes : 4096,
       ...(overlayDirectory !== undefined && { overlayDirectory }),
