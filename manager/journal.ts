@@ -22,8 +22,8 @@ import { documentOf, JournalDocument, JOURNAL_VERSION, type JournalFacts } from 
 /** Ten thousand mounts of a tree, each with a long policy. */
 const MAX_BYTES = 256 << 20;
 
-interface ChildText {
-  readonly terms: readonly unknown[];
+/** What a child looks like in the journal, as long as what may change of it is this. */
+interface ChildText extends Pick<ChildRecord, 'readOnly' | 'policy' | 'revoked'> {
   readonly text: string;
 }
 
@@ -43,9 +43,11 @@ export class Journal {
   /** Notes how the chassis is now. It is on the disk when this returns. @throws ChassisError STATE_UNWRITABLE */
   write(model: ChassisModel, facts: JournalFacts): void {
     if (this.#isClosed) return;
-    const children = Array.from(model.children.values(), (child) => this.#childText(child));
     const rest = JSON.stringify(documentOf(this.#chassis, model, facts));
-    const text = `${rest.slice(0, -1)},"children":[${children.join(',\n')}]}\n`;
+    let children = '';
+    for (const child of model.children.values())
+      children += `${children === '' ? '' : ',\n'}${this.#childText(child)}`;
+    const text = `${rest.slice(0, -1)},"children":[${children}]}\n`;
     if (text === this.#written) return;
     try {
       replaceFile(this.#path, text);
@@ -71,11 +73,12 @@ export class Journal {
   }
 
   #childText(child: ChildRecord): string {
-    const terms = [child.readOnly, child.policy, child.revoked];
+    const { readOnly, policy, revoked } = child;
     const known = this.#children.get(child);
-    if (known?.terms.every((each, i) => each === terms[i])) return known.text;
+    if (known?.readOnly === readOnly && known.policy === policy && known.revoked === revoked)
+      return known.text;
     const text = JSON.stringify(child);
-    this.#children.set(child, { terms, text });
+    this.#children.set(child, { readOnly, policy, revoked, text });
     return text;
   }
 }

@@ -3,7 +3,8 @@ import type { Chassis } from '../../manager/control/api.js';
 import { BaseCommand } from '../support/base-command.js';
 
 export default class Restart extends BaseCommand {
-  static override summary = 'Start the device process of a chassis over, after it was lost.';
+  static override summary =
+    'Start the device process of a chassis over, after it was lost or does not answer.';
   static override description =
     'All mounts are made anew. A QEMU that was connected over vfio-user cannot reconnect: its functions are dead, and ' +
     'come back once they are plugged in anew or the VM is started again.';

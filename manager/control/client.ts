@@ -137,7 +137,7 @@ export class ChassisClient {
     } finally {
       answer.destroy();
     }
-    throw new ChassisError('INTERNAL', 'the daemon went away before the end', 'see: chassis show');
+    throw wentAway();
   }
 
   /** The mounts of one chassis, or of all. */
@@ -269,20 +269,26 @@ export class ChassisClient {
         'run as the user who started the daemon',
       );
     }
-    if (error.code === 'ECONNRESET') {
-      return new ChassisError(
-        'INTERNAL',
-        'the daemon went away before it answered',
-        'start it again: chassis serve',
-      );
-    }
-    return error;
+    return error.code === 'ECONNRESET' ? wentAway() : error;
   }
+}
+
+/** It was killed, which leaves what was asked for done or not. */
+function wentAway(): ChassisError {
+  return new ChassisError(
+    'NO_DAEMON',
+    'the daemon went away before it was done',
+    'start it again (chassis serve), and see what came of it: chassis show',
+  );
 }
 
 async function textOf(answer: IncomingMessage): Promise<string> {
   const pieces: Buffer[] = [];
-  for await (const piece of answer) pieces.push(piece as Buffer);
+  try {
+    for await (const piece of answer) pieces.push(piece as Buffer);
+  } catch {
+    throw wentAway();
+  }
   return Buffer.concat(pieces).toString('utf8');
 }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,7 +15,7 @@ export interface CliResult {
 /** A daemon of the test's own, run as a user would, in a directory of its own; and the command line against it. */
 export class TestDaemon {
   readonly directory: string;
-  private readonly process: ResultPromise;
+  private process: ResultPromise;
 
   private constructor(directory: string, process: ResultPromise) {
     this.directory = directory;
@@ -24,14 +24,16 @@ export class TestDaemon {
 
   static async start(): Promise<TestDaemon> {
     const directory = await mkdtemp(join(tmpdir(), 'chassis-test-'));
-    const daemon = execa(process.execPath, [CHASSIS, 'serve', '--end', '--dir', directory], {
-      reject: false,
-      stdin: 'ignore',
-      forceKillAfterDelay: 10_000,
-    });
-    const ready = await Promise.race([daemon.stdout[Symbol.asyncIterator]().next(), daemon]);
-    if ('exitCode' in ready) throw new Error(`the daemon did not start: ${String(ready.stderr)}`);
-    return new TestDaemon(directory, daemon);
+    return new TestDaemon(directory, (await serve(directory)).process);
+  }
+
+  /** Kills the daemon, and it alone, and starts the next. Answers once that serves. */
+  async restart(): Promise<void> {
+    // Not the command, which is a process of its own and ends with it.
+    const lock = await readFile(join(this.directory, 'daemon.lock'), 'utf8');
+    process.kill((JSON.parse(lock) as { pid: number }).pid, 'SIGKILL');
+    await this.process;
+    this.process = (await serve(this.directory)).process;
   }
 
   /** Runs `chassis ARGUMENTS --dir …`. */
@@ -77,4 +79,16 @@ export class TestDaemon {
     await rm(this.directory, { recursive: true, force: true });
     return exitCode;
   }
+}
+
+/** Answers once it serves. In an object: the process itself is awaited until it ends. */
+async function serve(directory: string): Promise<{ process: ResultPromise }> {
+  const daemon = execa(process.execPath, [CHASSIS, 'serve', '--end', '--dir', directory], {
+    reject: false,
+    stdin: 'ignore',
+    forceKillAfterDelay: 10_000,
+  });
+  const ready = await Promise.race([daemon.stdout[Symbol.asyncIterator]().next(), daemon]);
+  if ('exitCode' in ready) throw new Error(`the daemon did not start: ${String(ready.stderr)}`);
+  return { process: daemon };
 }

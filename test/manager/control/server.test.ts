@@ -551,6 +551,6 @@ describe('ChassisClient', () => {
   it('says that the daemon went away in the middle of a request', () =>
     answering(
       (request) => request.socket.destroy(),
-      (client) => expect(client.list()).rejects.toMatchObject(refusal('INTERNAL', /went away/)),
+      (client) => expect(client.list()).rejects.toMatchObject(refusal('NO_DAEMON', /went away/)),
     ));
 });

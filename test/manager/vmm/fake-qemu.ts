@@ -60,7 +60,9 @@ export class FakeQemu extends FakeQmp {
       case 'chardev-add':
         return this.addChardev(String(args.id));
       case 'query-chardev':
-        return { return: [...this.chardevs].map((label) => ({ label, filename: '', 'frontend-open': true })) };
+        return {
+          return: [...this.chardevs].map((label) => ({ label, filename: '', 'frontend-open': true })),
+        };
       case 'chardev-remove':
         return this.removeChardev(String(args.id));
       case 'netdev_add':
