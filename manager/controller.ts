@@ -156,9 +156,9 @@ export class ChassisController {
   }
 
   /** Brings back what an earlier daemon kept. Without a device process that answers, the chassis is there, and nothing of it is served. */
-  restore(document: JournalDocument): Promise<void> {
+  async restore(document: JournalDocument): Promise<void> {
     const { model, devices, slots, log } = this;
-    return this.exclusively(async () => {
+    await this.exclusively(async () => {
       try {
         await new Restoration({ model, document, devices, slots, log }).run();
         this.recovery.started();
@@ -166,6 +166,8 @@ export class ChassisController {
         log(error instanceof Error ? error.message : String(error));
       }
     });
+    // Of attaches and detaches that the earlier daemon did not bring to their end. A large one takes a while.
+    void this.overlays.tidyAll();
   }
 
   /** Lets everything go on as it is, for the next daemon. What is under way here comes to nothing. */

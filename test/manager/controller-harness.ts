@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach } from 'vitest';
-import type { AttachRequest, DetachQuery } from '../../manager/control/api.js';
+import { ChassisError, type AttachRequest, type DetachQuery } from '../../manager/control/api.js';
 import { ChassisPaths } from '../../manager/control/state-directory.js';
 import { ChassisController } from '../../manager/controller.js';
 import { Journal, readJournal } from '../../manager/journal.js';
@@ -32,6 +32,8 @@ export class ControllerHarness {
   log: string[] = [];
   /** Of the next device process: its `refuseSeat`. */
   refuseSeatNext: FakeDevices['refuseSeat'];
+  /** The device process that the next daemon finds does not answer. */
+  unanswering = false;
   /** What the daemon reaches outside itself goes through it. */
   killer: Killer | undefined;
   private current: ChassisController | undefined;
@@ -119,7 +121,10 @@ export class ControllerHarness {
         this.devices.refuseSeat = this.refuseSeatNext;
         return this.killer?.wrap(this.devices) ?? this.devices;
       },
-      findDevices: async (hooks) => (lives ? this.devices.found(hooks) : undefined),
+      findDevices: async (hooks) => {
+        if (this.unanswering) throw new ChassisError('DEVICE_PROCESS_LOST', 'it does not answer');
+        return lives ? this.devices.found(hooks) : undefined;
+      },
       cardPorts: this.killer?.wrap(this.cardPorts) ?? this.cardPorts,
       journal: this.killer?.wrapJournal(journal) ?? journal,
       log: (message) => this.log.push(message),

@@ -3,6 +3,7 @@ import type { AddCardRequest, AddDiskRequest } from '../../manager/control/api.j
 import { ControllerHarness, QUERY, request } from './controller-harness.js';
 import type { FakeVmm } from './fakes.js';
 import { Killer } from './killer.js';
+import { refusal } from './refusal.js';
 
 const SLOTS = 8;
 const disk = (name: string): AddDiskRequest => ({
@@ -153,5 +154,26 @@ describe('a daemon that is killed at any step, and the next one', () => {
     vmm.guest = 'agrees';
     await harness.boot(vmm);
     expect(await harness.states()).not.toContainEqual(expect.stringContaining('base'));
+  });
+
+  it('leave a device process alone that does not answer, until the operator gives it up', async () => {
+    await begin();
+    const { journaled, devices } = harness;
+    harness.unanswering = true;
+    await harness.takeOver();
+    expect(harness.processes).toEqual([devices]);
+    expect(await controller().describe()).toMatchObject({
+      deviceProcess: { state: 'lost', reason: 'it does not answer' },
+      disks: [{ name: 'd0' }],
+    });
+    await expect(controller().attach(request(['a']))).rejects.toMatchObject(
+      refusal('DEVICE_PROCESS_LOST', /does not answer/, /chassis restart/),
+    );
+    expect(harness.processes).toEqual([devices]);
+    // What the next daemon has to know is not forgotten meanwhile.
+    expect(harness.journaled).toEqual(journaled);
+    await controller().restart();
+    expect(harness.processes).toHaveLength(2);
+    expect([...harness.devices.functions.keys()]).toEqual([...devices.functions.keys()]);
   });
 });
