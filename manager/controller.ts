@@ -149,10 +149,7 @@ export class ChassisController {
 
   /** Starts the device process of a new chassis. @throws ChassisError DEVICE_PROCESS_LOST or STATE_UNWRITABLE */
   start(): Promise<void> {
-    return this.exclusively(async () => {
-      await this.devices.start();
-      this.recovery.started();
-    });
+    return this.exclusively(() => this.startDevices());
   }
 
   /** Brings back what an earlier daemon kept. Without a device process that answers, the chassis is there, and nothing of it is served. */
@@ -393,12 +390,18 @@ export class ChassisController {
     await this.reviveDevices();
   }
 
+  private async startDevices(): Promise<void> {
+    await this.devices.start();
+    this.recovery.started();
+  }
+
   private async reviveDevices(): Promise<void> {
     if (this.devices.running) return;
-    await this.start();
+    await this.startDevices();
     for (const mount of this.model.devices()) {
       try {
-        await this.devices.provide(mount, this.slots.choose(mount));
+        // As it was: a VM may be about to connect to it again.
+        await this.devices.provide(mount, this.devices.lastUse(mount) ?? this.slots.choose(mount));
       } catch (error) {
         this.slots.note(mount.slot, error);
       }
