@@ -22,7 +22,7 @@ export { eventfdAdopt, eventfdCreate, eventfdDrain, eventfdSignal } from './even
 export * from './files/index.js';
 export { Inotify, InotifyMask, type InotifyListener } from './inotify.js';
 export type { Memory } from './libc.js';
-export { memfdCreate, SharedMapping, WINDOW_STRIDE_BYTES } from './memory.js';
+export { memfdCreate, memoryFile, SharedMapping, WINDOW_STRIDE_BYTES } from './memory.js';
 export { addressOf } from './native-buffer.js';
 export { EpollEvents, Reactor, type Poller, type ReactorHandler, type ReactorOptions } from './reactor.js';
 export {

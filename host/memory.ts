@@ -51,6 +51,11 @@ export function memfdCreate(name: string, sizeBytes: number): number {
   throw HostError.from(error, 'memfd_create', `${name} of ${sizeBytes} bytes`);
 }
 
+/** A new memory file without contents, close-on-exec, which may grow and shrink. */
+export function memoryFile(name: string): number {
+  return resultOrThrow(result(libc.memfd_create(name, MFD_CLOEXEC)), 'memfd_create', name);
+}
+
 /** An address range, shared by the finalizers of everything that can still reach it. */
 interface Reservation {
   readonly address: number;

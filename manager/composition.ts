@@ -29,7 +29,7 @@ import { QUEUES_PER_DEVICE } from './chassis/capacity.js';
 import { termsOf } from './chassis/chassis.js';
 import { countersOf, type DeviceCounters } from './counters.js';
 import type { FunctionFactory } from './device-process/device-process.js';
-import type { DeviceSpec, NinePSpec } from './device-process/protocol.js';
+import type { DeviceSpec, FunctionSpec, NinePSpec } from './device-process/protocol.js';
 import { openCard } from './device-process/served-card.js';
 import { openDisk } from './device-process/served-disk.js';
 import { VfioUserFunction, VhostUserFunction, type ServedDevice } from './device-process/served-function.js';
@@ -133,7 +133,7 @@ export function create9pSession(fs: FileSystem, options: SessionOptions): Server
 export function servedFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
   const watches = new SourceWatches(reactor, log);
   return async (spec, hooks) => {
-    const served = await openDevice(spec.device, watches, reactor, log);
+    const served = await openDevice(spec.device, spec.kept, watches, reactor, log);
     try {
       const Served = spec.port === 'vfio-user' ? VfioUserFunction : VhostUserFunction;
       return new Served(served, spec, hooks, reactor, log);
@@ -146,11 +146,12 @@ export function servedFunctions(reactor: Reactor, log: (message: string) => void
 
 function openDevice(
   spec: DeviceSpec,
+  kept: FunctionSpec['kept'],
   watches: SourceWatches,
   reactor: Reactor,
   log: (message: string) => void,
 ): Promise<ServedDevice> {
-  if (spec.type === 'disk') return openDisk(spec, log);
+  if (spec.type === 'disk') return openDisk(spec, log, kept);
   return spec.type === 'card' ? openCard(spec, reactor, log) : servedNineP(spec, watches, log);
 }
 

@@ -26,6 +26,7 @@ import {
 import type { ChildStatus, DeviceSpec, FoundFunction, FunctionStatus } from './device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
 import { removeFunctionFiles } from './function-files.js';
+import { KeptFiles } from './kept-files.js';
 import type { CardPorts } from './switches.js';
 import type { PortUse } from './vmm/port-choice.js';
 
@@ -64,10 +65,12 @@ export class DeviceFunctions {
   private latest: ReadonlyMap<string, FunctionStatus> = new Map();
   /** Who waits for a function to be left. */
   private readonly leaving = new Map<string, (() => void)[]>();
+  private readonly kept: KeptFiles;
   private readonly removals = new Map<string, Promise<void>>();
 
   constructor(options: DeviceFunctionsOptions) {
     this.options = options;
+    this.kept = new KeptFiles(options.log);
   }
 
   get running(): boolean {
@@ -124,8 +127,9 @@ export class DeviceFunctions {
   }
 
   /** A function is served already, in this way: of an earlier daemon. */
-  async keep(device: DeviceRecord, use: PortUse, switchPort: string | undefined): Promise<void> {
+  async keep(device: DeviceRecord, use: PortUse, { switchPort, keep }: FoundFunction): Promise<void> {
     const name = functionName(device);
+    this.kept.hold(name, this.requireRunning().pid, keep ?? {});
     this.uses.set(name, use);
     this.lastUses.set(name, use);
     if (!isCard(device) || device.card.network.type !== 'switch' || switchPort === undefined) return;
@@ -165,14 +169,17 @@ export class DeviceFunctions {
     if (now) await this.drop(name);
     const host = this.requireRunning();
     try {
-      await host.addFunction({
+      const kept = this.kept.pathsOf(name);
+      const keep = await host.addFunction({
         function: name,
         socketPath: this.options.paths.functionSocket(device.slot, device.function),
         files: this.options.paths.functionFiles(name),
         port: use.port,
         msix: use.msix,
+        ...(kept && { kept }),
         device: isCard(device) ? await this.cardSpec(device) : deviceSpec(device),
       });
+      this.kept.hold(name, host.pid, keep);
     } catch (error) {
       await this.leavePort(name);
       throw error;
@@ -391,6 +398,7 @@ export class DeviceFunctions {
 
   async stop(): Promise<void> {
     await this.part('it was stopped')?.stop();
+    this.kept.close();
   }
 
   /** Lets the process live on, with all that it serves, for the next daemon. */
@@ -434,6 +442,7 @@ export class DeviceFunctions {
     this.lastUses.delete(name);
     await this.host?.removeFunction(name);
     // What it left behind where it was not the process that took it away.
+    this.kept.drop(name);
     removeFunctionFiles(this.options.paths.functionFiles(name));
     this.connected.delete(name);
     await this.leavePort(name);

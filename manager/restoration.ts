@@ -53,12 +53,13 @@ export class Restoration {
     await this.settleTerms();
   }
 
-  private async keep(device: DeviceRecord, { port, msix, empty, switchPort }: FoundFunction): Promise<void> {
+  private async keep(device: DeviceRecord, found: FoundFunction): Promise<void> {
+    const { port, msix, empty } = found;
     const { devices } = this.options;
     const noted = devices.lastUse(device);
     const isAsNoted = noted?.port === port && noted.msix === msix;
     const reason = isAsNoted ? noted.reason : 'an earlier daemon chose it';
-    await devices.keep(device, { port, msix, reason }, switchPort);
+    await devices.keep(device, { port, msix, reason }, found);
     if (isDisk(device)) return this.keepSize(device);
     if (isCard(device)) return devices.setLink(device);
     if (device.tree) return this.keepChildren(device);

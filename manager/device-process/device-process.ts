@@ -23,6 +23,7 @@ import {
   type DiskResize,
   type FunctionSpec,
   type Inventory,
+  type Kept,
   type LinkChange,
   type MountRef,
   type PolicySpec,
@@ -51,6 +52,8 @@ export interface ServedFunction {
   readonly disk: ResizableDisk | undefined;
   /** What is done to it where it is a network card. */
   readonly card?: ServedCard | undefined;
+  /** Descriptors of files that are to outlive the process. */
+  readonly keep?: Kept['keep'] | undefined;
   /** What its queues show, where each can carry a mount. */
   readonly queues?: ServedQueues | undefined;
   /** Ends the VMM's connection, removes the socket, and lets the device's files go. */
@@ -193,7 +196,7 @@ export class DeviceProcess {
     }
   }
 
-  private async addFunction(spec: FunctionSpec): Promise<Record<string, never>> {
+  private async addFunction(spec: FunctionSpec): Promise<Kept> {
     const { function: name } = spec;
     if (this.functions.has(name)) throw new Error(`function ${name} is there already`);
     const served = await this.options.createFunction(spec, {
@@ -202,7 +205,7 @@ export class DeviceProcess {
     });
     this.functions.set(name, served);
     this.specs.set(name, spec);
-    return {};
+    return { keep: { ...served.keep } };
   }
 
   private async done(job: Promise<void>): Promise<Record<string, never>> {
@@ -311,6 +314,7 @@ export class DeviceProcess {
   private inventory(): Inventory {
     const functions = Array.from(this.specs.values(), ({ function: name, port, msix, device }) => ({
       ...{ function: name, port, msix },
+      keep: { ...this.functions.get(name)?.keep },
       empty: device.type === '9p' && this.functions.get(name)?.mount === undefined,
       ...(device.type === 'card' && device.peer.type === 'switch' && { switchPort: device.peer.socketPath }),
     }));

@@ -97,12 +97,18 @@ export const FunctionSpec = Type.Object({
   socketPath: Type.String(),
   /** How the paths begin of the files that it keeps for the next process, should this one be killed; without it, it keeps none. */
   files: Type.Optional(Type.String()),
+  /** Where files without names are that a process before this one kept for it, by what it called them: see `Kept`. */
+  kept: Type.Optional(Type.Record(Type.String(), Type.String())),
   port: Port,
   /** Over vfio-user, false: no MSI-X capability, interrupts by INTx alone. Over vhost-user that is the VMM's affair. */
   msix: Type.Boolean(),
   device: DeviceSpec,
 });
 export type FunctionSpec = Static<typeof FunctionSpec>;
+
+/** What addFunction answers: descriptors of files that the daemon is to hold open, because what is in them must outlive the process. */
+export const Kept = Type.Object({ keep: Type.Record(Type.String(), Type.Integer({ minimum: 0 })) });
+export type Kept = Static<typeof Kept>;
 
 /** A mount in the tree that a function shows. */
 export const ChildSpec = Type.Object({
@@ -183,6 +189,7 @@ export const ChildList = Type.Object({ children: Type.Array(ChildStatus) });
 
 const Id = Type.Integer({ minimum: 1 });
 export const Request = Type.Union([
+  /** Answers Kept. */
   Type.Object({ id: Id, method: Type.Literal('addFunction'), params: FunctionSpec }),
   Type.Object({
     id: Id,
@@ -266,6 +273,8 @@ export const FoundFunction = Type.Object({
   empty: Type.Boolean(),
   /** Of a card on a switch: the socket of its port there. */
   switchPort: Type.Optional(Type.String()),
+  /** As in Kept. */
+  keep: Type.Optional(Type.Record(Type.String(), Type.Integer({ minimum: 0 }))),
 });
 export type FoundFunction = Static<typeof FoundFunction>;
 export const Inventory = Type.Object({ functions: Type.Array(FoundFunction) });

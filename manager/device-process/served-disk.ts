@@ -1,25 +1,34 @@
 /** The disks that a device process serves: which device, over which backend. */
+import { ftruncateSync, openSync } from 'node:fs';
 import { MemoryBackend } from '../../devices/blk/backends/memory/memory-backend.js';
 import { openNbdBackend } from '../../devices/blk/backends/nbd/open-nbd.js';
 import type { BlockBackend } from '../../devices/blk/backends/block-backend.js';
 import { BlockBackendError, type BlockBackendErrorCode } from '../../devices/blk/backends/errors.js';
 import { FileBackend } from '../../devices/blk/backends/file/file-backend.js';
-import { openDisk as openDiskFile, openUnnamedDisk } from '../../devices/blk/backends/file/open-disk.js';
-import { OverlayBackend } from '../../devices/blk/backends/overlay/overlay-backend.js';
+import {
+  openDisk as openDiskFile,
+  openMemoryDisk,
+  openUnnamedDisk,
+  type OpenDisk,
+} from '../../devices/blk/backends/file/open-disk.js';
+import { OverlayBackend, overlayBitmapBytes } from '../../devices/blk/backends/overlay/overlay-backend.js';
 import { VirtioBlk } from '../../devices/blk/virtio-blk.js';
 import { Errno } from '../../devices/errno.js';
+import { closeFd, memoryFile, SharedMapping } from '../../host/index.js';
 import { ChassisError, type DiskSource, type ErrorCode } from '../control/api.js';
 import type { DeviceCounters } from '../counters.js';
 import { DISK_QUEUE_SIZE } from '../vmm/qemu-names.js';
 import { cloudInitSeed } from './cloud-init-seed.js';
 import type { ResizableDisk } from './device-process.js';
-import type { DiskSpec } from './protocol.js';
+import type { DiskSpec, FunctionSpec } from './protocol.js';
 import type { ServedDevice } from './served-function.js';
 
 /** The largest disk in memory. Its memory is taken as the guest writes it. */
 const MAX_MEMORY_BYTES = 16 * 2 ** 30;
 /** What the changes of one overlay may take of memory; writes beyond fail in the guest. A file may take all that there is room for. */
 const MAX_OVERLAY_BYTES = 4 * 2 ** 30;
+/** The largest disk that an overlay may become. */
+const MAX_OVERLAY_DISK_BYTES = 16 * 2 ** 40;
 /** The process's requests wait for one another, so a server that is not there must be noticed before the daemon gives up on all of them. */
 const NBD_CONNECT_MS = 5000;
 
@@ -34,36 +43,102 @@ const ERRORS: Readonly<Record<BlockBackendErrorCode, ErrorCode>> = {
   URI_INVALID: 'BAD_REQUEST',
 };
 
+/** A disk's storage, and what of it is in files without names, which have to outlive the process. */
+interface OpenStorage {
+  readonly backend: BlockBackend;
+  readonly keep: Record<string, number>;
+  /** Lets go of what the backend does not, once that is closed. */
+  readonly release?: () => void;
+}
+
+/** What the files without names are called. */
+const KeptFile = { DATA: 'data', CLUSTERS: 'clusters' } as const;
+
+/** What a process before this one kept. */
+type Kept = FunctionSpec['kept'];
+
 /** @throws ChassisError as the source cannot be opened */
-export async function openDisk(spec: DiskSpec, log: (message: string) => void): Promise<ServedDevice> {
+export async function openDisk(
+  spec: DiskSpec,
+  log: (message: string) => void,
+  kept?: Kept,
+): Promise<ServedDevice> {
   try {
-    return new ServedDisk(await openBackend(spec, log), spec, log);
+    return new ServedDisk(await openStorage(spec, log, kept), spec, log);
   } catch (error) {
     if (!(error instanceof BlockBackendError)) throw error;
     throw new ChassisError(ERRORS[error.code], error.message, error.suggestion);
   }
 }
 
-async function openBackend(spec: DiskSpec, log: (message: string) => void): Promise<BlockBackend> {
-  const { source, overlay, serial } = spec;
+async function openStorage(spec: DiskSpec, log: (message: string) => void, kept: Kept): Promise<OpenStorage> {
+  const { source, overlay, serial, readOnly } = spec;
+  if (source.type === 'memory' && !overlay && !readOnly) return openMemory(source.sizeBytes, kept);
   // Many overlays may share a base that nobody writes to.
-  const base = await openSource(source, spec.readOnly || overlay, (line) => log(`${serial}: ${line}`));
-  if (!overlay) return base;
+  const base = await openSource(source, readOnly || overlay, (line) => log(`${serial}: ${line}`));
+  if (!overlay) return { backend: base, keep: {} };
   try {
-    return openOverlay(base, spec);
+    return openOverlay(base, spec, kept);
   } catch (error) {
     await base.close();
     throw error;
   }
 }
 
-function openOverlay(base: BlockBackend, { overlayDirectory, overlayBytes }: DiskSpec): OverlayBackend {
-  const size = overlayBytes === undefined ? {} : { sizeBytes: overlayBytes };
-  if (overlayDirectory === undefined) {
-    return OverlayBackend.inMemory(base, { maxBytes: MAX_OVERLAY_BYTES, ...size });
+function openMemory(sizeBytes: number, kept: Kept): OpenStorage {
+  checkMemory(sizeBytes);
+  const disk = kept ? openDiskFile({ path: kept[KeptFile.DATA] }) : openMemoryDisk(sizeBytes);
+  return { backend: new FileBackend(disk), keep: { [KeptFile.DATA]: disk.fd } };
+}
+
+/** Its changes and which clusters they are in are each a file, so that a next process finds all that the guest was told is written. */
+function openOverlay(
+  base: BlockBackend,
+  { overlayDirectory, overlayBytes }: DiskSpec,
+  kept: Kept,
+): OpenStorage {
+  if (Math.max(base.sizeBytes, overlayBytes ?? 0) > MAX_OVERLAY_DISK_BYTES) throw tooLarge();
+  const clusters = openClusters(kept);
+  const keep: Record<string, number> = { [KeptFile.CLUSTERS]: clusters.fd };
+  const makeTop = (sizeBytes: number) => {
+    const disk = openChanges(sizeBytes, overlayDirectory, kept);
+    keep[KeptFile.DATA] = disk.fd;
+    return new FileBackend(disk);
+  };
+  try {
+    const backend = OverlayBackend.thrownAway(base, makeTop, {
+      bits: clusters.bits,
+      ...(overlayDirectory === undefined && { maxBytes: MAX_OVERLAY_BYTES }),
+      ...(overlayBytes !== undefined && { sizeBytes: overlayBytes }),
+    });
+    return { backend, keep, release: clusters.release };
+  } catch (error) {
+    clusters.release();
+    throw error;
   }
-  const makeTop = (sizeBytes: number) => new FileBackend(openUnnamedDisk(overlayDirectory, sizeBytes));
-  return OverlayBackend.thrownAway(base, makeTop, size);
+}
+
+function openChanges(sizeBytes: number, folder: string | undefined, kept: Kept): OpenDisk {
+  if (kept) return openDiskFile({ path: kept[KeptFile.DATA] });
+  return folder === undefined ? openMemoryDisk(sizeBytes) : openUnnamedDisk(folder, sizeBytes);
+}
+
+/** Memory for an overlay's bitmap, as long as the overlay may ever need: it takes none until it is written. */
+function openClusters(kept: Kept): { fd: number; bits: Uint8Array; release: () => void } {
+  const lengthBytes = overlayBitmapBytes(MAX_OVERLAY_DISK_BYTES);
+  const fd = kept ? openSync(kept[KeptFile.CLUSTERS], 'r+') : memoryFile('chassis-clusters');
+  try {
+    if (!kept) ftruncateSync(fd, lengthBytes);
+    const mapping = new SharedMapping(fd, lengthBytes);
+    const release = () => {
+      mapping.close();
+      closeFd(fd);
+    };
+    return { fd, bits: mapping.window(0, lengthBytes), release };
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
 }
 
 async function openSource(
@@ -96,10 +171,14 @@ function checkMemory(sizeBytes: number): void {
 class ServedDisk implements ServedDevice, ResizableDisk {
   readonly device: VirtioBlk;
   readonly tree = undefined;
+  readonly keep: Record<string, number>;
+  readonly release: (() => void) | undefined;
   private readonly spec: DiskSpec;
 
-  constructor(backend: BlockBackend, spec: DiskSpec, log: (message: string) => void) {
+  constructor({ backend, keep, release }: OpenStorage, spec: DiskSpec, log: (message: string) => void) {
     const { serial, readOnly, queues } = spec;
+    this.keep = keep;
+    this.release = release;
     this.spec = spec;
     this.device = new VirtioBlk(backend, {
       ...{ serial, readOnly, queues, queueSize: DISK_QUEUE_SIZE, reliableQueueSize: DISK_QUEUE_SIZE },
@@ -159,6 +238,13 @@ const REASONS: ReadonlyMap<number, string> = new Map([
   [Errno.EFBIG, 'the file system has no files of that size'],
   [Errno.ENOSPC, 'there is no room for it'],
 ]);
+
+function tooLarge(): ChassisError {
+  return new ChassisError(
+    'SIZE_INVALID',
+    `an overlay is over a disk of ${MAX_OVERLAY_DISK_BYTES / 2 ** 40} TiB at most`,
+  );
+}
 
 function wouldShrink(sizeBytes: number): ChassisError {
   return new ChassisError(

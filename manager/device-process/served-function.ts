@@ -19,9 +19,11 @@ import type { ServedTree } from './served-tree.js';
 /** A device, whatever it is, and what the daemon may do to it. */
 export interface ServedDevice extends Pick<
   ServedFunction,
-  'setSource' | 'mount' | 'tree' | 'queues' | 'disk' | 'card'
+  'setSource' | 'mount' | 'tree' | 'queues' | 'disk' | 'card' | 'keep'
 > {
   readonly device: VirtioDevice;
+  /** Lets go of what the device does not, once that is closed. */
+  readonly release?: (() => void) | undefined;
   counted(): DeviceCounters;
 }
 
@@ -60,6 +62,10 @@ abstract class DeviceFunction implements ServedFunction {
 
   get card(): ServedCard | undefined {
     return this.served.card;
+  }
+
+  get keep(): ServedFunction['keep'] {
+    return this.served.keep;
   }
 
   get mount(): ServedMount | undefined {
@@ -115,6 +121,7 @@ export class VfioUserFunction extends DeviceFunction {
   async close(): Promise<void> {
     this.server.close();
     await this.served.device.close();
+    this.served.release?.();
   }
 }
 
@@ -160,5 +167,6 @@ export class VhostUserFunction extends DeviceFunction {
     await this.server.close();
     this.server.forget();
     await this.served.device.close();
+    this.served.release?.();
   }
 }

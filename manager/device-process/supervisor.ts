@@ -9,6 +9,7 @@ import {
   ChildList,
   CHILDREN_PAGE,
   ConnectionEvent,
+  Kept,
   ReviewNumber,
   Status,
   type AuditSpec,
@@ -33,7 +34,8 @@ import {
 /** A running device process, as the manager sees it. Calls reject with DEVICE_PROCESS_LOST once it is gone. */
 export interface DeviceHost {
   readonly pid: number;
-  addFunction(spec: FunctionSpec): Promise<void>;
+  /** Answers the descriptors of files that are to outlive the process, by what it calls them. */
+  addFunction(spec: FunctionSpec): Promise<Kept['keep']>;
   /** Resolves also where there is no such function. */
   removeFunction(name: string): Promise<void>;
   /** @throws ChassisError MOUNT_BUSY while the guest has mounted what is there, or as the source cannot be opened */
@@ -143,8 +145,8 @@ class DeviceChild implements DeviceHost {
     return this.process.pid;
   }
 
-  async addFunction(spec: FunctionSpec): Promise<void> {
-    await this.ask('addFunction', spec);
+  async addFunction(spec: FunctionSpec): Promise<Kept['keep']> {
+    return decode(Kept, await this.ask('addFunction', spec)).keep;
   }
 
   async removeFunction(name: string): Promise<void> {

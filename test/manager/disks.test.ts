@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   ChassisError,
   type AddDiskRequest,
@@ -181,6 +181,22 @@ describe('a disk', () => {
 });
 
 describe('resizing a disk', () => {
+  it('goes on by itself once its VM is connected to the next device process', async () => {
+    await lab.controller.disks.add(disk('h'));
+    await lab.controller.disks.add(disk('v', { port: 'vfio-user' }));
+    await lab.boot();
+    lab.devices.die('killed');
+    expect(await states()).toEqual(['h 1 recovering', 'v 2 recovering']);
+    await vi.waitFor(async () =>
+      expect((await lab.controller.describe()).deviceProcess.state).toBe('running'),
+    );
+    // Over vfio-user, QEMU does not connect again.
+    expect(await states()).toEqual(['h 1 recovering', 'v 2 lost']);
+    lab.devices.connect('slot1-fn0');
+    expect(await states()).toEqual(['h 1 plugged', 'v 2 lost']);
+    expect(lab.log.join()).toMatch(/slot 1: the VM is connected again/);
+  });
+
   it('changes what it is made of after the device process died', async () => {
     await lab.controller.disks.add(disk('m'));
     await lab.controller.disks.add(disk('o', { source: FILE, overlay: true }));

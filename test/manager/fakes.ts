@@ -124,15 +124,16 @@ export class FakeDevices implements DeviceHost {
     this.hooks = hooks;
   }
 
-  async addFunction(spec: FunctionSpec): Promise<void> {
+  async addFunction(spec: FunctionSpec): Promise<Record<string, number>> {
     const refusal = this.refuse?.(spec);
     if (refusal) throw refusal;
     if (this.functions.has(spec.function)) throw new Error(`${spec.function} is there already`);
     this.functions.set(spec.function, spec);
     const { device } = spec;
-    if (device.type !== 'disk') return;
+    if (device.type !== 'disk') return {};
     const { source, overlayBytes } = device;
     this.diskBytes.set(spec.function, overlayBytes ?? ('sizeBytes' in source ? source.sizeBytes : 4096));
+    return {};
   }
 
   async removeFunction(name: string): Promise<void> {

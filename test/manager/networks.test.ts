@@ -172,6 +172,12 @@ describe('the cable of a card', () => {
     lab.devices.die('killed');
     await lab.controller.restart();
     expect(lab.devices.functions.get('slot1-fn0')?.device).toMatchObject({ up: false });
+    // A QEMU that connects again tells its guest that the cable is in.
+    vmm.links.clear();
+    expect(await states()).toEqual(['h 1 recovering']);
+    lab.devices.connect('slot1-fn0');
+    expect(await states()).toEqual(['h 1 plugged']);
+    expect([...vmm.links]).toEqual([[1, false]]);
   });
 });
 

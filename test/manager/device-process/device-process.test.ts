@@ -82,7 +82,7 @@ describe('DeviceProcess', () => {
     await process.close();
     expect(reports).toEqual([
       { event: 'connected', function: 'f' },
-      { id: 1, result: {} },
+      { id: 1, result: { keep: {} } },
       { id: 2, result: { functions: [{ function: 'f', connected: true, counters: NO_COUNTERS }] } },
       { event: 'disconnected', function: 'f' },
       { id: 3, result: {} },

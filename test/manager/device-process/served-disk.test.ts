@@ -1,12 +1,24 @@
 import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import type { VirtioBlk } from '../../../devices/blk/virtio-blk.js';
 import type { DiskSource } from '../../../manager/control/api.js';
 import type { DiskSpec } from '../../../manager/device-process/protocol.js';
 import { openDisk } from '../../../manager/device-process/served-disk.js';
 import type { ServedDevice } from '../../../manager/device-process/served-function.js';
+import { KeptFiles } from '../../../manager/kept-files.js';
 import { DISK_QUEUE_SIZE } from '../../../manager/vmm/qemu-names.js';
 import { NbdServer } from '../../devices/blk/backends/nbd/nbd-server.js';
+import {
+  header,
+  joined,
+  NO_STATUS,
+  serve,
+  Status,
+  TestContext,
+  TestQueue,
+  Type,
+} from '../../devices/blk/support/test-queue.js';
 import { refusal } from '../refusal.js';
 import { temporaryFolders } from '../temporary-folder.js';
 
@@ -82,6 +94,57 @@ describe('what a disk cannot be kept in', () => {
     expect(writer.disk?.sizeBytes).toBe(MIB);
     for (let i = 0; i < 3; i++) await open(source, { overlay: true });
     await expect(open(source)).rejects.toMatchObject({ code: 'SOURCE_IN_USE' });
+  });
+});
+
+describe('what the guest was told is written is there for the next process', () => {
+  const request = async ({ device }: ServedDevice, type: number, bytes: Uint8Array, roomBytes = 1) => {
+    const queue = new TestQueue();
+    const chain = serve(device as VirtioBlk, queue, joined(header(type, 16), bytes), roomBytes);
+    if (chain.status === NO_STATUS) await queue.flushed();
+    expect(chain.status).toBe(Status.OK);
+    return chain.data;
+  };
+
+  it.each([
+    ['an overlay in memory', () => ({ type: 'file', path: image() }) as const, () => ({ overlay: true })],
+    [
+      'an overlay in a folder',
+      () => ({ type: 'file', path: image() }) as const,
+      () => ({ overlay: true, overlayDirectory: folder() }),
+    ],
+    ['a disk in memory', () => ({ type: 'memory', sizeBytes: MIB }) as const, () => ({})],
+  ])('%s', async (_, source, options) => {
+    const spec: DiskSpec = {
+      ...{ type: 'disk', queues: 1, readOnly: false, overlay: false, serial: 's', source: source() },
+      ...options(),
+    };
+    const files = new KeptFiles(() => undefined);
+    onTestFinished(() => files.close());
+    const bytes = new Uint8Array(4096).fill(7);
+    let served = await openDisk(spec, () => {});
+    files.hold('f', process.pid, served.keep ?? {});
+    served.device.activate(new TestContext(served.device.features, []));
+    await request(served, Type.OUT, bytes);
+    for (let life = 0; life < 2; life++) {
+      await served.device.close();
+      served.release?.();
+      served = await openDisk(spec, () => {}, files.pathsOf('f'));
+      served.device.activate(new TestContext(served.device.features, []));
+      expect(await request(served, Type.IN, new Uint8Array(0), 4097)).toEqual(bytes);
+    }
+    await served.device.close();
+    served.release?.();
+  });
+
+  it('a disk whose files nobody could hold is not made anew without them', () => {
+    const log: string[] = [];
+    const files = new KeptFiles((line) => log.push(line));
+    files.hold('f', process.pid, { data: 999_999 });
+    expect(() => files.pathsOf('f')).toThrow(/was in the device process that died/);
+    expect(log[0]).toMatch(/will not outlive its process/);
+    files.drop('f');
+    expect(files.pathsOf('f')).toBeUndefined();
   });
 });
 

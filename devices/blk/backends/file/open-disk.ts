@@ -8,6 +8,7 @@ import {
   closeFd,
   fstatx,
   ftruncate,
+  memoryFile,
   LockType,
   ModeBits,
   ofdSetLock,
@@ -101,6 +102,20 @@ export function openUnnamedDisk(folder: string, sizeBytes: number): OpenDisk {
     const error = ftruncate(fd, sizeBytes);
     if (error < 0) throw errorFor(folder, error);
     return describeDisk(fd, unnamedFacts(fd, folder));
+  } catch (failure) {
+    closeFd(fd);
+    throw failure;
+  }
+}
+
+/** The same in memory. */
+export function openMemoryDisk(sizeBytes: number): OpenDisk {
+  checkDiskSize('memory', sizeBytes);
+  const fd = memoryFile('chassis-disk');
+  try {
+    const error = ftruncate(fd, sizeBytes);
+    if (error < 0) throw errorFor('memory', error);
+    return describeDisk(fd, unnamedFacts(fd, 'memory'));
   } catch (failure) {
     closeFd(fd);
     throw failure;

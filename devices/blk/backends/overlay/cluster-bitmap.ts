@@ -7,9 +7,32 @@ export class ClusterBitmap {
   #clusters: number;
   readonly #changedBlocks = new Set<number>();
 
-  constructor(clusters: number) {
+  /** Where bits are given that are kept elsewhere, they never move, and those beyond the clusters are zero. */
+  readonly #kept: boolean;
+  #count = 0;
+
+  constructor(clusters: number, kept?: Uint8Array) {
     this.#clusters = clusters;
-    this.#bits = new Uint8Array(bitmapBytes(clusters));
+    this.#kept = kept !== undefined;
+    this.#bits = kept ?? new Uint8Array(bitmapBytes(clusters));
+    if (kept === undefined) return;
+    if (kept.length < bitmapBytes(clusters))
+      throw new RangeError(`${kept.length} bytes for ${clusters} clusters`);
+    for (let cluster = 0; cluster < clusters; cluster++) {
+      // Most of it is empty.
+      if ((cluster & 7) === 0 && kept[cluster >>> 3] === 0) cluster += 7;
+      else if (this.has(cluster)) this.#count++;
+    }
+  }
+
+  /** How many clusters hold data. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Whether there is room for so many clusters. */
+  hasRoomFor(clusters: number): boolean {
+    return !this.#kept || bitmapBytes(clusters) <= this.#bits.length;
   }
 
   get clusters(): number {
@@ -36,6 +59,7 @@ export class ClusterBitmap {
 
   set(first: number, count: number): void {
     for (let cluster = first; cluster < first + count; cluster++) {
+      if (!this.has(cluster)) this.#count++;
       this.#bits[cluster >>> 3] |= 1 << (cluster & 7);
     }
     this.#changed(first, count);
@@ -43,6 +67,7 @@ export class ClusterBitmap {
 
   clear(first: number, count: number): void {
     for (let cluster = first; cluster < first + count; cluster++) {
+      if (this.has(cluster)) this.#count--;
       this.#bits[cluster >>> 3] &= ~(1 << (cluster & 7));
     }
     this.#changed(first, count);
@@ -51,9 +76,11 @@ export class ClusterBitmap {
   /** Clusters beyond the old number have no data. */
   resize(clusters: number): void {
     if (clusters < this.#clusters) this.clear(clusters, this.#clusters - clusters);
-    const bits = new Uint8Array(bitmapBytes(clusters));
-    bits.set(this.#bits.subarray(0, bits.length));
-    this.#bits = bits;
+    if (!this.#kept) {
+      const bits = new Uint8Array(bitmapBytes(clusters));
+      bits.set(this.#bits.subarray(0, bits.length));
+      this.#bits = bits;
+    }
     // On the medium there may be bits of an earlier time, when the overlay was larger.
     if (clusters > this.#clusters) this.#changed(this.#clusters, clusters - this.#clusters);
     this.#clusters = clusters;

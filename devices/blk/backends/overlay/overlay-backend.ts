@@ -9,12 +9,18 @@ import { BlockBackend, PENDING, type BlockCompletion, type BlockLimits } from '.
 import { completed } from '../bytes.js';
 import { BlockBackendError, checkDiskSize } from '../errors.js';
 import { FlushGate } from '../flush-gate.js';
+import { bitmapBytes } from './cluster-bitmap.js';
 import { MemoryBackend } from '../memory/memory-backend.js';
 import { OverlayKind, OverlayOperation, type OverlayParts } from './overlay-operation.js';
 import { isClusterSize, OverlayStore, type OverlayGeometry } from './overlay-store.js';
 
 /** Guests write in pages, and a page needs nothing of the base. The bitmap takes 32 KiB of memory for each GiB. */
 const DEFAULT_CLUSTER_BYTES = 4096;
+
+/** The room that `bits` need for a disk that may grow to so many bytes. */
+export function overlayBitmapBytes(maxBytes: number, clusterBytes = DEFAULT_CLUSTER_BYTES): number {
+  return bitmapBytes(Math.ceil(maxBytes / clusterBytes));
+}
 
 const EMPTY = new IoVector();
 
@@ -23,6 +29,16 @@ export interface OverlayOptions {
   readonly sizeBytes?: number;
   /** Unit in which the overlay takes over from the base: a power of two from 512 to 2 MiB. Default: 4,096. */
   readonly clusterBytes?: number;
+}
+
+export interface ThrownAwayOptions extends OverlayOptions {
+  /**
+   * Where the bitmap is kept, beside the changes that `makeTop` answers: zeroes for a new overlay, else what the last one left there. A resize
+   * goes as far as there is room (`overlayBitmapBytes`).
+   */
+  readonly bits?: Uint8Array;
+  /** Most bytes that changes may take; writes beyond fail with ENOSPC. */
+  readonly maxBytes?: number;
 }
 
 export interface MemoryOverlayOptions extends OverlayOptions {
@@ -38,10 +54,12 @@ export class OverlayBackend extends BlockBackend implements OverlayParts {
   /** Operations that give clusters data for the first time, and those that wait for them. */
   readonly #allocating: OverlayOperation[] = [];
   #waiting: OverlayOperation[] = [];
+  readonly #maxClusters: number;
   readonly #flushGate = new FlushGate((ended) => void this.store.flush().then(ended));
 
-  private constructor(base: BlockBackend, store: OverlayStore) {
+  private constructor(base: BlockBackend, store: OverlayStore, maxClusters = Infinity) {
     super();
+    this.#maxClusters = maxClusters;
     this.base = base;
     this.store = store;
     base.troubled = (trouble) => this.troubled(trouble);
@@ -81,11 +99,13 @@ export class OverlayBackend extends BlockBackend implements OverlayParts {
   static thrownAway(
     base: BlockBackend,
     makeTop: (sizeBytes: number) => BlockBackend,
-    options: OverlayOptions = {},
+    options: ThrownAwayOptions = {},
   ): OverlayBackend {
     const geometry = geometryFor(base, options);
+    const { bits, maxBytes = Infinity } = options;
     const sizeBytes = Math.ceil(geometry.sizeBytes / geometry.clusterBytes) * geometry.clusterBytes;
-    return new OverlayBackend(base, OverlayStore.thrownAway(makeTop(sizeBytes), geometry));
+    const store = OverlayStore.thrownAway(makeTop(sizeBytes), geometry, bits);
+    return new OverlayBackend(base, store, Math.floor(maxBytes / geometry.clusterBytes));
   }
 
   /**
@@ -232,12 +252,21 @@ export class OverlayBackend extends BlockBackend implements OverlayParts {
    * would be undone by the copy.
    */
   #startAllocating(operation: OverlayOperation): number {
+    if (!this.#hasRoomFor(operation)) {
+      this.#idle.push(operation);
+      return -Errno.ENOSPC;
+    }
     if (this.#conflicts(operation)) {
       this.#waiting.push(operation);
       return PENDING;
     }
     this.#allocating.push(operation);
     return this.#start(operation);
+  }
+
+  #hasRoomFor({ kind, firstCluster, lastCluster }: OverlayOperation): boolean {
+    if (kind === OverlayKind.discard) return true;
+    return this.store.bitmap.count + lastCluster - firstCluster + 1 <= this.#maxClusters;
   }
 
   #conflicts({ firstCluster, lastCluster }: OverlayOperation): boolean {

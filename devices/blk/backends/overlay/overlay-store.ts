@@ -58,17 +58,25 @@ export class OverlayStore {
   /** False where nothing but data is stored, since the overlay is thrown away. */
   readonly isKept: boolean;
 
-  private constructor(top: BlockBackend, geometry: OverlayGeometry, dataOffset: number, isKept: boolean) {
+  private constructor(
+    top: BlockBackend,
+    geometry: OverlayGeometry,
+    dataOffset: number,
+    isKept: boolean,
+    bits?: Uint8Array,
+  ) {
     this.top = top;
     this.geometry = geometry;
     this.dataOffset = dataOffset;
     this.isKept = isKept;
-    this.bitmap = new ClusterBitmap(Math.ceil(geometry.sizeBytes / geometry.clusterBytes));
+    this.bitmap = new ClusterBitmap(Math.ceil(geometry.sizeBytes / geometry.clusterBytes), bits);
   }
 
-  /** A new overlay whose bitmap is in memory alone. `top` holds the disk rounded up to whole clusters. */
-  static thrownAway(top: BlockBackend, geometry: OverlayGeometry): OverlayStore {
-    return new OverlayStore(top, geometry, 0, false);
+  /**
+   * An overlay whose bitmap is in memory alone: a new one, or the one that `bits` tell of. `top` holds the disk rounded up to whole clusters.
+   */
+  static thrownAway(top: BlockBackend, geometry: OverlayGeometry, bits?: Uint8Array): OverlayStore {
+    return new OverlayStore(top, geometry, 0, false, bits);
   }
 
   /**
@@ -130,6 +138,7 @@ export class OverlayStore {
     const { clusterBytes } = this.geometry;
     const clusters = Math.ceil(sizeBytes / clusterBytes);
     if (this.isKept && HEADER_BYTES + bitmapBytes(clusters) > dataOffset) return -Errno.EFBIG;
+    if (!this.bitmap.hasRoomFor(clusters)) return -Errno.EFBIG;
     const needed = dataOffset + clusters * clusterBytes;
     return needed > top.sizeBytes ? top.resize(needed) : 0;
   }
