@@ -1,6 +1,9 @@
 import type { FieldWidth } from './state-writer.js';
 
 const TWO_POW_32 = 0x1_0000_0000;
+const NO_BYTES = new Uint8Array(0);
+/** Of a text, at a time: each character is an argument of a call. */
+const CHUNK_BYTES = 4096;
 
 /** Takes fields out of a blob that somebody else made. Beyond its end everything is 0 or empty, and `overrun` says so from then on. */
 export class StateReader {
@@ -45,7 +48,17 @@ export class StateReader {
   blob(): Uint8Array {
     const lengthBytes = this.read(4);
     const at = this.#take(lengthBytes);
-    return at < 0 ? new Uint8Array(0) : this.#bytes.slice(at, at + lengthBytes);
+    return at < 0 || lengthBytes === 0 ? NO_BYTES : this.#bytes.slice(at, at + lengthBytes);
+  }
+
+  /** The same, a character a byte. */
+  text(): string {
+    const lengthBytes = this.read(4);
+    const at = this.#take(lengthBytes);
+    let characters = '';
+    for (let from = Math.max(at, 0), end = at + lengthBytes; at >= 0 && from < end; from += CHUNK_BYTES)
+      characters += String.fromCharCode(...this.#bytes.subarray(from, Math.min(from + CHUNK_BYTES, end)));
+    return characters;
   }
 
   /** Where the next `lengthBytes` bytes are, or -1. */

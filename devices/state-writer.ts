@@ -10,9 +10,9 @@ export class StateWriter {
   #view = new DataView(this.#bytes.buffer);
   #lengthBytes = 0;
 
-  /** A copy of what was written. */
+  /** What was written: the writer's own memory, good until it writes more. */
   get bytes(): Uint8Array {
-    return this.#bytes.slice(0, this.#lengthBytes);
+    return this.#bytes.subarray(0, this.#lengthBytes);
   }
 
   write(width: FieldWidth, value: number): void {
@@ -35,6 +35,24 @@ export class StateWriter {
   list<Item>(items: readonly Item[], each: (item: Item) => void): void {
     this.write(4, items.length);
     for (const item of items) each(item);
+  }
+
+  /** The same of items that are made one after the other, so that there is never more than one of them. */
+  stream<Item>(items: Iterable<Item>, each: (item: Item) => void): void {
+    const at = this.#reserve(4);
+    let count = 0;
+    for (const item of items) {
+      each(item);
+      count++;
+    }
+    this.#view.setUint32(at, count, true);
+  }
+
+  /** `length[4] bytes[length]`, a byte a character. */
+  text(characters: string): void {
+    this.write(4, characters.length);
+    const at = this.#reserve(characters.length);
+    for (let i = 0; i < characters.length; i++) this.#bytes[at + i] = characters.charCodeAt(i);
   }
 
   /** `length[4] bytes[length]` */

@@ -17,14 +17,19 @@ export function duplicateFd(fd: number): number {
   return result(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
+/** The access mode and status flags that a file was opened with, or a negative errno. */
+export function statusFlags(fd: number): number {
+  return result(libc.fcntl(fd, F_GETFL, 0));
+}
+
 /** Sets O_NONBLOCK on the open file, which every process holding a duplicate shares. */
 export function setNonBlocking(fd: number): number {
-  const flags = result(libc.fcntl(fd, F_GETFL, 0));
+  const flags = statusFlags(fd);
   return flags < 0 ? flags : result(libc.fcntl(fd, F_SETFL, flags | constants.O_NONBLOCK));
 }
 
 /** Clears it, for a program that is given the descriptor and counts on waiting. */
 export function setBlocking(fd: number): number {
-  const flags = result(libc.fcntl(fd, F_GETFL, 0));
+  const flags = statusFlags(fd);
   return flags < 0 ? flags : result(libc.fcntl(fd, F_SETFL, flags & ~constants.O_NONBLOCK));
 }

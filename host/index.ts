@@ -16,7 +16,7 @@
  *   call returns or, for an asynchronous one, completes. Otherwise the system writes into freed memory.
  * - Strings do not occur on the hot path: names are NUL-terminated bytes.
  */
-export { closeFd, duplicateFd, setBlocking, setNonBlocking } from './descriptor.js';
+export { closeFd, duplicateFd, setBlocking, setNonBlocking, statusFlags } from './descriptor.js';
 export { Errno, HostError } from './errors.js';
 export { eventfdAdopt, eventfdCreate, eventfdDrain, eventfdSignal } from './eventfd.js';
 export * from './files/index.js';

@@ -33,7 +33,7 @@ import type { DeviceSpec, FunctionSpec, NinePSpec } from './device-process/proto
 import { openCard } from './device-process/served-card.js';
 import { openDisk } from './device-process/served-disk.js';
 import { VfioUserFunction, VhostUserFunction, type ServedDevice } from './device-process/served-function.js';
-import type { ServedMount } from './device-process/served-mount.js';
+import type { Beginning, ServedMount } from './device-process/served-mount.js';
 import { ServedQueues } from './device-process/served-queues.js';
 import { ServedTree } from './device-process/served-tree.js';
 import { SourceWatches } from './host-watch/source-watches.js';
@@ -172,8 +172,13 @@ async function servedNineP(
   return {
     device,
     disk: undefined,
-    tree: new ServedTree(tree, (shown, terms, watched) =>
-      openMount((each) => openWatched(each, watches, each === shown ? watched : undefined), shown, terms),
+    tree: new ServedTree(tree, (shown, terms, watched, beginning) =>
+      openMount(
+        (each) => openWatched(each, watches, each === shown ? watched : undefined),
+        shown,
+        terms,
+        beginning,
+      ),
     ),
     counted: () => device.statistics,
     setSource: () => Promise.reject(new Error('a tree shows its children')),
@@ -187,8 +192,8 @@ async function openWatched(source: Source, watches: SourceWatches, watched?: Wat
   return directory;
 }
 
-function openServed(source: Source, terms: MountTerms): Promise<ServedMount> {
-  return openMount(openSource, source, terms);
+function openServed(source: Source, terms: MountTerms, beginning?: Beginning): Promise<ServedMount> {
+  return openMount(openSource, source, terms, beginning);
 }
 
 function ninePOnQueues(log: (message: string) => void): ServedDevice {
@@ -223,11 +228,11 @@ class NinePOfMount implements ServedDevice {
     return this.device.statistics;
   }
 
-  async setSource(source: Shown | undefined, terms: MountTerms): Promise<void> {
+  async setSource(source: Shown | undefined, terms: MountTerms, beginning?: Beginning): Promise<void> {
     this.refuseIfBusy();
     if (source?.type === 'tree' || source?.type === 'queues')
       throw new Error('a function of a source does not become another');
-    const mount = source && (await openServed(source, terms));
+    const mount = source && (await openServed(source, terms, beginning));
     try {
       // The guest may have mounted it meanwhile. From here on to the change nothing of the guest's runs.
       this.refuseIfBusy();

@@ -8,7 +8,8 @@ import { OverlayFs } from '../devices/9p/fs/overlay/overlay-fs.js';
 import { PatternError } from '../devices/9p/fs/policy/policy-fs.js';
 import { flock } from '../host/index.js';
 import { ChassisError, type MountTerms, type Owner, type Source, type Upper } from './control/api.js';
-import { ServedMount } from './device-process/served-mount.js';
+import { ServedMount, type Beginning } from './device-process/served-mount.js';
+import { LockedFolder } from './locked-folder.js';
 
 export type OpenSource = (source: Source) => Promise<FileSystem>;
 
@@ -24,8 +25,9 @@ export async function openMount(
   openSource: OpenSource,
   source: Source,
   terms: MountTerms,
+  beginning: Beginning = 'anew',
 ): Promise<ServedMount> {
-  const { fs, overlay } = await openLayers(openSource, source, terms);
+  const { fs, overlay } = await openLayers(openSource, source, terms, beginning);
   try {
     return new ServedMount(fs, overlay, terms);
   } catch (error) {
@@ -41,7 +43,7 @@ export async function openOverlay(
   upper: Upper,
   owner: Owner | undefined,
 ): Promise<OverlayFs> {
-  const { overlay } = await openLayers(openSource, source, { owner, overlay: upper });
+  const { overlay } = await openLayers(openSource, source, { owner, overlay: upper }, 'anew');
   if (overlay === undefined) throw new Error('an overlay has an upper layer');
   return overlay;
 }
@@ -56,13 +58,15 @@ async function openLayers(
   openSource: OpenSource,
   source: Source,
   { owner, overlay: upper }: Pick<MountTerms, 'owner' | 'overlay'>,
+  beginning: Beginning,
 ): Promise<Layers> {
   const identify = identityOf(source, owner);
   const lower = identify(await openSource(source));
   if (upper === undefined) return { fs: lower, overlay: undefined };
   try {
-    const overlay = new OverlayFs(lower, identify(await openUpper(openSource, upper)));
-    await probe(overlay, source, upper);
+    const overlay = new OverlayFs(lower, identify(await openUpper(openSource, upper, beginning)));
+    // Its upper layer is another process's still, which may be at work in it.
+    if (beginning === 'anew') await probe(overlay, source, upper);
     return { fs: overlay, overlay };
   } catch (error) {
     await lower.close();
@@ -96,20 +100,13 @@ function ownerOf(source: Source): OwnerIds {
   return source.type === 'directory' ? statSync(source.path) : { uid: 0, gid: 0 };
 }
 
-async function openUpper(openSource: OpenSource, upper: Upper): Promise<FileSystem> {
+async function openUpper(openSource: OpenSource, upper: Upper, beginning: Beginning): Promise<FileSystem> {
   if (upper.type === 'memory') return openSource({ type: 'memory' });
-  const fd = await lockFolder(upper.path);
+  const lock = beginning === 'anew' ? await lockFolder(upper.path) : undefined;
   try {
-    const fs = await openSource({ type: 'directory', path: upper.path });
-    return {
-      attach: () => fs.attach(),
-      close: async () => {
-        await fs.close();
-        closeSync(fd);
-      },
-    };
+    return new LockedFolder(await openSource({ type: 'directory', path: upper.path }), lock);
   } catch (error) {
-    closeSync(fd);
+    if (lock !== undefined) closeSync(lock);
     throw error;
   }
 }

@@ -1,5 +1,7 @@
 /** The config space of the multiplexing 9P device (docs/9p-multiplexing.md): what `select` chose, and what there is in all. */
 
+import { sameBytes } from '../same-bytes.js';
+
 /** Offsets, little-endian. Up to `SELECT` it is `struct virtio_9p_config`, of the selected queue. */
 export const MuxConfigOffset = {
   TAG_LEN: 0,
@@ -27,6 +29,21 @@ interface Seat {
   readonly readOnly: boolean;
   /** Counts the mounts of the device, so that no two of a queue have the same. */
   readonly serial: number;
+}
+
+export interface MuxSeatState {
+  readonly queue: number;
+  readonly readOnly: number;
+  readonly serial: number;
+  readonly tag: Uint8Array;
+}
+
+export interface MuxConfigState {
+  readonly select: number;
+  readonly serial: number;
+  readonly changes: number;
+  readonly changedQueue: number;
+  readonly seats: readonly MuxSeatState[];
 }
 
 export class MuxConfig {
@@ -63,6 +80,44 @@ export class MuxConfig {
   vacate(queue: number): void {
     this.#seats[queue] = undefined;
     this.#changed(queue, -1);
+  }
+
+  /** What another one goes on from, where the same queues serve the same mounts. */
+  get state(): MuxConfigState {
+    const seats: MuxSeatState[] = [];
+    for (const [queue, seat] of this.#seats.entries())
+      if (seat !== undefined) seats.push({ ...seat, queue, readOnly: seat.readOnly ? 1 : 0 });
+    const view = this.#view;
+    return {
+      select: this.#select,
+      serial: this.#serial,
+      changes: view.getUint32(MuxConfigOffset.CHANGES, true),
+      changedQueue: view.getUint16(MuxConfigOffset.CHANGED_QUEUE, true),
+      seats,
+    };
+  }
+
+  /** Why the state is not one of these mounts on these queues. */
+  problemOf({ seats }: MuxConfigState): string | undefined {
+    if (seats.length !== this.#mounts)
+      return `it has ${seats.length} mounts, and there are ${this.#mounts} here`;
+    if (new Set(seats.map(({ queue }) => queue)).size !== seats.length) return 'it has a queue twice';
+    for (const { queue, tag } of seats) {
+      const there = this.#seats.at(queue);
+      if (there === undefined || !sameBytes(there.tag, tag))
+        return `its queue ${queue} serves another mount here`;
+    }
+    return undefined;
+  }
+
+  /** Goes on from a state without a problem. */
+  resume({ select, serial, changes, changedQueue, seats }: MuxConfigState): void {
+    for (const { queue, tag, readOnly, serial: own } of seats)
+      this.#seats[queue] = { tag, readOnly: readOnly !== 0, serial: own };
+    this.#serial = serial;
+    this.#view.setUint32(MuxConfigOffset.CHANGES, changes, true);
+    this.#view.setUint16(MuxConfigOffset.CHANGED_QUEUE, changedQueue, true);
+    this.#show(select);
   }
 
   /** A driver's write, of which `select` takes what is its own. */

@@ -4,14 +4,18 @@
  * that knows only the plain device finds that one, by the first queue.
  */
 import { Errno } from '../errno.js';
+import { sameBytes } from '../same-bytes.js';
+import { SAME_PROCESS, type GivenDescriptors, type StateDestination } from '../state-descriptors.js';
 import type { Chain, DeviceContext, VirtioDevice, Virtqueue } from '../virtio/device.js';
 import { VirtioDeviceId } from '../virtio/device.js';
 import { isPromise, type FileSystem } from './fs/file-system.js';
 import { MUX_TAG_MAX_BYTES, MuxConfig } from './mux-config.js';
+import { decodeMux, encodeMux, type MuxState } from './mux-state.js';
 import { QueueReplies } from './queue-replies.js';
 import type { JournalStore } from './server/journal/journal-store.js';
 import type { ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
 import { Server } from './server/server.js';
+import { UntellableError } from './server/state/save.js';
 import { encodeTag } from './tag.js';
 import { PCI_CLASS, QUEUE_SIZE, Virtio9pFeature } from './virtio-9p.js';
 
@@ -39,6 +43,8 @@ export class Virtio9pMux implements VirtioDevice {
   readonly #vacant = vacantServer();
   #context: DeviceContext | undefined;
   #closed = false;
+  /** The state that the servers have taken over. */
+  #prepared: Uint8Array | undefined;
 
   /** One to 512 queues, all of them empty. */
   constructor(queueCount: number) {
@@ -127,6 +133,7 @@ export class Virtio9pMux implements VirtioDevice {
 
   reset(): void | Promise<void> {
     this.#context = undefined;
+    this.#prepared = undefined;
     this.#registers.reset();
     this.#replies.fill(undefined);
     const waits = this.#seats.map((seat) => seat?.server.dropAll()).filter(isPromise);
@@ -136,6 +143,64 @@ export class Virtio9pMux implements VirtioDevice {
   resetQueue(index: number): void | Promise<void> {
     this.#replies[index] = undefined;
     return this.#seats[index]?.server.dropAll();
+  }
+
+  hold(): void | Promise<void> {
+    const waits = this.#seats.map((seat) => seat?.server.hold()).filter(isPromise);
+    if (waits.length > 0) return Promise.all(waits).then(() => undefined);
+  }
+
+  unhold(): void {
+    for (const seat of this.#seats) seat?.server.unhold();
+  }
+
+  /** A mount that was detached is none any more, whatever of it is under way. @throws UntellableError, which names the queue */
+  saveState(to: StateDestination = SAME_PROCESS): Uint8Array {
+    return encodeMux({
+      ...this.#registers.state,
+      servers: this.#registers.state.seats.map(({ queue }) => this.#saveSeat(queue, to)),
+    });
+  }
+
+  #saveSeat(queue: number, to: StateDestination): Uint8Array {
+    try {
+      return this.#seats[queue]?.server.saveState(to) ?? new Uint8Array(0);
+    } catch (error) {
+      throw new UntellableError(`queue ${queue}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  /** Finds the files of all queues' clients. The same mounts have been attached to the same queues. */
+  async prepareState(bytes: Uint8Array, descriptors?: GivenDescriptors): Promise<string | undefined> {
+    this.#prepared = undefined;
+    await this.reset();
+    const state = decodeMux(bytes);
+    if (typeof state === 'string') return state;
+    const problem = this.#registers.problemOf(state) ?? (await this.#restoreSeats(state, descriptors));
+    if (problem !== undefined) {
+      await this.reset();
+      return problem;
+    }
+    this.#registers.resume(state);
+    this.#prepared = bytes;
+    return undefined;
+  }
+
+  async #restoreSeats(
+    { seats, servers }: MuxState,
+    descriptors: GivenDescriptors | undefined,
+  ): Promise<string | undefined> {
+    for (const [index, { queue }] of seats.entries()) {
+      const problem = await this.#seats[queue]?.server.restoreState(servers[index], descriptors);
+      if (problem !== undefined) return `queue ${queue}: ${problem}`;
+    }
+    return undefined;
+  }
+
+  restoreState(bytes: Uint8Array): string | undefined {
+    return this.#prepared !== undefined && sameBytes(this.#prepared, bytes)
+      ? undefined
+      : 'the files of its clients have not been looked for: prepareState';
   }
 
   /** Rejects where a file system's close does, once all of them are closed. */

@@ -89,6 +89,14 @@ export class Virtio9p implements VirtioDevice {
     return this.#server.dropAll();
   }
 
+  hold(): void | Promise<void> {
+    return this.#server.hold();
+  }
+
+  unhold(): void {
+    this.#server.unhold();
+  }
+
   /** @throws UntellableError, as `Server.saveState` */
   saveState(to?: StateDestination): Uint8Array {
     return this.#server.saveState(to);

@@ -142,6 +142,13 @@ export interface VirtioDevice {
    */
   resetQueue?(index: number): void | Promise<void>;
   /**
+   * Begins nothing more until `unhold` or a reset, and takes back what waits for something to happen: such chains stay the device's, to be begun
+   * later, or by another device. Resolves once it touches neither guest memory nor what is behind it: then `saveState` has nothing to wait for.
+   * A backend that hangs keeps it waiting.
+   */
+  hold?(): void | Promise<void>;
+  unhold?(): void;
+  /**
    * What the device has to go on from where another one is to take over, besides its config space's size and the chains that it has: those
    * are given to the other one again, in their order. Called at any moment; throws where the state cannot be told just now, or not to
    * there, with what helps. Descriptors that it names stay the device's.

@@ -18,8 +18,14 @@ import { Review } from './review.js';
 /** How long let-through operations are noted after somebody asked for them: longer than a request for them may wait. */
 const INTEREST_MS = 60_000;
 
+/**
+ * How a mount begins: anew, or in the place of the same one of another process, which goes on until its state is restored here: what one
+ * process may have at a time is left with that one until then.
+ */
+export type Beginning = 'anew' | 'handed over';
+
 /** @throws ChassisError where the source, or what else the terms name, cannot be opened */
-export type OpenMount = (source: Source, terms: MountTerms) => Promise<ServedMount>;
+export type OpenMount = (source: Source, terms: MountTerms, beginning?: Beginning) => Promise<ServedMount>;
 export type PolicyTerms = Pick<MountTerms, 'readOnly' | 'policy'>;
 
 export class ServedMount {
@@ -50,7 +56,12 @@ export class ServedMount {
       this.#note(events, dropped),
     );
     if (terms.revoked) this.#policed.revoke();
-    this.fs = { attach: () => this.#policed.attach(), close: () => this.#close() };
+    this.fs = {
+      attach: () => this.#policed.attach(),
+      saveState: (to) => this.#policed.saveState(to),
+      restoreState: (bytes, descriptors) => this.#policed.restoreState(bytes, descriptors),
+      close: () => this.#close(),
+    };
   }
 
   /**

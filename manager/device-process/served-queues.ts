@@ -4,7 +4,7 @@ import type { Virtio9pMux } from '../../devices/9p/virtio-9p-mux.js';
 import { ChassisError, MAX_FIDS, type FunctionCounters, type Lost } from '../control/api.js';
 import { countersOf, type DeviceCounters } from '../counters.js';
 import type { SeatSpec, SeatStatus } from './protocol.js';
-import type { OpenMount, PolicyTerms, ServedMount } from './served-mount.js';
+import type { Beginning, OpenMount, PolicyTerms, ServedMount } from './served-mount.js';
 
 export interface ServedQueuesOptions {
   readonly mux: Virtio9pMux;
@@ -29,11 +29,11 @@ export class ServedQueues {
   }
 
   /** Answers the queue. @throws ChassisError NO_SLOT_FREE where none of those asked for is free, or as the source cannot be opened */
-  async add({ queues, tag, source, ...terms }: SeatSpec): Promise<number> {
+  async add({ queues, tag, source, ...terms }: SeatSpec, beginning?: Beginning): Promise<number> {
     const { mux, openMount, serverOptions } = this.options;
     const queue = queues.find((each) => each < mux.queueSizes.length && !this.seats.has(each));
     if (queue === undefined) throw stillLeaving();
-    const mount = await openMount(source, terms);
+    const mount = await openMount(source, terms, beginning);
     try {
       mux.attach(queue, mount.fs, tag, serverOptions(tag, limitsOf(terms)));
     } catch (error) {

@@ -4,7 +4,7 @@ import { TreeError, type TreeErrorCode } from '../../devices/9p/fs/mount-tree/tr
 import { ChassisError, type ErrorCode, type Lost, type MountTerms, type Source } from '../control/api.js';
 import { Watched } from '../host-watch/watched.js';
 import { CHILDREN_PAGE, type ChildSpec, type ChildStatus } from './protocol.js';
-import type { ServedMount } from './served-mount.js';
+import type { Beginning, ServedMount } from './served-mount.js';
 
 /** What the operator hears of each, and what helps. */
 const ERRORS: Readonly<Record<TreeErrorCode, readonly [code: ErrorCode, suggestion: string]>> = {
@@ -19,7 +19,12 @@ const ERRORS: Readonly<Record<TreeErrorCode, readonly [code: ErrorCode, suggesti
 };
 
 /** As `OpenMount`; tells the source's changes on the host to `watched` where that is asked for. */
-type OpenWatchedMount = (source: Source, terms: MountTerms, watched?: Watched) => Promise<ServedMount>;
+type OpenWatchedMount = (
+  source: Source,
+  terms: MountTerms,
+  watched?: Watched,
+  beginning?: Beginning,
+) => Promise<ServedMount>;
 
 export class ServedTree {
   private readonly tree: MountTree;
@@ -33,9 +38,12 @@ export class ServedTree {
   }
 
   /** @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the mount cannot be opened */
-  async add({ name, source, target, watch = false, ...terms }: ChildSpec): Promise<void> {
+  async add(
+    { name, source, target, watch = false, ...terms }: ChildSpec,
+    beginning?: Beginning,
+  ): Promise<void> {
     const watched = watch ? new Watched((path) => this.changed(name, path)) : undefined;
-    const mount = await this.openMount(source, terms, watched);
+    const mount = await this.openMount(source, terms, watched, beginning);
     try {
       // Whether it may be changed is for its policy to say, which may be another one later.
       this.tree.add(name, mount.fs, {

@@ -39,6 +39,12 @@ export class FileAccount {
     this.#quota.forget(this);
   }
 
+  /** The last name was gone before this account was made, of a file that is open. Whoever holds it later finds it. */
+  resumeNameless(sizeBytes: number): void {
+    if (this.#blocks < 0) this.#blocks = blocksOf(sizeBytes);
+    this.#hasName = false;
+  }
+
   /** Makes `change`, after which the file is to have `sizeBytes`: -ENOSPC where there is no room for that. */
   resize(sizeBytes: number, measure: Measure, change: () => Promise<number>): Promise<number> {
     return this.#lock.exclusive(async () => {

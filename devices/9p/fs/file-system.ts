@@ -11,6 +11,11 @@
  */
 import { Errno, type Failure } from '../../errno.js';
 import type { IoVector } from '../../io-vector.js';
+import type { GivenDescriptor, GivenDescriptors, StateDestination } from '../../state-descriptors.js';
+import type { AttributeChanges, Attributes, FileSystemStatistics } from './attributes.js';
+import { NOTHING_KEPT, type Given, type Kept } from './kept.js';
+
+export { Attributes, FileSystemStatistics, SetAttr, type AttributeChanges } from './attributes.js';
 
 export type MaybePromise<T> = T | Promise<T>;
 
@@ -68,81 +73,6 @@ export const OpenFlag = {
   O_SYNC: 0o4000000,
 } as const;
 
-/** `stat(2)` of a node. A caller-owned object that `getattr` fills in. */
-export class Attributes {
-  /**
-   * Set by a call that filled these beside its answer (`walk`, `open`, `create`, `mkdir`, `symlink`, `mknod` with `out`), which spares its
-   * caller a `getattr`. The caller clears it before. `getattr` itself leaves it alone.
-   */
-  filled = false;
-  mode = 0;
-  uid = 0;
-  gid = 0;
-  nlink = 0;
-  /** Device number of a device node, in glibc's 64-bit encoding, which fits 2^53 for all that Linux makes. */
-  rdev = 0;
-  sizeBytes = 0;
-  blockSizeBytes = 4096;
-  /** In units of 512 bytes. */
-  blocks = 0;
-  atimeSeconds = 0;
-  atimeNanoseconds = 0;
-  mtimeSeconds = 0;
-  mtimeNanoseconds = 0;
-  ctimeSeconds = 0;
-  ctimeNanoseconds = 0;
-  /** When the file was made; a file system that does not know leaves `hasBtime` false. */
-  hasBtime = false;
-  btimeSeconds = 0;
-  btimeNanoseconds = 0;
-  /** The inode number in two halves: all 64 bits are in use on some file systems. */
-  inodeLow = 0;
-  inodeHigh = 0;
-  /** The device that the inode number belongs to, so that an export may span file systems. */
-  device = 0;
-}
-
-/** Which fields of `AttributeChanges` apply: the valid mask of Tsetattr, verbatim. */
-export const SetAttr = {
-  P9_ATTR_MODE: 1 << 0,
-  P9_ATTR_UID: 1 << 1,
-  P9_ATTR_GID: 1 << 2,
-  P9_ATTR_SIZE: 1 << 3,
-  P9_ATTR_ATIME: 1 << 4,
-  P9_ATTR_MTIME: 1 << 5,
-  P9_ATTR_CTIME: 1 << 6,
-  /** With it the time is the one given; without it, now. */
-  P9_ATTR_ATIME_SET: 1 << 7,
-  P9_ATTR_MTIME_SET: 1 << 8,
-} as const;
-
-export interface AttributeChanges {
-  valid: number;
-  mode: number;
-  uid: number;
-  gid: number;
-  sizeBytes: number;
-  atimeSeconds: number;
-  atimeNanoseconds: number;
-  mtimeSeconds: number;
-  mtimeNanoseconds: number;
-}
-
-/** `statfs(2)`. Counts beyond 2^53 are clamped by the file system. */
-export class FileSystemStatistics {
-  type = 0;
-  blockSizeBytes = 4096;
-  blocks = 0;
-  blocksFree = 0;
-  blocksAvailable = 0;
-  files = 0;
-  filesFree = 0;
-  /** 64 bits in two halves. */
-  idLow = 0;
-  idHigh = 0;
-  nameLengthBytes = 255;
-}
-
 /**
  * Who a new file belongs to. A file system that cannot give files away makes them its own user's. A uid of 2^32 - 1 means that
  * the client named no user: as with chown(2), the owner stays whoever it is.
@@ -196,6 +126,12 @@ export interface Lock {
   readOnly?: boolean;
 }
 
+/** A lock as it is held. */
+export interface HeldLock extends Lock {
+  /** The host's descriptor that holds it: the file system's still. -1 where there is none. */
+  readonly descriptor: number;
+}
+
 /** What names an operation that may wait: the very buffer or lock that the call under way was given. */
 export type Interruptible = IoVector | Lock;
 
@@ -212,6 +148,17 @@ export interface FileSystem {
   attach(): MaybePromise<FsNode | Failure>;
   /** Releases everything; nodes and files are gone by then. */
   close(): MaybePromise<void>;
+  /**
+   * What another file system over the same files has to know before it goes on for this one: counters, numbers that it gave. Or why it
+   * cannot, for the operator: that may pass. One that is without has nothing to tell, and may go anywhere. Called at any moment, and nothing is
+   * waited for. What wraps another one asks that, too.
+   */
+  saveState?(to: StateDestination): Uint8Array | string;
+  /**
+   * Takes over what `saveState` told, while no client has a node: before anything of the client's is looked for. The bytes come from outside.
+   * Answers why it cannot. One that could, and whose client could not be had after all, is good for another try, or to be closed.
+   */
+  restoreState?(bytes: Uint8Array, descriptors?: GivenDescriptors): MaybePromise<string | undefined>;
 }
 
 const UNSUPPORTED = -Errno.EOPNOTSUPP;
@@ -231,10 +178,32 @@ export abstract class FsNode {
   }
   /**
    * The names that lead from the export's root to this node; none for the root itself. Undefined where no name does any more, or where
-   * the file system does not tell: then a client that has the node cannot be handed over to another server.
+   * the file system does not tell: then a client that has the node can only be handed over to another server by what `keep` tells.
    */
   names(): readonly ByteString[] | undefined {
     return undefined;
+  }
+  /** The names that led here last, where none do any more. */
+  lastNames(): readonly ByteString[] {
+    return this.names() ?? [];
+  }
+  /**
+   * What leads here without a name. -ESTALE where nothing does, for the client neither; another errno where the client has the file, and it
+   * cannot be told to others.
+   */
+  keep(): Kept | Failure {
+    return UNSUPPORTED;
+  }
+  /** An entry that this directory had, and has no more, by what `keep` told of it elsewhere. `name` are its last names from here, with '/'. */
+  regain(_name: ByteString, _given: Given): MaybePromise<FsNode | Failure> {
+    return UNSUPPORTED;
+  }
+  /**
+   * Goes on with a file that was open elsewhere with these flags, in which O_TRUNC and the like are gone: by what its `keep` told, or opens the
+   * node anew. What may not be opened any more may still be open.
+   */
+  reopen(flags: number, _given: Given): MaybePromise<OpenFile | Failure> {
+    return this.open(flags);
   }
   /** The directory above, or a fresh reference to this one where it is the export's root. */
   parent(): MaybePromise<FsNode | Failure> {
@@ -370,8 +339,16 @@ export abstract class OpenFile {
    * The locks whose owners hold them through this file, for a server that this one's client is handed over to: set again in this order, they
    * are what they are now. Undefined where they are too many to tell.
    */
-  locks(): readonly Lock[] | undefined {
+  locks(): readonly HeldLock[] | undefined {
     return [];
+  }
+  /** Sets a lock that was held elsewhere, by the descriptor that holds it where one is given: then it was never free. As `lock`, but never waits. */
+  relock(lock: Lock, _descriptor: GivenDescriptor | undefined): MaybePromise<number> {
+    return this.lock(lock);
+  }
+  /** What the file is for another server to go on with, beside its node's names. */
+  keep(): Kept {
+    return NOTHING_KEPT;
   }
   abstract close(): MaybePromise<void>;
 }

@@ -43,8 +43,9 @@ export class InodePrefixes {
     return this.#list;
   }
 
-  /** Gives a pair the prefix that it had elsewhere; false where the pair has one, or the prefix is another pair's. */
+  /** Gives a pair the prefix that it had elsewhere; false where the pair has another one, or the prefix is another pair's. */
   add({ device, bits, prefix }: InodePrefix): boolean {
+    if (this.#prefixes.get(device)?.get(bits) === prefix) return true;
     if (this.#taken[prefix] !== 0 || this.#prefixes.get(device)?.has(bits)) return false;
     this.#taken[prefix] = 1;
     this.#set(device, bits, prefix);

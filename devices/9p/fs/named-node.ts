@@ -7,6 +7,7 @@ import { FsNode, type ByteString } from './file-system.js';
 export abstract class NamedNode<Self extends NamedNode<Self>> extends FsNode {
   /** Null for the root alone. A detached node still knows where it was, for `..`. */
   #parent: Self | null;
+  /** Of a node that was regained without a name, all those from its parent on, with '/'. */
   #name: ByteString;
   #detached = false;
   #children: Map<ByteString, Self> | null = null;
@@ -41,7 +42,7 @@ export abstract class NamedNode<Self extends NamedNode<Self>> extends FsNode {
   }
 
   override entryName(): ByteString {
-    return this.#name;
+    return this.#name.slice(this.#name.lastIndexOf('/') + 1);
   }
 
   /** True while somebody has the node. */
@@ -55,6 +56,12 @@ export abstract class NamedNode<Self extends NamedNode<Self>> extends FsNode {
       if (node.#detached) return undefined;
       names.push(node.#name);
     }
+    return names.reverse();
+  }
+
+  override lastNames(): readonly ByteString[] {
+    const names: ByteString[] = [];
+    for (let node: Self = this.self; node.#parent !== null; node = node.#parent) names.push(node.#name);
     return names.reverse();
   }
 
@@ -88,6 +95,13 @@ export abstract class NamedNode<Self extends NamedNode<Self>> extends FsNode {
     this.#children ??= new Map();
     this.#children.set(node.#name, node);
     this.retain();
+  }
+
+  /** Takes `node`, made with this parent and the names that it had below, as one without a name. */
+  adoptNameless(node: Self): void {
+    this.retain();
+    node.#detached = true;
+    node.onDetach();
   }
 
   /** Notes that the name does not lead here any more. The claim on the parent stays until the node goes. */

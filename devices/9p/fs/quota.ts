@@ -14,6 +14,12 @@ export const QUOTA_BLOCK_BYTES = 4096;
 /** `f_type` of tmpfs (linux/magic.h). */
 const TMPFS_MAGIC = 0x01021994;
 
+/** Names, and blocks of QUOTA_BLOCK_BYTES. */
+export interface QuotaUse {
+  readonly files: number;
+  readonly blocks: number;
+}
+
 export class Quota {
   #maxTotalBytes = 0;
   #maxFiles = 0;
@@ -40,6 +46,17 @@ export class Quota {
     this.#maxTotalBytes = maxTotalBytes;
     this.#maxFiles = maxFiles;
     this.#maxBlocks = Math.floor(maxTotalBytes / QUOTA_BLOCK_BYTES);
+  }
+
+  /** What is counted. */
+  get used(): QuotaUse {
+    return { files: this.#usedFiles, blocks: this.#usedBlocks };
+  }
+
+  /** Goes on from what another one counted of the same files. */
+  resume({ files, blocks }: QuotaUse): void {
+    this.#usedFiles = files;
+    this.#usedBlocks = blocks;
   }
 
   get freeBlocks(): number {

@@ -1,8 +1,9 @@
 import type { IoVector } from '../../io-vector.js';
 import { HEADER_BYTES } from '../protocol/constants.js';
-import type { Done } from './request.js';
+import type { Done, Request } from './request.js';
 
-/** Where a message's tag stands. */
+/** Where a message's type and tag stand. */
+const TYPE_OFFSET = 4;
 const TAG_OFFSET = 5;
 
 /** A request that was handed over and is not looked at yet, but for its header. */
@@ -14,6 +15,25 @@ export interface Waiting {
   readonly number: number;
   /** size[4] type[1] tag[2], or less where the message is shorter. Fetched once, here. */
   readonly header: Uint8Array;
+}
+
+/** A request that waits: what kind it is was fetched then, and is not fetched again. */
+export function waitingRequest(
+  source: IoVector,
+  reply: IoVector,
+  done: Done<unknown>,
+  token: unknown,
+  number: number,
+): Waiting {
+  const bytes = new Uint8Array(HEADER_BYTES);
+  const header = bytes.subarray(0, source.gather(0, bytes, 0, HEADER_BYTES));
+  return { source, reply, done, token, number, header };
+}
+
+/** A request that was begun, and has had no effect. */
+export function waitingAgain(r: Request): Waiting {
+  const { source, reply, done = () => undefined, token, number } = r;
+  return { source, reply, done, token, number, header: r.bytes.slice(0, HEADER_BYTES) };
 }
 
 /** Requests that wait their turn: a linked list, because an array's shift moves all the others. */
@@ -56,6 +76,11 @@ export class Backlog {
 interface Link {
   readonly waiting: Waiting;
   next: Link | undefined;
+}
+
+/** Undefined where the message is shorter. */
+export function typeOf({ header }: Waiting): number | undefined {
+  return header[TYPE_OFFSET];
 }
 
 function tagOf({ header }: Waiting): number {

@@ -15,18 +15,18 @@ import {
 } from '../protocol/constants.js';
 import { decodeTflush, decodeTversion } from '../protocol/messages.js';
 import { encodeRversion } from '../protocol/replies.js';
-import { Backlog } from './backlog.js';
+import { ActiveRequests } from './active-requests.js';
+import { Backlog, typeOf, waitingAgain, waitingRequest } from './backlog.js';
 import type { Operation } from './dialect.js';
 import { DIALECT_9P2000_L } from './dialect-9p2000l.js';
 import { control, dialectFor, NO_DIALECT } from './dialects.js';
 import { fetchFields, fetchHeader } from './fetch.js';
-import type { Fid } from './fid.js';
 import type { JournalStore } from './journal/journal-store.js';
 import { recoverInto } from './journal/recover.js';
 import { SessionJournal } from './journal/session-journal.js';
 import type { ServerLimits, ServerOptions, ServerStatistics } from './options.js';
 import { reply } from './reply.js';
-import { type Done, Request } from './request.js';
+import type { Done, Request } from './request.js';
 import { Session } from './session.js';
 import { restoreSession } from './state/restore.js';
 import { checkRepeatable, sessionState, UntellableError } from './state/save.js';
@@ -41,13 +41,9 @@ export const REQUESTS_MAX = 128;
  */
 const OVERTAKING_MAX = 64;
 
-/** Where a message's type stands. */
-const TYPE_OFFSET = 4;
-
 export class Server {
   readonly #session: Session;
-  readonly #active: Request[] = [];
-  readonly #pool: Request[] = [];
+  readonly #active = new ActiveRequests();
   #backlog = new Backlog();
   readonly #idle: (() => void)[] = [];
   readonly #versionOperation: Operation;
@@ -61,13 +57,15 @@ export class Server {
   #closed = false;
   /** A session is being found again: requests wait. */
   #recovering = false;
+  /** Nothing is begun: see `hold`. */
+  #held = false;
   readonly #journal: SessionJournal | undefined;
 
   /** With a `journal`, what the client has open outlives this process: see `recover`. */
   constructor(fs: FileSystem, options: ServerOptions, journal?: JournalStore) {
     this.#session = new Session(fs, options, {
       onClosed: () => this.#checkIdle(),
-      interrupt: (fid) => this.#interruptUsers(fid),
+      interrupt: (fid) => this.#active.of(fid).forEach((r) => this.#session.interrupt(r)),
     });
     this.#journal = journal && new SessionJournal(journal, this.#session, this.#active);
     this.#versionOperation = control(decodeTversion, RVERSION_MAX_BYTES, (r) => this.#onVersion(r));
@@ -96,25 +94,24 @@ export class Server {
    */
   handle<Token>(request: IoVector, reply: IoVector, done: Done<Token>, token: Token, number = 0): void {
     const finish = done as Done<unknown>;
-    const waits = this.#versionRequest !== undefined || this.#recovering || !this.#backlog.isEmpty;
-    if (waits || this.#active.length >= REQUESTS_MAX) this.#queue(request, reply, finish, token, number);
+    const waits = this.#versionRequest !== undefined || this.#standsStill || !this.#backlog.isEmpty;
+    if (waits || this.#active.count >= REQUESTS_MAX) this.#queue(request, reply, finish, token, number);
     else this.#start(request, reply, finish, token, number);
   }
 
   /** Makes the request wait its turn, unless it is one that ends others. */
   #queue(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown, number: number): void {
-    const bytes = new Uint8Array(HEADER_BYTES);
-    const header = bytes.subarray(0, source.gather(0, bytes, 0, HEADER_BYTES));
-    const type = header[TYPE_OFFSET];
+    const waiting = waitingRequest(source, reply, done, token, number);
+    const type = typeOf(waiting);
     const ends = type === MessageType.Tflush || type === MessageType.Tversion;
-    const room = this.#active.length < REQUESTS_MAX + OVERTAKING_MAX;
-    if (!ends || !room || this.#versionRequest !== undefined || this.#recovering) {
-      this.#backlog.push({ source, reply, done, token, number, header });
+    const room = this.#active.count < REQUESTS_MAX + OVERTAKING_MAX;
+    if (!ends || !room || this.#versionRequest !== undefined || this.#standsStill) {
+      this.#backlog.push(waiting);
       return;
     }
     // A new version ends all that came before it, begun or not.
     if (type === MessageType.Tversion) this.#dropBacklog();
-    this.#start(source, reply, done, token, number, header);
+    this.#start(source, reply, done, token, number, waiting.header);
   }
 
   /**
@@ -124,6 +121,7 @@ export class Server {
    */
   dropAll(): MaybePromise<void> {
     this.#generation++;
+    this.#held = false;
     this.#dialect = NO_DIALECT;
     this.#journal?.clear();
     this.#session.msizeBytes = this.#session.options.maxMsizeBytes;
@@ -132,16 +130,13 @@ export class Server {
     this.#versionRequest = undefined;
     const backlog = this.#backlog;
     this.#backlog = new Backlog();
-    for (const r of [...this.#active]) this.#interrupt(r);
+    for (const r of this.#active.copy()) this.#session.interrupt(r);
     if (versionRequest !== undefined) this.#finish(versionRequest, -Errno.ECANCELED);
     this.#dropAllOf(backlog);
-    return this.#isIdle() ? undefined : new Promise((resolve) => this.#idle.push(resolve));
+    return this.#whenIdle();
   }
 
-  /**
-   * Drops everything, waits for it, and closes the file system. Requests after this are answered with ENODEV. Rejects only where
-   * the file system's close does.
-   */
+  /** Drops everything and closes the file system. Requests after this are answered with ENODEV. Rejects only where that close does. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -150,27 +145,42 @@ export class Server {
   }
 
   /**
-   * What another server has to go on from, over the same files, with this one's client: given each request again that is not answered
-   * yet. This one had better not answer any after this. Descriptors that go along stay the file system's.
-   *
-   * @throws UntellableError while a request is under way that must not be carried out twice, or for a file that could not be found again
+   * Begins nothing more until `unhold` or `dropAll`: requests wait, those that waited for something to happen among them. Resolves once none is
+   * under way: then this server touches neither guest memory nor files. A file system that hangs keeps it waiting.
    */
-  saveState(_to: StateDestination = SAME_PROCESS): Uint8Array {
-    if (this.#versionRequest !== undefined) throw new UntellableError('the client is agreeing on a version');
-    for (const r of this.#active) if (r.generation === this.#generation) checkRepeatable(r);
-    const dialect = this.#dialect === NO_DIALECT ? '' : this.#dialect.version;
-    return encodeSession(sessionState(this.#session, dialect));
+  hold(): MaybePromise<void> {
+    this.#held = true;
+    for (const r of this.#active.copy()) this.#session.interrupt(r);
+    return this.#whenIdle();
+  }
+
+  /** Goes on, as if nothing had been. */
+  unhold(): void {
+    this.#held = false;
+    this.#startWaiting();
   }
 
   /**
-   * Goes on where another server was, before any request. Answers why it cannot, and has changed nothing then. The bytes come from
-   * outside. Of `descriptors`, which came with them, the caller closes what is left. Rejects only where the file system breaks its contract.
+   * What another server has to go on from, over the same files, with this one's client: given each request again that is not answered
+   * yet. This one had better not answer any after this. Descriptors that go along stay the file system's.
+   * @throws UntellableError while a request is under way that must not be carried out twice, or for a file that could not be found again
    */
-  async restoreState(bytes: Uint8Array, _descriptors?: GivenDescriptors): Promise<string | undefined> {
+  saveState(to: StateDestination = SAME_PROCESS): Uint8Array {
+    if (this.#versionRequest !== undefined) throw new UntellableError('the client is agreeing on a version');
+    for (const r of this.#active) if (r.generation === this.#generation) checkRepeatable(r);
+    const dialect = this.#dialect === NO_DIALECT ? '' : this.#dialect.version;
+    return encodeSession(sessionState(this.#session, dialect, to));
+  }
+
+  /**
+   * Goes on where another server was, before any request. Answers why it cannot, and has changed nothing then. The bytes come from outside.
+   * Of `descriptors`, the caller closes what is left. Rejects only where the file system breaks its contract.
+   */
+  async restoreState(bytes: Uint8Array, descriptors?: GivenDescriptors): Promise<string | undefined> {
     const state = decodeSession(bytes);
     if (typeof state === 'string') return state;
     const session = this.#session;
-    const restored = await restoreSession(session.fs, state, session.options);
+    const restored = await restoreSession(session.fs, state, session.options, descriptors);
     if (typeof restored === 'string') return restored;
     session.adopt(restored, state.msizeBytes);
     this.#dialect = state.dialect === '' ? NO_DIALECT : (dialectFor(state.dialect) ?? NO_DIALECT);
@@ -217,12 +227,9 @@ export class Server {
     number: number,
     header?: Uint8Array,
   ): void {
-    const r = this.#pool.pop() ?? new Request();
+    const r = this.#active.add(this.#generation);
     r.begin(source, reply, done, token, number);
-    r.generation = this.#generation;
     r.roomBytes = Math.min(reply.byteLength, this.#session.msizeBytes);
-    r.slot = this.#active.length;
-    this.#active.push(r);
     this.#session.statistics.requests++;
     let answer: MaybePromise<number>;
     try {
@@ -251,7 +258,7 @@ export class Server {
     const m = r.message;
     const unread = fetchHeader(r, header);
     if (unread !== 0) return unread;
-    if (this.#findTag(m.tag, r) !== undefined) return -Errno.EINVAL;
+    if (this.#active.find(m.tag, r) !== undefined) return -Errno.EINVAL;
     if (this.#closed) return -Errno.ENODEV;
     if (m.sizeBytes > this.#session.msizeBytes) return -Errno.EMSGSIZE;
     if (m.sizeBytes < HEADER_BYTES || m.sizeBytes > r.source.byteLength) return -Errno.EPROTO;
@@ -271,17 +278,9 @@ export class Server {
     return this.#dialect.operations[type];
   }
 
-  /** The request of this session that is under way with the tag, other than `except`. */
-  #findTag(tag: number, except: Request): Request | undefined {
-    for (const other of this.#active)
-      if (other !== except && other.message.tag === tag && other.generation === this.#generation)
-        return other;
-    return undefined;
-  }
-
   /** Rflush comes after the old request's reply, or in its place where the file system could be made to give up. */
   #onFlush(r: Request): number {
-    const old = this.#findTag(r.message.oldtag, r);
+    const old = this.#active.find(r.message.oldtag, r);
     if (old === undefined) {
       const waiting = this.#backlog.remove(r.message.oldtag);
       if (waiting !== undefined) this.#callDone(waiting.done, waiting.token, 0);
@@ -289,28 +288,15 @@ export class Server {
     }
     r.waits = true;
     old.addFlush(r);
-    this.#interrupt(old);
+    this.#session.interrupt(old);
     return 0;
-  }
-
-  #interruptUsers(fid: Fid): void {
-    for (const r of [...this.#active]) if (r.fid === fid) this.#interrupt(r);
-  }
-
-  #interrupt(r: Request): void {
-    if (r.blocked === undefined || r.blockedOn === undefined) return;
-    try {
-      r.blocked.interrupt(r.blockedOn);
-    } catch (error) {
-      this.#session.report('interrupt threw', error);
-    }
   }
 
   /** A new session: the requests before it end first, as soon as they can be made to, so that no fid of theirs outlives it. */
   #onVersion(r: Request): number {
     if (r.message.msize < MSIZE_MIN_BYTES) return -Errno.EMSGSIZE;
     this.#versionRequest = r;
-    for (const other of [...this.#active]) if (other !== r) this.#interrupt(other);
+    for (const other of this.#active.copy()) if (other !== r) this.#session.interrupt(other);
     if (this.#versionReady()) return this.#agree(r);
     r.waits = true;
     return 0;
@@ -336,12 +322,18 @@ export class Server {
 
   /** Ends a request: its reply, what it held, its place, its `done`, and the Tflush requests that waited for it. */
   #finish(r: Request, result: number): void {
-    const replyBytes = r.generation === this.#generation ? reply(this.#session, this.#dialect, r, result) : 0;
+    const isCurrent = r.generation === this.#generation;
+    // It has had no effect, and its client asked for no end of it.
+    if (this.#held && isCurrent && result === -Errno.EINTR && this.#session.mayBeginAnew(r)) {
+      this.#takeBack(r);
+      return;
+    }
+    const replyBytes = isCurrent ? reply(this.#session, this.#dialect, r, result) : 0;
     if (r.journaled !== 0) this.#journal?.finished(r, result, replyBytes);
     this.#session.settle(r);
     const { done, token } = r;
     let flush = r.firstFlush;
-    this.#retire(r);
+    this.#active.retire(r);
     if (done !== undefined) this.#callDone(done, token, replyBytes);
     while (flush !== undefined) {
       const next: Request | undefined = flush.nextFlush;
@@ -351,14 +343,12 @@ export class Server {
     this.#goOn();
   }
 
-  #retire(r: Request): void {
-    const last = this.#active.pop();
-    if (last !== undefined && last !== r) {
-      this.#active[r.slot] = last;
-      last.slot = r.slot;
-    }
-    r.end();
-    this.#pool.push(r);
+  /** Makes the request one that has yet to be begun. */
+  #takeBack(r: Request): void {
+    this.#backlog.push(waitingAgain(r));
+    this.#session.settle(r);
+    this.#active.retire(r);
+    this.#goOn();
   }
 
   #callDone(done: Done<unknown>, token: unknown, replyBytes: number): void {
@@ -379,7 +369,7 @@ export class Server {
 
   #startWaiting(): void {
     this.#draining = true;
-    while (this.#versionRequest === undefined && this.#active.length < REQUESTS_MAX) {
+    while (!this.#held && this.#versionRequest === undefined && this.#active.count < REQUESTS_MAX) {
       const next = this.#backlog.shift();
       if (next === undefined) break;
       this.#start(next.source, next.reply, next.done, next.token, next.number, next.header);
@@ -387,8 +377,16 @@ export class Server {
     this.#draining = false;
   }
 
+  get #standsStill(): boolean {
+    return this.#recovering || this.#held;
+  }
+
+  #whenIdle(): MaybePromise<void> {
+    return this.#isIdle() ? undefined : new Promise((resolve) => this.#idle.push(resolve));
+  }
+
   #isIdle(): boolean {
-    return this.#active.length === 0 && this.#session.closing === 0 && !this.#recovering;
+    return this.#active.count === 0 && this.#session.closing === 0 && !this.#recovering;
   }
 
   #checkIdle(): void {

@@ -84,6 +84,22 @@ export class Session {
     this.statistics.fids = this.#fids.size;
   }
 
+  /** Has the request give up what it waits for, if it does. */
+  interrupt({ blocked, blockedOn }: Request): void {
+    if (blocked === undefined || blockedOn === undefined) return;
+    try {
+      blocked.interrupt(blockedOn);
+    } catch (error) {
+      this.report('interrupt threw', error);
+    }
+  }
+
+  /** True of a request that has waited for something on a fid that is there still, and whose client wants it. */
+  mayBeginAnew({ blockedOn, flushed, fid }: Request): boolean {
+    const isKnown = fid !== undefined && this.#fids.get(fid.number) === fid;
+    return isKnown && blockedOn !== undefined && !flushed;
+  }
+
   /** The fid of any kind but reserved, held until the request ends; -EBADF where there is none. */
   hold(r: Request, number: number): Fid | Failure {
     const fid = this.#fids.get(number);

@@ -15,7 +15,9 @@ function setUp() {
     const name = `fs${++opened}`;
     return new ServedMount({ attach: () => -2, close: () => void closed.push(name) }, undefined, terms);
   };
-  const served = new ServedTree(new MountTree({ log: () => undefined }), open);
+  const served = new ServedTree(new MountTree({ log: () => undefined }), (source, terms) =>
+    open(source, terms),
+  );
   const add = (name: string, target?: string) =>
     served.add({
       ...{ function: 'f', name, source: { type: 'memory' }, readOnly: false },

@@ -201,6 +201,13 @@ export class ChangeWatch {
     this.#dirty.clear();
   }
 
+  /** The directories watched, by their names from the root. */
+  get names(): (readonly ByteString[])[] {
+    return Array.from(this.#directories.keys(), (node) => node.names()).filter(
+      (names) => names !== undefined,
+    );
+  }
+
   close(): void {
     for (const directory of [...this.#directories.values()]) this.forget(directory);
   }

@@ -6,7 +6,8 @@
  */
 import { closeFd, ofdGetLock, ofdSetLock, OpenFlags, type ConflictingLock } from '../../../../host/index.js';
 import { Errno } from '../../../errno.js';
-import { LockStatus, LockType, type ByteString, type Lock } from '../file-system.js';
+import type { GivenDescriptor } from '../../../state-descriptors.js';
+import { LockStatus, LockType, type ByteString, type HeldLock, type Lock } from '../file-system.js';
 import { LockRanges } from '../lock-ranges.js';
 import type { ExportContext } from './export-context.js';
 import type { Identity } from './statx-buffer.js';
@@ -44,14 +45,17 @@ export class FileLocks {
     this.#context = context;
   }
 
-  /** A LockStatus; never waits. -ENOLCK where no descriptor is left for the owner, -EBADF where the host does not let it lock. */
-  set(file: LockableFile, lock: Lock): number {
+  /**
+   * A LockStatus; never waits. -ENOLCK where no descriptor is left for the owner, -EBADF where the host does not let it lock. `held` is an
+   * owner's from elsewhere, which has the lock.
+   */
+  set(file: LockableFile, lock: Lock, held?: GivenDescriptor): number {
     const key = keyOf(file, lock);
     const known = this.#owners.get(key);
     if (lock.type === LockType.P9_LOCK_TYPE_UNLCK)
       return known === undefined ? LockStatus.P9_LOCK_SUCCESS : this.#unlock(known, lock);
     const readOnly = lock.readOnly === true;
-    const owner = known ?? this.#openOwner(key, file, lock);
+    const owner = known ?? this.#openOwner(key, file, lock, held);
     if (typeof owner === 'number') return owner;
     const type = readOnly ? LockType.P9_LOCK_TYPE_RDLCK : lock.type;
     const answer = ofdSetLock(owner.fd, type, lock.startBytes, lock.lengthBytes);
@@ -81,12 +85,12 @@ export class FileLocks {
   }
 
   /** What the owners that have set locks through this file hold; undefined where it is too much to tell. */
-  heldThrough(file: LockableFile): Lock[] | undefined {
-    const held: Lock[] = [];
+  heldThrough(file: LockableFile): HeldLock[] | undefined {
+    const held: HeldLock[] = [];
     for (const owner of this.#ownersOfFile.get(file) ?? []) {
       const locks = owner.ranges.locks({ processId: owner.processId, clientId: owner.clientId });
       if (locks === undefined) return undefined;
-      held.push(...locks);
+      for (const lock of locks) held.push({ ...lock, descriptor: owner.fd });
     }
     return held;
   }
@@ -134,12 +138,18 @@ export class FileLocks {
   }
 
   /** Opens the file for its owner, to read and write where that is allowed: flock(2) locks files that are open to read only. */
-  #openOwner(key: string, file: LockableFile, lock: Lock): LockOwner | number {
+  #openOwner(
+    key: string,
+    file: LockableFile,
+    lock: Lock,
+    held: GivenDescriptor | undefined,
+  ): LockOwner | number {
     const context = this.#context;
     const { processId, clientId } = lock;
     const readOnly = lock.readOnly === true;
     if (context.openFiles >= context.limits.maxOpenFiles) return -Errno.ENOLCK;
-    let fd = context.reopen(file.fd, (readOnly ? OpenFlags.O_RDONLY : OpenFlags.O_RDWR) | OPEN_FLAGS);
+    let fd = this.#adopt(file, held);
+    if (fd < 0) fd = context.reopen(file.fd, (readOnly ? OpenFlags.O_RDONLY : OpenFlags.O_RDWR) | OPEN_FLAGS);
     if (fd < 0) fd = context.reopen(file.fd, file.accessMode | OPEN_FLAGS);
     if (fd < 0) return fd === -Errno.EMFILE || fd === -Errno.ENFILE ? -Errno.ENOLCK : fd;
     const ranges = new LockRanges();
@@ -147,6 +157,12 @@ export class FileLocks {
     context.openFiles++;
     this.#owners.set(key, owner);
     return owner;
+  }
+
+  /** An owner's descriptor from elsewhere, or -1. */
+  #adopt({ identity }: LockableFile, held: GivenDescriptor | undefined): number {
+    if (held === undefined || this.#context.statx.load(held.fd) < 0) return -1;
+    return this.#context.statx.isOf(identity) ? held.take() : -1;
   }
 
   #closeOwner(owner: LockOwner): void {

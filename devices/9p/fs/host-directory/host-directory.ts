@@ -12,10 +12,14 @@ import { existsSync, readFileSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { AT_FDCWD, closeFd, geteuid, openat, OpenFlags, reopen, StatxMask } from '../../../../host/index.js';
 import { Errno, type Failure } from '../../../errno.js';
+import type { GivenDescriptors, StateDestination } from '../../../state-descriptors.js';
+import { StateReader } from '../../../state-reader.js';
+import { StateWriter } from '../../../state-writer.js';
 import type { FileSystem } from '../file-system.js';
 import { ChangeWatch, type ChangeWatchOptions } from './change-watch.js';
 import { ExportContext, type ExportLimits } from './export-context.js';
 import { HostNode } from './host-node.js';
+import { watchAgain } from './regained.js';
 
 export interface HostDirectoryOptions {
   /** Most O_PATH descriptors that the guest's fids hold; others are opened again when they are used. Default: up to 4,096. */
@@ -49,7 +53,7 @@ const DEFAULT_DESCRIPTOR_LIMIT = 1024;
 
 export class HostDirectory implements FileSystem {
   readonly #context: ExportContext;
-  readonly #root: HostNode;
+  #root: HostNode;
 
   private constructor(context: ExportContext, root: HostNode) {
     this.#context = context;
@@ -92,6 +96,45 @@ export class HostDirectory implements FileSystem {
   /** Tells of changes on the host in directories that a guest has been in from now on, until it is closed. Once. */
   watch(options: ChangeWatchOptions): ChangeWatch {
     return (this.#context.watch = new ChangeWatch(this.#context, options));
+  }
+
+  /** The root, which need not be where it was opened any more, and what is watched. */
+  saveState({ descriptors }: StateDestination): Uint8Array {
+    const writer = new StateWriter();
+    writer.write(4, descriptors === undefined ? 0 : descriptors.add(this.#root.fd) + 1);
+    writer.list(this.#context.watch?.names ?? [], (names) => writer.list(names, (name) => writer.text(name)));
+    return writer.bytes;
+  }
+
+  /** What changed on the host since the state was saved is not known: if it is watched, all is said to have changed. */
+  restoreState(bytes: Uint8Array, descriptors?: GivenDescriptors): string | undefined {
+    const reader = new StateReader(bytes);
+    const number = reader.read(4);
+    const watched = reader.list(() => reader.list(() => reader.text()));
+    if (reader.overrun || reader.leftBytes > 0) return 'the state of a directory has another length';
+    const problem = number === 0 ? undefined : this.#adoptRoot(descriptors?.at(number - 1)?.fd ?? -1);
+    const { watch } = this.#context;
+    if (problem !== undefined || watch === null) return problem;
+    for (const names of watched) watchAgain(this.#context, this.#root, names);
+    watch.noteLoss();
+    watch.flush();
+    return undefined;
+  }
+
+  /** Goes on with the root that is open there. */
+  #adoptRoot(given: number): string | undefined {
+    const { statx, handles } = this.#context;
+    const fd = given < 0 ? given : reopen(given, OpenFlags.O_PATH | OpenFlags.O_DIRECTORY);
+    const error = fd < 0 ? fd : statx.load(fd);
+    if (error < 0 || this.#root.is(statx)) {
+      if (fd >= 0) closeFd(fd);
+      return error < 0 ? `its directory did not come along (errno ${-error})` : undefined;
+    }
+    this.#root.release();
+    this.#root = new HostNode(this.#context, null, '');
+    handles.add(this.#root, fd);
+    handles.pin(this.#root);
+    return undefined;
   }
 
   close(): void {

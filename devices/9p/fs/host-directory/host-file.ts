@@ -2,17 +2,20 @@
  * An open regular file of the host. Data moves between the page cache and the guest's memory in one system call, here and now
  * where nothing has to be waited for, and on a thread where the disk is needed.
  */
-import { OpenFlags } from '../../../../host/index.js';
+import { OpenFlags, statusFlags } from '../../../../host/index.js';
 import { Errno } from '../../../errno.js';
 import { IoVector } from '../../../io-vector.js';
+import type { GivenDescriptor } from '../../../state-descriptors.js';
 import {
   LockStatus,
   LockType,
   OpenFlag,
+  type HeldLock,
   type Interruptible,
   type Lock,
   type MaybePromise,
 } from '../file-system.js';
+import { NOTHING_KEPT, type Kept } from '../kept.js';
 import type { ExportContext } from './export-context.js';
 import type { LockableFile } from './file-locks.js';
 import { HostOpenFile, type OpenedNode } from './host-open-file.js';
@@ -37,6 +40,16 @@ export function hostOpenFlags(flags: number): number {
   if ((flags & OpenFlag.O_DSYNC) !== 0) host |= OpenFlags.O_DSYNC;
   if ((flags & OpenFlag.O_SYNC) !== 0) host |= OpenFlags.O_SYNC;
   return host;
+}
+
+/** What matters of the flags that a file was opened with. */
+const KEPT_FLAGS =
+  OpenFlag.O_ACCMODE | OpenFlags.O_APPEND | OpenFlags.O_DSYNC | OpenFlags.O_SYNC | OpenFlags.O_PATH;
+
+/** Whether `fd` was opened as the guest's `flags` ask for. */
+export function isOpenedWith(fd: number, flags: number): boolean {
+  const host = hostOpenFlags(flags);
+  return host >= 0 && (statusFlags(fd) & KEPT_FLAGS) === (host & KEPT_FLAGS);
 }
 
 export class HostFile extends HostOpenFile implements LockableFile {
@@ -77,8 +90,16 @@ export class HostFile extends HostOpenFile implements LockableFile {
     return isLockType(lock.type) ? this.context.locks.get(this, lock) : -Errno.EINVAL;
   }
 
-  override locks(): readonly Lock[] | undefined {
+  override locks(): readonly HeldLock[] | undefined {
     return this.context.locks.heldThrough(this);
+  }
+
+  override relock(lock: Lock, descriptor: GivenDescriptor | undefined): number {
+    return isLockType(lock.type) ? this.context.locks.set(this, lock, descriptor) : -Errno.EINVAL;
+  }
+
+  override keep(): Kept {
+    return { ...NOTHING_KEPT, descriptor: this.fd };
   }
 
   /** Reads and writes end by themselves. */

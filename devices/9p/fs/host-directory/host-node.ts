@@ -22,12 +22,14 @@ import {
   type OpenFile,
   type Owner,
 } from '../file-system.js';
+import { NOTHING_KEPT, type Given, type Kept } from '../kept.js';
 import { changeAttributes } from './attribute-changes.js';
 import type { WatchedDirectory } from './change-watch.js';
 import { create, mkdir, mknod, symlink } from './creation.js';
 import { getxattr, listxattr, removexattr, setxattr } from './extended-attributes.js';
 import { HostFile, hostOpenFlags } from './host-file.js';
 import { HostOpenDirectory } from './host-open-directory.js';
+import { regainNode, reopenDirectory, takeOpenFile } from './regained.js';
 import { dropSetId } from './set-id.js';
 import { statistics } from './statistics.js';
 import { IDENTITY_MASK, isAbsence, TreeNode } from './tree-node.js';
@@ -86,6 +88,28 @@ export class HostNode extends TreeNode<HostNode> {
     const node = this.adoptFound(name);
     this.context.handles.add(node, fd);
     return node;
+  }
+
+  /** The same of a file that has lost its name, which was `name`. */
+  adoptRegained(name: ByteString, fd: number): HostNode {
+    const node = new HostNode(this.context, this, name);
+    this.context.handles.add(node, fd);
+    this.adoptNameless(node);
+    return node;
+  }
+
+  override keep(): Kept | Failure {
+    const fd = this.handle();
+    return fd < 0 ? fd : { ...NOTHING_KEPT, descriptor: fd };
+  }
+
+  override regain(name: ByteString, given: Given): HostNode | Failure {
+    return this.type === FileMode.S_IFDIR ? regainNode(this.context, this, name, given) : -Errno.ENOTDIR;
+  }
+
+  override reopen(flags: number, given: Given): OpenFile | Failure {
+    if (this.type === FileMode.S_IFDIR) return reopenDirectory(this.context, this, given);
+    return takeOpenFile(this.context, this, flags, given) ?? this.open(flags);
   }
 
   override setattr(changes: AttributeChanges): number {

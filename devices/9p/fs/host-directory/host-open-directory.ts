@@ -1,6 +1,7 @@
 /** An open directory of the host: the entries that its reader has, with cookies that the guest can go on from. */
 import { DIRENT64 } from '../../../../host/index.js';
 import { isPromise, type DirectorySink, type MaybePromise } from '../file-system.js';
+import type { Kept } from '../kept.js';
 import { DirectoryCookies } from './directory-cookies.js';
 import { DirectoryReader } from './directory-reader.js';
 import type { ExportContext } from './export-context.js';
@@ -12,14 +13,15 @@ const TWO_32 = 0x1_0000_0000;
 
 export class HostOpenDirectory extends HostOpenFile {
   readonly #isRoot: boolean;
-  readonly #cookies = new DirectoryCookies();
+  readonly #cookies: DirectoryCookies;
   readonly #reader: DirectoryReader;
   /** The cookie that the reader's next entry stands behind. */
   #cookie = 0;
 
-  /** Takes over `fd`. The root's `..` is the root. */
-  constructor(context: ExportContext, fd: number, node: OpenedNode, isRoot: boolean) {
+  /** Takes over `fd`. The root's `..` is the root. `details` are those of another one that this goes on for. */
+  constructor(context: ExportContext, fd: number, node: OpenedNode, isRoot: boolean, details?: Uint8Array) {
     super(context, fd, node);
+    this.#cookies = details?.length ? DirectoryCookies.from(details) : new DirectoryCookies();
     this.#reader = new DirectoryReader(fd, context.statx);
     this.#isRoot = isRoot;
   }
@@ -30,6 +32,10 @@ export class HostOpenDirectory extends HostOpenFile {
     const sought = this.#seek(cookie);
     if (isPromise(sought)) return sought.then((error) => (error < 0 ? error : this.#giveAll(sink)));
     return sought < 0 ? sought : this.#giveAll(sink);
+  }
+
+  override keep(): Kept {
+    return { descriptor: this.fd, details: this.#cookies.save() };
   }
 
   protected override closeDescriptor(): void {

@@ -1,6 +1,6 @@
 /** struct statx: one buffer that every look at a file's attributes fills, and what the code reads from it. */
 import { addressOf, AtFlags, fstatx, STATX, statx, STATX_BYTES, StatxMask } from '../../../../host/index.js';
-import type { Attributes } from '../file-system.js';
+import { FileMode, type Attributes } from '../file-system.js';
 
 /** What Tgetattr can be asked for. */
 const ALL_STATS = StatxMask.STATX_BASIC_STATS | StatxMask.STATX_BTIME;
@@ -28,6 +28,16 @@ export class StatxBuffer {
   /** Looks at one name of a directory, not through a symbolic link; `name` is the address of a checked name. */
   loadName(dirFd: number, name: number, mask: number = ALL_STATS): number {
     return statx(dirFd, name, LOOK_FLAGS, mask, this.#address);
+  }
+
+  /** True where this was filled from that very file. */
+  isOf({ type, device, inodeLow, inodeHigh }: Identity): boolean {
+    return (
+      this.inodeLow === inodeLow &&
+      this.inodeHigh === inodeHigh &&
+      this.device === device &&
+      (this.mode & FileMode.S_IFMT) === type
+    );
   }
 
   get mode(): number {

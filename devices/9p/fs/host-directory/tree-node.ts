@@ -120,12 +120,7 @@ export abstract class TreeNode<Self extends TreeNode<Self>>
 
   /** True where `statx` was filled from this very file. */
   is(statx: StatxBuffer): boolean {
-    return (
-      statx.inodeLow === this.inodeLow &&
-      statx.inodeHigh === this.inodeHigh &&
-      statx.device === this.device &&
-      (statx.mode & FileMode.S_IFMT) === this.type
-    );
+    return statx.isOf(this);
   }
 
   /**

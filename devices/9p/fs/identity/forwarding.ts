@@ -1,6 +1,7 @@
 /** Nodes and files that pass all on to those of another file system: what changes something on the way extends them. */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
 import type { IoVector } from '../../../io-vector.js';
+import type { GivenDescriptor } from '../../../state-descriptors.js';
 import {
   FsNode,
   mapAnswer,
@@ -10,10 +11,12 @@ import {
   type ByteString,
   type DirectorySink,
   type FileSystemStatistics,
+  type HeldLock,
   type Interruptible,
   type Lock,
   type MaybePromise,
 } from '../file-system.js';
+import type { Given, Kept } from '../kept.js';
 
 export abstract class ForwardingNode extends FsNode {
   readonly inner: FsNode;
@@ -45,6 +48,15 @@ export abstract class ForwardingNode extends FsNode {
   }
   override names(): readonly ByteString[] | undefined {
     return this.inner.names();
+  }
+  override lastNames(): readonly ByteString[] {
+    return this.inner.lastNames();
+  }
+  override keep(): Kept | Failure {
+    return this.inner.keep();
+  }
+  override regain(name: ByteString, given: Given): MaybePromise<FsNode | Failure> {
+    return mapAnswer(this.inner.regain(name, given), (inner) => this.wrapped(inner));
   }
   override parent(): MaybePromise<FsNode | Failure> {
     return mapAnswer(this.inner.parent(), (inner) => this.wrapped(inner));
@@ -126,8 +138,14 @@ export abstract class ForwardingFile extends OpenFile {
   override getlock(lock: Lock): MaybePromise<number> {
     return this.inner.getlock(lock);
   }
-  override locks(): readonly Lock[] | undefined {
+  override locks(): readonly HeldLock[] | undefined {
     return this.inner.locks();
+  }
+  override relock(lock: Lock, descriptor: GivenDescriptor | undefined): MaybePromise<number> {
+    return this.inner.relock(lock, descriptor);
+  }
+  override keep(): Kept {
+    return this.inner.keep();
   }
   override close(): MaybePromise<void> {
     return this.inner.close();

@@ -5,6 +5,7 @@
  * Set-id bits go as on the file system below: with a change of owner, a write, or a cut.
  */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
+import type { GivenDescriptors, StateDestination } from '../../../state-descriptors.js';
 import {
   mapAnswer,
   SetAttr,
@@ -18,6 +19,7 @@ import {
   type OpenFile,
   type Owner,
 } from '../file-system.js';
+import { restoreStateOf, stateOf, type Given } from '../kept.js';
 import { isAcl, translateAcl } from './acl.js';
 import { ForwardingFile, ForwardingNode } from './forwarding.js';
 import { MappedIds, SquashedIds, UNCHANGED, type IdRange, type Translation } from './ids.js';
@@ -54,6 +56,14 @@ export class IdentityFs implements FileSystem {
     return mapAnswer(this.#inner.attach(), (root) =>
       isFailure(root) ? root : new IdentityNode(root, this.#ids),
     );
+  }
+
+  saveState(to: StateDestination): Uint8Array | string {
+    return stateOf(this.#inner, to);
+  }
+
+  restoreState(bytes: Uint8Array, descriptors?: GivenDescriptors): MaybePromise<string | undefined> {
+    return restoreStateOf(this.#inner, bytes, descriptors);
   }
 
   close(): MaybePromise<void> {
@@ -116,6 +126,12 @@ class IdentityNode extends ForwardingNode {
       this.#translate(out);
       return new IdentityFile(file, this.#ids);
     });
+  }
+
+  override reopen(flags: number, given: Given): MaybePromise<OpenFile | Failure> {
+    return mapAnswer(this.inner.reopen(flags, given), (file) =>
+      isFailure(file) ? file : new IdentityFile(file, this.#ids),
+    );
   }
 
   override create(

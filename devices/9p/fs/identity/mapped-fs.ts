@@ -6,7 +6,9 @@
  * way and another: the other guest could write the attribute.
  */
 import { isFailure, type Failure } from '../../../errno.js';
-import type { FileSystem, FsNode } from '../file-system.js';
+import type { GivenDescriptors, StateDestination } from '../../../state-descriptors.js';
+import type { FileSystem, FsNode, MaybePromise } from '../file-system.js';
+import { restoreStateOf, stateOf } from '../kept.js';
 import { PathLock } from '../path-lock.js';
 import { MappedNode } from './mapped-node.js';
 
@@ -35,6 +37,14 @@ export class MappedFs implements FileSystem {
     if (!isFailure(probe)) return new MappedNode(root, this.#context);
     root.release();
     return probe;
+  }
+
+  saveState(to: StateDestination): Uint8Array | string {
+    return stateOf(this.#inner, to);
+  }
+
+  restoreState(bytes: Uint8Array, descriptors?: GivenDescriptors): MaybePromise<string | undefined> {
+    return restoreStateOf(this.#inner, bytes, descriptors);
   }
 
   async close(): Promise<void> {

@@ -14,6 +14,7 @@ import {
   type OpenFile,
   type Owner,
 } from '../file-system.js';
+import type { Given } from '../kept.js';
 import { SET_ID_BITS, withoutSetId } from '../set-id-bits.js';
 import { joinNames, namesIn } from '../xattr-names.js';
 import { isAcl } from './acl.js';
@@ -136,6 +137,16 @@ export class MappedNode extends ForwardingNode {
       default:
         return -Errno.ENXIO;
     }
+  }
+
+  /** What it is to the guest was asked when it was opened. */
+  override async reopen(flags: number, given: Given): Promise<OpenFile | Failure> {
+    const attributes = await this.attributes();
+    if (isFailure(attributes)) return attributes;
+    const file = await this.inner.reopen(flags, given);
+    if (isFailure(file)) return file;
+    const isDirectory = (attributes.mode & FileMode.S_IFMT) === FileMode.S_IFDIR;
+    return isDirectory ? new MappedDirectory(this, file) : new MappedFile(this, file);
   }
 
   async #openFile(flags: number): Promise<OpenFile | Failure> {

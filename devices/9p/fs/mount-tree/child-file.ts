@@ -1,15 +1,18 @@
 /** An open file or directory of a tree's child: the file system's own, behind the checks that make it one of the tree's. */
 import { Errno } from '../../../errno.js';
 import type { IoVector } from '../../../io-vector.js';
+import type { GivenDescriptor } from '../../../state-descriptors.js';
 import {
   OpenFile,
   type AttributeChanges,
   type Attributes,
   type DirectorySink,
+  type HeldLock,
   type Interruptible,
   type Lock,
   type MaybePromise,
 } from '../file-system.js';
+import type { Kept } from '../kept.js';
 import type { Child } from './child.js';
 
 export class ChildFile extends OpenFile {
@@ -63,8 +66,17 @@ export class ChildFile extends OpenFile {
     return this.#child.runInterruptible(this.#inner.lock(lock), lock, this.#inner);
   }
 
-  override locks(): readonly Lock[] | undefined {
+  override locks(): readonly HeldLock[] | undefined {
     return this.#inner.locks();
+  }
+
+  override relock(lock: Lock, descriptor: GivenDescriptor | undefined): MaybePromise<number> {
+    if (this.#child.gone) return -Errno.ESTALE;
+    return this.#child.run(this.#inner.relock(lock, descriptor));
+  }
+
+  override keep(): Kept {
+    return this.#inner.keep();
   }
 
   override getlock(lock: Lock): MaybePromise<number> {

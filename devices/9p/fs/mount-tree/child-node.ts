@@ -13,6 +13,7 @@ import {
   type OpenFile,
   type Owner,
 } from '../file-system.js';
+import type { Given, Kept } from '../kept.js';
 import type { Child } from './child.js';
 
 export class ChildNode extends FsNode {
@@ -53,6 +54,32 @@ export class ChildNode extends FsNode {
 
   override entryName(): ByteString {
     return this.#child.gone ? '' : this.#inner.entryName();
+  }
+
+  override names(): readonly ByteString[] | undefined {
+    const names = this.#child.gone ? undefined : this.#inner.names();
+    return names && [this.#child.name, ...names];
+  }
+
+  override lastNames(): readonly ByteString[] {
+    return [this.#child.name, ...(this.#child.gone ? [] : this.#inner.lastNames())];
+  }
+
+  override keep(): Kept | Failure {
+    return this.#child.gone ? -Errno.ESTALE : this.#inner.keep();
+  }
+
+  override regain(name: ByteString, given: Given): MaybePromise<FsNode | Failure> {
+    if (this.#child.gone) return -Errno.ESTALE;
+    return this.#found(this.#inner.regain(name, given), undefined);
+  }
+
+  override reopen(flags: number, given: Given): MaybePromise<OpenFile | Failure> {
+    const child = this.#child;
+    if (child.gone) return -Errno.ESTALE;
+    const answer = this.#inner.reopen(flags, given);
+    if (isPromise(answer)) return child.track(answer, (file) => child.wrapFile(file));
+    return child.wrapFile(answer);
   }
 
   /** Above the child's root is the tree's. */

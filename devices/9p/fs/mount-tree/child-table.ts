@@ -18,6 +18,20 @@ export class ChildTable {
     this.changedMs = Date.now();
   }
 
+  /** Goes on with another table's numbers, in their order: `ids` are of children that are there. The rest gets new ones. */
+  resume(ids: ReadonlyMap<TreeChild, number>, lastId: number, changedMs: number): void {
+    const all = [...this.byName.values()];
+    this.lastId = lastId;
+    for (const child of all) child.id = ids.get(child) ?? ++this.lastId;
+    this.byName.clear();
+    this.byId.clear();
+    for (const child of all.sort((a, b) => a.id - b.id)) {
+      this.byName.set(child.name, child);
+      this.byId.set(child.id, child);
+    }
+    this.changedMs = changedMs;
+  }
+
   delete(child: TreeChild): void {
     this.byName.delete(child.name);
     this.byId.delete(child.id);

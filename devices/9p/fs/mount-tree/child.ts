@@ -3,16 +3,19 @@
  * every call under way is counted, and once the last of them is over, all that the guest holds is given back to the file system.
  */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
+import type { GivenDescriptors, StateDestination } from '../../../state-descriptors.js';
 import {
   isPromise,
   type AttributeChanges,
   type Attributes,
+  type ByteString,
   type FileSystem,
   type FsNode,
   type Interruptible,
   type MaybePromise,
   type OpenFile,
 } from '../file-system.js';
+import { restoreStateOf, stateOf } from '../kept.js';
 import { ChildFile } from './child-file.js';
 import { ChildNode } from './child-node.js';
 import { isPoke } from './poke.js';
@@ -26,6 +29,8 @@ export interface Lost {
 }
 
 export interface ChildOptions {
+  /** In the tree's root, as the guest sees it. */
+  readonly name: ByteString;
   readonly readOnly: boolean;
   /** The guest is told of changes on the host, and may poke its files. */
   readonly watched: boolean;
@@ -37,6 +42,7 @@ export interface ChildOptions {
 }
 
 export class Child {
+  readonly name: ByteString;
   readonly readOnly: boolean;
   readonly watched: boolean;
   /** No call may be made any more. */
@@ -64,9 +70,21 @@ export class Child {
   constructor(fs: FileSystem, options: ChildOptions) {
     this.#fs = fs;
     this.#options = options;
+    this.name = options.name;
     this.readOnly = options.readOnly;
     this.watched = options.watched;
     this.closed = new Promise((resolve) => (this.#onClosed = resolve));
+  }
+
+  saveState(to: StateDestination): Uint8Array | string {
+    return stateOf(this.#fs, to);
+  }
+
+  restoreState(
+    bytes: Uint8Array,
+    descriptors: GivenDescriptors | undefined,
+  ): MaybePromise<string | undefined> {
+    return restoreStateOf(this.#fs, bytes, descriptors);
   }
 
   /** The root, for one walk to it. */

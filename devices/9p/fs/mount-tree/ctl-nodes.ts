@@ -11,6 +11,7 @@ import {
   type ByteString,
   type FsNode,
 } from '../file-system.js';
+import type { Given } from '../kept.js';
 import { ACK_MAX_BYTES, parseAcks, type Acks } from './ack-lines.js';
 import {
   DIRECTORY_MODE,
@@ -29,8 +30,8 @@ export const CTL_NAME = 'ctl';
 /** What the files in `ctl` are for. */
 export interface Ctl {
   readonly helperScript: string;
-  /** A new reader of events, or -EMFILE. */
-  openEvents(node: FsNode): OpenFile | Failure;
+  /** A new reader of events, or one that goes on for another one elsewhere, whose `details` are given; or -EMFILE. */
+  openEvents(node: FsNode, details?: Uint8Array): OpenFile | Failure;
   /** Takes what a helper says; -EINVAL where it is about a child that there is not. */
   acknowledge(acks: Acks): number;
 }
@@ -43,10 +44,14 @@ export class CtlDirectory extends SyntheticNode {
     super();
     this.#root = root;
     this.#files = new Map<ByteString, CtlFile>([
-      ['events', new EventsNode(this, ctl)],
-      ['ack', new AckNode(this, ctl)],
-      ['helper.sh', new HelperNode(this, ctl)],
+      ['events', new EventsNode('events', this, ctl)],
+      ['ack', new AckNode('ack', this, ctl)],
+      ['helper.sh', new HelperNode('helper.sh', this, ctl)],
     ]);
+  }
+
+  override names(): readonly ByteString[] {
+    return [CTL_NAME];
   }
 
   override walk(name: ByteString): FsNode | Failure {
@@ -76,12 +81,18 @@ export class CtlDirectory extends SyntheticNode {
 abstract class CtlFile extends SyntheticNode {
   abstract readonly inode: number;
   protected readonly ctl: Ctl;
+  readonly #name: ByteString;
   readonly #directory: CtlDirectory;
 
-  constructor(directory: CtlDirectory, ctl: Ctl) {
+  constructor(name: ByteString, directory: CtlDirectory, ctl: Ctl) {
     super();
+    this.#name = name;
     this.#directory = directory;
     this.ctl = ctl;
+  }
+
+  override names(): readonly ByteString[] {
+    return [CTL_NAME, this.#name];
   }
 
   override parent(): FsNode {
@@ -99,6 +110,10 @@ class EventsNode extends CtlFile {
 
   override open(flags: number): OpenFile | Failure {
     return (flags & OpenFlag.O_ACCMODE) === OpenFlag.O_RDONLY ? this.ctl.openEvents(this) : -Errno.EACCES;
+  }
+
+  override reopen(_flags: number, { details }: Given): OpenFile | Failure {
+    return this.ctl.openEvents(this, details);
   }
 
   /** Root's alone: names and paths are nobody else's business. */
@@ -165,8 +180,8 @@ class HelperNode extends CtlFile {
   readonly inode: number = TreeInode.helper;
   readonly #bytes: Uint8Array;
 
-  constructor(directory: CtlDirectory, ctl: Ctl) {
-    super(directory, ctl);
+  constructor(name: ByteString, directory: CtlDirectory, ctl: Ctl) {
+    super(name, directory, ctl);
     this.#bytes = new TextEncoder().encode(ctl.helperScript);
   }
 

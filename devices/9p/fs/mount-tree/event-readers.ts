@@ -1,4 +1,5 @@
 import { Errno, type Failure } from '../../../errno.js';
+import { EVERYTHING } from '../change-listener.js';
 import type { ByteString, FsNode, OpenFile } from '../file-system.js';
 import type { ChildTable } from './child-table.js';
 import { EventsFile, type EventSource } from './events-file.js';
@@ -19,10 +20,15 @@ export class EventReaders implements EventSource {
     this.#table = table;
   }
 
-  open(node: FsNode): OpenFile | Failure {
+  /** `details` are those of a reader elsewhere, which this one goes on for: what changed on the host meanwhile nobody knows. */
+  open(node: FsNode, details?: Uint8Array): OpenFile | Failure {
     if (this.#readers.size >= READERS_MAX) return -Errno.EMFILE;
     const reader = new EventsFile(this, node);
     this.#readers.add(reader);
+    if (details === undefined) return reader;
+    reader.resume(details, this.#table.lastId);
+    for (const child of this.#table.byName.values())
+      if (child.child.watched) reader.noteChange(child, EVERYTHING);
     return reader;
   }
 

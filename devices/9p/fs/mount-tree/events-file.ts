@@ -13,6 +13,9 @@ import {
   type Interruptible,
   type MaybePromise,
 } from '../file-system.js';
+import { StateReader } from '../../../state-reader.js';
+import { StateWriter } from '../../../state-writer.js';
+import { NOTHING_KEPT, type Kept } from '../kept.js';
 import { ChangedPaths } from './changed-paths.js';
 import { changeLineOf, lineOf, LOOK_LINE, POKE_LINE, READY_LINE, RESET_LINE } from './event-lines.js';
 import type { TreeChild } from './tree-child.js';
@@ -26,6 +29,9 @@ const CHANGES_MAX = 1024;
 const POKES_MAX = 256;
 const NO_BYTES = new Uint8Array(0);
 const NOWHERE = -1;
+const READER_FIELDS = { knowsAll: 1, pokeUnderWay: 1, hasEnded: 1, endOffset: 8 } as const;
+/** More than any line has: a path of 4,095 bytes, each as five characters. */
+const TEXT_MAX_BYTES = 65_536;
 const encoder = new TextEncoder();
 
 /** What readers read from. */
@@ -60,7 +66,7 @@ export class EventsFile extends OpenFile {
   /** It has yet to say that it did. */
   #pokeUnderWay = false;
   /** A line that had no room, from `#textAt` on. */
-  #text = NO_BYTES;
+  #text: Uint8Array = NO_BYTES;
   #textAt = 0;
   /** This answer has told the reader to look. */
   #lookTold = false;
@@ -76,6 +82,33 @@ export class EventsFile extends OpenFile {
     super();
     this.#source = source;
     this.#node = node;
+  }
+
+  /** Where the reader stands: in a line, in the file, and whether it has been told all there is, for which it is told again from the start if not. */
+  override keep(): Kept {
+    const writer = new StateWriter();
+    const knowsAll = !this.#resetDue && this.#walk === undefined && this.#changed.size === 0;
+    writer.record(READER_FIELDS, {
+      knowsAll: knowsAll ? 1 : 0,
+      pokeUnderWay: this.#pokeUnderWay ? 1 : 0,
+      hasEnded: this.#endOffset === NOWHERE ? 0 : 1,
+      endOffset: Math.max(this.#endOffset, 0),
+    });
+    writer.blob(this.#text.subarray(this.#textAt));
+    return { ...NOTHING_KEPT, details: writer.bytes };
+  }
+
+  /** Goes on from what `keep` told, before anything was read. Details that make no sense are those of a reader that knows nothing. */
+  resume(details: Uint8Array, lastId: number): void {
+    const reader = new StateReader(details);
+    const { knowsAll, pokeUnderWay, hasEnded, endOffset } = reader.record(READER_FIELDS);
+    const text = reader.blob();
+    if (reader.overrun || text.length > TEXT_MAX_BYTES) return;
+    this.#text = text;
+    this.#resetDue = knowsAll === 0;
+    this.#toldId = knowsAll === 0 ? 0 : lastId;
+    this.#pokeUnderWay = pokeUnderWay !== 0;
+    this.#endOffset = hasEnded === 0 ? NOWHERE : endOffset;
   }
 
   /** Something about the child has changed. */

@@ -3,6 +3,7 @@
  * mounted, with no change to the guest's hardware. What is to be mounted elsewhere in the guest, the helper in `ctl` sees to.
  */
 import { Errno } from '../../../errno.js';
+import type { GivenDescriptors, StateDestination } from '../../../state-descriptors.js';
 import type { ByteString, FileSystem } from '../file-system.js';
 import { encodeText, isEntryName, NAME_MAX_BYTES } from '../node-fs/names.js';
 import type { Acks } from './ack-lines.js';
@@ -15,6 +16,7 @@ import { HELPER_SCRIPT } from './helper-script.js';
 import { Mounting, type ChildState } from './mounting.js';
 import { RootNode } from './root-node.js';
 import type { TreeChild } from './tree-child.js';
+import { restoreTree, saveTree } from './tree-state.js';
 import { TreeError } from './tree-error.js';
 
 /** PATH_MAX of Linux without its NUL. */
@@ -61,12 +63,14 @@ export class MountTree implements FileSystem {
   /** Children that are removed, and whose file systems are not closed yet. */
   readonly #closing = new Set<Promise<void>>();
   readonly #root: RootNode;
+  /** The next one to attach looks for what the guest has, and is not the guest. */
+  #goesOn = false;
 
   constructor(options: MountTreeOptions) {
     this.#options = options;
     this.#root = new RootNode(this.#table, {
       helperScript: HELPER_SCRIPT,
-      openEvents: (node) => this.#readers.open(node),
+      openEvents: (node, details) => this.#readers.open(node, details),
       acknowledge: (acks) => this.#acknowledge(acks),
     });
   }
@@ -84,6 +88,7 @@ export class MountTree implements FileSystem {
     checkTarget(name, targetBytes);
     if (this.#table.byName.has(bytes)) throw new TreeError('NAME_IN_USE', name, 'the name is in use');
     const child = new Child(fs, {
+      name: bytes,
       readOnly,
       watched,
       devices: this.#devices,
@@ -167,8 +172,22 @@ export class MountTree implements FileSystem {
     return found && entryOf(found);
   }
 
+  saveState(to: StateDestination): Uint8Array | string {
+    return saveTree(this.#table, to);
+  }
+
+  /** Its children have been added again, with nothing of theirs changed. */
+  async restoreState(bytes: Uint8Array, descriptors?: GivenDescriptors): Promise<string | undefined> {
+    const problem = await restoreTree(this.#table, bytes, descriptors);
+    this.#goesOn = problem === undefined;
+    return problem;
+  }
+
   /** A guest that attaches anew may have been started again: what it has nothing of cannot be mounted in it. */
   attach(): RootNode {
+    const goesOn = this.#goesOn;
+    this.#goesOn = false;
+    if (goesOn) return this.#root;
     for (const { child, mounting } of this.#table.byName.values())
       if (child.fids === 0) mounting.forgetMount();
     return this.#root;

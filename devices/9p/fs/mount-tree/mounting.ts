@@ -30,6 +30,11 @@ interface Waiter {
   readonly timer: ReturnType<typeof setTimeout>;
 }
 
+export interface KeptMounting {
+  readonly state: ChildState;
+  readonly detail: string;
+}
+
 const HELPER_HINT = 'no answer from the guest in time: is its helper running?';
 
 export class Mounting {
@@ -58,6 +63,17 @@ export class Mounting {
 
   get state(): ChildState {
     return this.#state;
+  }
+
+  /** What another one goes on from: a release that was asked for here is its asker's to ask for again. */
+  get kept(): KeptMounting {
+    const state = this.#state === ChildState.releasing ? this.#before : this.#state;
+    return { state, detail: this.detail };
+  }
+
+  resume({ state, detail }: KeptMounting): void {
+    this.#state = state;
+    this.detail = detail;
   }
 
   /** True where the helper is not to have it mounted. */

@@ -33,6 +33,10 @@ export class RootNode extends SyntheticNode {
     return this.#table.byName.get(name)?.child.attach() ?? -Errno.ENOENT;
   }
 
+  override names(): readonly ByteString[] {
+    return [];
+  }
+
   override parent(): FsNode {
     return this;
   }

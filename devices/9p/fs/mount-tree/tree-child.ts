@@ -4,8 +4,8 @@ import type { Mounting } from './mounting.js';
 
 /** All there is to a child of a tree. */
 export interface TreeChild {
-  /** Never used twice, and growing: the order in which children are listed. */
-  readonly id: number;
+  /** Never used twice, and growing: the order in which children are listed. Another tree's, where this one goes on for it. */
+  id: number;
   /** The name as the guest sees it. */
   readonly name: ByteString;
   /** An absolute path in the guest, if it is to be mounted. */

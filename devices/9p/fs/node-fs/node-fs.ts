@@ -7,6 +7,7 @@
  * directories of the host by HostDirectory.
  */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
+import type { StateDestination } from '../../../state-descriptors.js';
 import { FileMode, type FileSystem } from '../file-system.js';
 import { NodeFsContext, type Ownership } from './node-fs-context.js';
 import type { NodeFsLike } from './node-fs-like.js';
@@ -69,6 +70,12 @@ export class NodeFs implements FileSystem {
     }
     this.#root.retain();
     return this.#root;
+  }
+
+  /** There is nothing to tell where the object is, and no way to it elsewhere. */
+  saveState({ leavesProcess }: StateDestination): Uint8Array | string {
+    if (leavesProcess) return 'its files are in the memory of one process: detach it first';
+    return new Uint8Array(0);
   }
 
   close(): void {

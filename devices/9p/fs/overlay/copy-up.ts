@@ -21,7 +21,10 @@ interface Replacement {
  */
 export function copyUp(node: OverlayNode, limitBytes?: number): Promise<number> | number {
   if (node.upper !== undefined) return 0;
-  node.copying ??= copy(node, limitBytes).finally(() => {
+  if (node.copying !== undefined) return node.copying;
+  node.context.copies++;
+  node.copying = copy(node, limitBytes).finally(() => {
+    node.context.copies--;
     node.copying = undefined;
   });
   return node.copying;

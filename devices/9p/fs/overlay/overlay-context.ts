@@ -1,7 +1,7 @@
 /** What the nodes of one overlay share: the roots of its layers, the order of changes, and a place for what is half made. */
 import { isFailure, type Failure } from '../../../errno.js';
 import type { Attributes, ByteString, FsNode } from '../file-system.js';
-import { InodePrefixes } from '../inode-prefixes.js';
+import { InodePrefixes, type InodePrefix } from '../inode-prefixes.js';
 import { PathLock } from '../path-lock.js';
 import { directoryAt, emptyDirectory, lookAt, removeTree } from './layer.js';
 import { MARKS_DIRECTORY, WORK_DIRECTORY } from './reserved-names.js';
@@ -21,6 +21,8 @@ export class OverlayContext {
   readonly lock = new PathLock();
   /** By their names in a commit's stage, directories of the lower layer that may not have got there yet: where they were. */
   readonly journal = new Map<ByteString, ByteString>();
+  /** Files that are being copied up, or are about to be put in their place. */
+  copies = 0;
   readonly #inodes = new InodePrefixes();
   #made = 0;
 
@@ -55,6 +57,16 @@ export class OverlayContext {
     attributes.inodeHigh = high;
     attributes.device = 0;
     return 0;
+  }
+
+  /** What keeps the numbers that were given. */
+  get numbers(): readonly InodePrefix[] {
+    return this.#inodes.list();
+  }
+
+  /** Goes on with the numbers that another one gave; false where one of them is taken. */
+  resumeNumbers(numbers: readonly InodePrefix[]): boolean {
+    return numbers.every((each) => this.#inodes.add(each));
   }
 
   /** Takes the entry `name` out of a directory of the upper layer in one step, and then to pieces. */

@@ -11,6 +11,10 @@ import {
   type DirectorySink,
   type FsNode,
 } from '../file-system.js';
+import { StateReader } from '../../../state-reader.js';
+import { StateWriter } from '../../../state-writer.js';
+import { NOTHING_KEPT, type Kept } from '../kept.js';
+import { isEntryName } from '../node-fs/names.js';
 import { listEntries, type LayerEntry } from './layer.js';
 import { lookup, releaseFound } from './lookup.js';
 import { Layer } from './overlay-context.js';
@@ -18,6 +22,9 @@ import type { OverlayNode } from './overlay-node.js';
 import { isReserved } from './reserved-names.js';
 
 const DT_DIR = FileMode.S_IFDIR >> 12;
+const ENTRY_FIELDS = { inodeLow: 4, inodeHigh: 4, type: 1 } as const;
+/** Most entries of a snapshot that goes along: some 150 KB. */
+const KEPT_ENTRIES_MAX = 4096;
 
 /** What the directory shows, without '.' and '..'; of the upper layer first. The lock is held. */
 export async function mergedEntries(node: OverlayNode): Promise<LayerEntry[] | Failure> {
@@ -83,6 +90,27 @@ export class OverlayDirectory extends OpenFile {
     super();
     node.retain();
     this.#node = node;
+  }
+
+  /** One that goes on where another one stood. */
+  static goingOn(node: OverlayNode, details: Uint8Array): OverlayDirectory {
+    const directory = new OverlayDirectory(node);
+    const reader = new StateReader(details);
+    const entries = reader.list(() => ({ name: reader.text(), ...reader.record(ENTRY_FIELDS) }));
+    const areNames = entries.every(({ name }) => name === '.' || name === '..' || isEntryName(name));
+    if (entries.length > 0 && !reader.overrun && areNames) directory.#entries = entries;
+    return directory;
+  }
+
+  /** The snapshot. A large one is taken anew. */
+  override keep(): Kept {
+    if (this.#entries === null || this.#entries.length > KEPT_ENTRIES_MAX) return NOTHING_KEPT;
+    const writer = new StateWriter();
+    writer.list(this.#entries, (entry) => {
+      writer.text(entry.name);
+      writer.record(ENTRY_FIELDS, entry);
+    });
+    return { ...NOTHING_KEPT, details: writer.bytes };
   }
 
   override async readdir(cookie: number, sink: DirectorySink): Promise<number> {

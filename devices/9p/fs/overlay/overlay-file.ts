@@ -3,16 +3,20 @@
  * written from then on, as on any file system.
  */
 import type { IoVector } from '../../../io-vector.js';
+import type { GivenDescriptor } from '../../../state-descriptors.js';
 import {
   LockType,
   OpenFile,
   OpenFlag,
   type AttributeChanges,
   type Attributes,
+  type HeldLock,
   type Interruptible,
   type Lock,
   type MaybePromise,
 } from '../file-system.js';
+import type { Kept } from '../kept.js';
+import { keptOf } from './kept-nodes.js';
 import type { OverlayNode } from './overlay-node.js';
 
 export class OverlayFile extends OpenFile {
@@ -71,8 +75,18 @@ export class OverlayFile extends OpenFile {
     return this.#lockFirst(lock);
   }
 
-  override locks(): readonly Lock[] | undefined {
+  override locks(): readonly HeldLock[] | undefined {
     return this.#inner.locks();
+  }
+
+  override async relock(lock: Lock, descriptor: GivenDescriptor | undefined): Promise<number> {
+    const error = await this.#pin();
+    return error < 0 ? error : this.#inner.relock(lock, descriptor);
+  }
+
+  /** Of a file that is in the upper layer, all open files are there. */
+  override keep(): Kept {
+    return keptOf(this.node, this.#inner.keep());
   }
 
   override getlock(lock: Lock): MaybePromise<number> {
@@ -93,10 +107,14 @@ export class OverlayFile extends OpenFile {
 
   /** The wait for a lock must not hold up others: it is asked for once the file is pinned. */
   async #lockFirst(lock: Lock): Promise<number> {
-    const error = await this.node.change(() => {
+    const error = await this.#pin();
+    return error < 0 ? error : this.#inner.lock(lock);
+  }
+
+  #pin(): Promise<number> {
+    return this.node.change(() => {
       this.#isLocked = true;
       return 0;
     });
-    return error < 0 ? error : this.#inner.lock(lock);
   }
 }

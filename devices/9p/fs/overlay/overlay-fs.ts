@@ -7,7 +7,12 @@
  * has changed the same file.
  */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
+import type { GivenDescriptors, StateDestination } from '../../../state-descriptors.js';
+import { StateReader } from '../../../state-reader.js';
+import { StateWriter } from '../../../state-writer.js';
 import { Attributes, type ByteString, type FileSystem, type FsNode } from '../file-system.js';
+import type { InodePrefix } from '../inode-prefixes.js';
+import { restoreStateOf, stateOf } from '../kept.js';
 import { PathLock } from '../path-lock.js';
 import { commit } from './commit.js';
 import type { OnEntry } from './commit-file.js';
@@ -42,10 +47,17 @@ function orThrow<T>(answer: T | Failure, what: string): Exclude<T, Failure> {
   return answer as Exclude<T, Failure>;
 }
 
+const NUMBER_FIELDS = { device: 8, bits: 2, prefix: 2 } as const;
+
 export class OverlayFs implements FileSystem {
   readonly #lower: FileSystem;
   readonly #upper: FileSystem;
   readonly #changes = new PathLock();
+  #isChanging = false;
+  /** Once the root was opened. */
+  #context: OverlayContext | undefined;
+  /** Those that another overlay gave of these layers. */
+  #numbers: readonly InodePrefix[] = [];
   #root: Promise<OverlayNode | Failure> | undefined;
 
   /** Closes both when it is closed. */
@@ -96,6 +108,36 @@ export class OverlayFs implements FileSystem {
     await this.#change('discard', (root) => discard(root, paths));
   }
 
+  /** Not while something is copied up, committed or dropped: that ends here. */
+  saveState(to: StateDestination): Uint8Array | string {
+    const lower = stateOf(this.#lower, to);
+    if (typeof lower === 'string') return lower;
+    const upper = stateOf(this.#upper, to);
+    if (typeof upper === 'string') return `what the guest changed: ${upper}`;
+    if (this.#isChanging) return 'its changes are being committed or dropped: wait until that is done';
+    if ((this.#context?.copies ?? 0) > 0) return 'a file is being copied for a change';
+    const writer = new StateWriter();
+    writer.list(this.#context?.numbers ?? [], (each) => writer.record(NUMBER_FIELDS, each));
+    writer.blob(lower);
+    writer.blob(upper);
+    return writer.bytes;
+  }
+
+  async restoreState(bytes: Uint8Array, descriptors?: GivenDescriptors): Promise<string | undefined> {
+    const reader = new StateReader(bytes);
+    const numbers = reader.list(() => reader.record(NUMBER_FIELDS));
+    const [lower, upper] = [reader.blob(), reader.blob()];
+    if (reader.overrun || reader.leftBytes > 0) return 'the state of an overlay has another length';
+    const problem =
+      (await restoreStateOf(this.#lower, lower, descriptors)) ??
+      (await restoreStateOf(this.#upper, upper, descriptors));
+    if (problem !== undefined) return problem;
+    // Devices have other numbers after the next start of the host.
+    if (descriptors !== undefined) this.#numbers = numbers;
+    const resumed = this.#context?.resumeNumbers(this.#numbers) ?? true;
+    return resumed ? undefined : 'its numbers of files contradict those of the overlay here';
+  }
+
   async close(): Promise<void> {
     const root = await this.#root;
     this.#root = undefined;
@@ -111,7 +153,9 @@ export class OverlayFs implements FileSystem {
   #change(what: string, change: (root: OverlayNode) => Promise<number>): Promise<void> {
     return this.#changes.exclusive(async () => {
       const root = await this.#attached(what);
+      this.#isChanging = true;
       const answer = await change(root).finally(() => {
+        this.#isChanging = false;
         root.release();
       });
       orThrow(answer, what);
@@ -130,19 +174,28 @@ export class OverlayFs implements FileSystem {
       lower.release();
       return upper;
     }
-    const root = await makeRoot(lower, upper);
-    if (!isFailure(root)) return root;
+    const root = await makeRoot(lower, upper, this.#numbers);
+    if (!isFailure(root)) {
+      this.#context = root.context;
+      return root;
+    }
     upper.release();
     lower.release();
     return root;
   }
 }
 
-async function makeRoot(lower: FsNode, upper: FsNode): Promise<OverlayNode | Failure> {
+async function makeRoot(
+  lower: FsNode,
+  upper: FsNode,
+  numbers: readonly InodePrefix[],
+): Promise<OverlayNode | Failure> {
   const error = await dressRoot(lower, upper);
   if (error < 0) return error;
   const context = await OverlayContext.make(lower, upper);
   if (isFailure(context)) return context;
+  // Nothing has a number yet: those of a state that contradicts itself lead to other files, which its restorer finds out.
+  context.resumeNumbers(numbers);
   const look = { node: lower, attributes: new Attributes() };
   const above = { node: upper, attributes: new Attributes() };
   const marks = await Marks.load(upper);

@@ -14,9 +14,11 @@ import {
   type OpenFile,
   type Owner,
 } from '../file-system.js';
+import type { Given, Kept } from '../kept.js';
 import { NamedNode } from '../named-node.js';
 import { copyUp } from './copy-up.js';
 import { create, link, makeEntry, unlinkEntry } from './entries.js';
+import { innerDetails, keepNode, regainNode } from './kept-nodes.js';
 import { lookup, releaseFound, type Directory, type Found } from './lookup.js';
 import { Marks } from './marks.js';
 import type { OverlayContext } from './overlay-context.js';
@@ -157,6 +159,13 @@ export class OverlayNode extends NamedNode<OverlayNode> implements Directory {
     return node;
   }
 
+  /** The node of a file that has lost its name, which was `name`. Takes over the layers' nodes. */
+  adoptRegained(name: ByteString, found: Found): OverlayNode {
+    const node = new OverlayNode(this.context, this, name, found);
+    this.adoptNameless(node);
+    return node;
+  }
+
   is(found: Pick<Found, 'type' | 'inodeLow' | 'inodeHigh'>): boolean {
     return found.inodeLow === this.inodeLow && found.inodeHigh === this.inodeHigh && found.type === this.type;
   }
@@ -215,6 +224,24 @@ export class OverlayNode extends NamedNode<OverlayNode> implements Directory {
       return this.change((upper) => this.#openOn(upper, flags), limitBytes);
     }
     return this.context.lock.shared(() => this.#openOn(this.shown, flags));
+  }
+
+  /** By the layer's own where it has lost its name there, too; a file of the lower layer has it still. */
+  override keep(): Kept | Failure {
+    return keepNode(this);
+  }
+
+  override regain(name: ByteString, given: Given): Promise<OverlayNode | Failure> {
+    return regainNode(this, name, given);
+  }
+
+  override async reopen(flags: number, { descriptor, details }: Given): Promise<OpenFile | Failure> {
+    if (this.type === FileMode.S_IFDIR) return OverlayDirectory.goingOn(this, details);
+    const given = { descriptor, details: innerDetails(details) };
+    const reopenOn = (layer: FsNode): Promise<OpenFile | Failure> => this.#openOn(layer, flags, given);
+    // What is open to be changed is in the upper layer already.
+    if ((flags & OpenFlag.O_ACCMODE) !== OpenFlag.O_RDONLY) return this.change(reopenOn);
+    return this.context.lock.shared(() => reopenOn(this.shown));
   }
 
   override create(name: ByteString, flags: number, mode: number, owner: Owner): Promise<Created | Failure> {
@@ -300,8 +327,8 @@ export class OverlayNode extends NamedNode<OverlayNode> implements Directory {
     return this.change((upper) => upper.removexattr(name));
   }
 
-  async #openOn(layer: FsNode, flags: number): Promise<OpenFile | Failure> {
-    const file = await layer.open(flags);
+  async #openOn(layer: FsNode, flags: number, given?: Given): Promise<OpenFile | Failure> {
+    const file = await (given === undefined ? layer.open(flags) : layer.reopen(flags, given));
     return isFailure(file) ? file : new OverlayFile(this, file, flags);
   }
 

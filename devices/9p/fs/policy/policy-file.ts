@@ -1,6 +1,7 @@
 /** Open files and directories of a mount under a policy. Reads and writes ask it by comparing a number, and make nothing. */
 import { Errno, isFailure } from '../../../errno.js';
 import { IoVector } from '../../../io-vector.js';
+import type { GivenDescriptor } from '../../../state-descriptors.js';
 import type { FileAccount } from '../file-account.js';
 import {
   FileMode,
@@ -11,10 +12,12 @@ import {
   type AttributeChanges,
   type Attributes,
   type DirectorySink,
+  type HeldLock,
   type Interruptible,
   type Lock,
   type MaybePromise,
 } from '../file-system.js';
+import type { Kept } from '../kept.js';
 import { accountOf, sizeOf } from './counting.js';
 import { Verdict } from './policy.js';
 import type { PolicyNode } from './policy-node.js';
@@ -130,8 +133,17 @@ export class PolicyFile extends OpenFile {
     });
   }
 
-  override locks(): readonly Lock[] | undefined {
+  override locks(): readonly HeldLock[] | undefined {
     return this.#inner.locks();
+  }
+
+  /** What is held is no new request. */
+  override relock(lock: Lock, descriptor: GivenDescriptor | undefined): MaybePromise<number> {
+    return this.#inner.relock(lock, descriptor);
+  }
+
+  override keep(): Kept {
+    return this.#inner.keep();
   }
 
   override getlock(lock: Lock): MaybePromise<number> {

@@ -3,6 +3,9 @@
  * who is told. Works over any file system.
  */
 import { Errno, isFailure, type Failure } from '../../../errno.js';
+import type { GivenDescriptors, StateDestination } from '../../../state-descriptors.js';
+import { StateReader } from '../../../state-reader.js';
+import { StateWriter } from '../../../state-writer.js';
 import {
   mapAnswer,
   type ByteString,
@@ -10,6 +13,7 @@ import {
   type FsNode,
   type MaybePromise,
 } from '../file-system.js';
+import { restoreStateOf, stateOf } from '../kept.js';
 import type { AuditListener } from './audit.js';
 import { Verdict, type Policy } from './policy.js';
 import { PolicyContext } from './policy-context.js';
@@ -18,6 +22,8 @@ import { PolicyNode } from './policy-node.js';
 export type { AuditEvent, AuditListener } from './audit.js';
 export { PatternError } from './patterns.js';
 export type { Policy } from './policy.js';
+
+const POLICY_FIELDS = { isRevoked: 1, files: 8, blocks: 8 } as const;
 
 export class PolicyFs implements FileSystem {
   readonly #inner: FileSystem;
@@ -66,6 +72,29 @@ export class PolicyFs implements FileSystem {
     }
     this.#root.retain();
     return this.#root;
+  }
+
+  /** What the guest has added, and whether the mount was taken from it. The policy itself is the operator's to give again. */
+  saveState(to: StateDestination): Uint8Array | string {
+    const inner = stateOf(this.#inner, to);
+    if (typeof inner === 'string') return inner;
+    const { isRevoked, quota } = this.#context;
+    const writer = new StateWriter();
+    writer.record(POLICY_FIELDS, { isRevoked: isRevoked ? 1 : 0, ...quota.used });
+    writer.blob(inner);
+    return writer.bytes;
+  }
+
+  async restoreState(bytes: Uint8Array, descriptors?: GivenDescriptors): Promise<string | undefined> {
+    const reader = new StateReader(bytes);
+    const { isRevoked, ...used } = reader.record(POLICY_FIELDS);
+    const inner = reader.blob();
+    if (reader.overrun || reader.leftBytes > 0) return 'the state of a policy has another length';
+    const problem = await restoreStateOf(this.#inner, inner, descriptors);
+    if (problem !== undefined) return problem;
+    this.#context.quota.resume(used);
+    if (isRevoked !== 0) this.revoke();
+    return undefined;
   }
 
   async close(): Promise<void> {

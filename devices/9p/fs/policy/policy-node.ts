@@ -18,13 +18,14 @@ import {
   type OpenFile,
   type Owner,
 } from '../file-system.js';
-import type { FileAccount } from '../file-account.js';
+import type { Given, Kept } from '../kept.js';
 import { NamedNode } from '../named-node.js';
 import { accountOf, counted, sizeOf, type Making } from './counting.js';
 import { Verdict } from './policy.js';
 import type { PolicyContext } from './policy-context.js';
 import { createCounted } from './creation.js';
 import { isDirectory, isSameFile } from './looks.js';
+import { opened, openHeld, reopened } from './opening.js';
 import { PolicyFile } from './policy-file.js';
 import { removeEntry, renameEntry } from './removal.js';
 
@@ -189,38 +190,32 @@ export class PolicyNode extends NamedNode<PolicyNode> {
     if (refused < 0) return refused;
     const full = this.context.takeOpenFile();
     if (full < 0) return this.context.decided('open', this.path(), full);
-    if (this.context.limitsBytes) return this.#openHeld(flags, out);
-    return mapAnswer(this.inner.open(flags, out), (file) => this.#opened(file, flags, undefined));
+    if (this.context.limitsBytes) return openHeld(this, flags, out);
+    return mapAnswer(this.inner.open(flags, out), (file) => opened(this, file, flags, undefined));
   }
 
-  async #openHeld(flags: number, out: Attributes | undefined): Promise<OpenFile | Failure> {
-    const { context } = this;
-    // Held for as long as the file is open: what it has is given back when it is closed, and not when it is removed.
-    const account = await accountOf(context, this.inner);
-    const held = isFailure(account) ? undefined : account;
-    return this.#opened(await this.#openCounted(flags, out, held), flags, held);
+  /** What is open stays so, whatever the policy says by now: it is asked about each use. */
+  override reopen(flags: number, given: Given): MaybePromise<OpenFile | Failure> {
+    this.context.openFiles++;
+    return mapAnswer(this.inner.reopen(flags, given), (file) => reopened(this, file, flags));
   }
 
-  #opened(file: OpenFile | Failure, flags: number, held: FileAccount | undefined): OpenFile | Failure {
-    if (!isFailure(file)) return new PolicyFile(this, file, flags, held);
-    held?.release();
-    this.context.openFiles--;
-    return file;
+  /** What was taken from guests is gone for them. */
+  override names(): readonly ByteString[] | undefined {
+    return this.context.isRevoked ? undefined : super.names();
   }
 
-  async #openCounted(
-    flags: number,
-    out: Attributes | undefined,
-    account: FileAccount | undefined,
-  ): Promise<OpenFile | Failure> {
-    if (account === undefined || (flags & OpenFlag.O_TRUNC) === 0) return this.inner.open(flags, out);
-    let file: OpenFile | Failure = -Errno.EIO;
-    const measure = (): Promise<number> => sizeOf(this.inner);
-    const error = await account.resize(0, measure, async () => {
-      file = await this.inner.open(flags, out);
-      return isFailure(file) ? file : 0;
+  override keep(): Kept | Failure {
+    return this.context.isRevoked ? -Errno.ESTALE : this.inner.keep();
+  }
+
+  override regain(name: ByteString, given: Given): MaybePromise<FsNode | Failure> {
+    return mapAnswer(this.inner.regain(name, given), (inner) => {
+      if (isFailure(inner)) return inner;
+      const node = new PolicyNode(this.context, this, name, inner);
+      this.adoptNameless(node);
+      return node;
     });
-    return error < 0 ? error : file;
   }
 
   override create(

@@ -26,7 +26,7 @@ import { Repeats, type Known } from './repeats.js';
 import { BrokenJournal, Replay, type ReplayFid } from './replay.js';
 import type { SessionJournal } from './session-journal.js';
 import { wasCarriedOut } from './resolve.js';
-import { StaleFile, StaleNode } from './stale.js';
+import { StaleFile, StaleNode } from '../stale.js';
 
 /** Losses that are told in one message of the log. */
 const LOSSES_TOLD = 8;

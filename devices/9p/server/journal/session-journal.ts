@@ -42,7 +42,7 @@ const NOTHING = new Int32Array(0);
 export class SessionJournal {
   readonly #store: JournalStore;
   readonly #session: Session;
-  readonly #active: readonly Request[];
+  readonly #active: Iterable<Request>;
   /** Undefined while there is no session to keep, or no room for its journal. */
   #log: JournalLog | undefined;
   #prefixCount = 0;
@@ -54,7 +54,7 @@ export class SessionJournal {
   #fidWriter: MessageWriter | undefined;
 
   /** `active` are the requests under way, at any time. */
-  constructor(store: JournalStore, session: Session, active: readonly Request[]) {
+  constructor(store: JournalStore, session: Session, active: Iterable<Request>) {
     this.#store = store;
     this.#session = session;
     this.#active = active;

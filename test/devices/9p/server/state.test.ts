@@ -178,7 +178,7 @@ describe('a client stays where it is', () => {
     gate.open();
     await made;
     // This one's file system does not tell names.
-    expect(() => client.server.saveState()).toThrow('without a name');
+    expect(() => client.server.saveState()).toThrow('has no name any more, and cannot be told');
   });
 
   it('where a file of its has no name any more', async () => {
@@ -186,7 +186,9 @@ describe('a client stays where it is', () => {
     await open(old, 1, O_RDONLY, 'dir', 'deep', 'file');
     await old.ok(T.walk(1, 0, 2, 'dir', 'deep'));
     await old.ok(T.unlinkat(1, 2, 'file', 0));
-    expect(() => old.server.saveState()).toThrow('fid 1 is of a file without a name (once "file")');
+    expect(() => old.server.saveState()).toThrow(
+      '"/dir/deep/file" (fid 1) is open but unlinked, and its descriptor cannot go along: have it closed first',
+    );
   });
 
   it.each([
@@ -216,7 +218,7 @@ describe('a client stays where it is', () => {
 
   it.each([
     [{ maxFids: 1 }, 'it has 2 fids, and 1 are allowed here'],
-    [{ maxOpenFiles: 0 }, 'it has 1 open files, and 0 are allowed here'],
+    [{ maxOpenFiles: 0 }, 'it has more open files than the 0 that are allowed here'],
     [{ maxMsizeBytes: 4096 }, 'its messages have up to 65536 bytes, and 4096 are allowed here'],
   ])('where the limits are %o', async (limits, why) => {
     const old = await atWork();

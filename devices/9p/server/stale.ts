@@ -1,10 +1,24 @@
 /** What a fid is of whose file cannot be found again: every use of it is answered with ESTALE, until the client gives it up. */
-import { Errno, type Failure } from '../../../errno.js';
-import { FsNode, OpenFile } from '../../fs/file-system.js';
+import { Errno, type Failure } from '../../errno.js';
+import { FsNode, OpenFile, type ByteString } from '../fs/file-system.js';
 
 const STALE = -Errno.ESTALE;
 
 export class StaleNode extends FsNode {
+  readonly #lastNames: readonly ByteString[];
+
+  /** The names that its file had last, as far as they are known. */
+  constructor(lastNames: readonly ByteString[] = []) {
+    super();
+    this.#lastNames = lastNames;
+  }
+
+  override lastNames(): readonly ByteString[] {
+    return this.#lastNames;
+  }
+  override keep(): Failure {
+    return STALE;
+  }
   getattr(): number {
     return STALE;
   }
