@@ -59,14 +59,19 @@ export async function inproc9p(options: readonly string[]): Promise<void> {
   }
 }
 
-const LIMITS = { maxMsizeBytes: MSIZE_BYTES, readOnly: false, maxFids: 1 << 20, maxOpenFiles: 1 << 16 };
+export const LIMITS = {
+  maxMsizeBytes: MSIZE_BYTES,
+  readOnly: false,
+  maxFids: 1 << 20,
+  maxOpenFiles: 1 << 16,
+};
 
-function reportBug(message: string, error?: unknown): void {
+export function reportBug(message: string, error?: unknown): void {
   process.stderr.write(`${message}${error instanceof Error ? `: ${error.message}` : ''}\n`);
 }
 
 /** Messages written by hand into one buffer, and replies looked at in another. */
-class Driver {
+export class Driver {
   readonly server: Server;
   readonly #request = new Uint8Array(new ArrayBuffer(MSIZE_BYTES));
   readonly #reply = new Uint8Array(new ArrayBuffer(MSIZE_BYTES));

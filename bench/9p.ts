@@ -13,14 +13,17 @@ import { execa } from 'execa';
 import { DiodServer } from '../testbed/diod-server.js';
 import { findDiod } from '../testbed/diod.js';
 import { inproc9p } from './9p-inproc.js';
+import { state9p } from './9p-state.js';
 import { printComparisons, type Comparison } from './support/results.js';
 
 const USAGE = `npm run bench -- 9p [--dir DIR] [--turns N] [--seconds S] [--only PATTERN] [--json]
 npm run bench -- 9p --in-process [--help]
+npm run bench -- 9p --state [--help]
 
 Requests a second, and processor seconds of the server for a million of them, over a directory below DIR: this server and diod, by the
 same client (bench/9p-load.c, which needs a C compiler). Reads and writes of 512 KiB are in MiB and in processor seconds a GiB: diod agrees to
-messages of 64 KiB at most, and takes more of them. --in-process: the server alone, message by message.
+messages of 64 KiB at most, and takes more of them. --in-process: the server alone, message by message. --state: a client
+that is handed over from one server to another.
 `;
 
 const C_SOURCE = fileURLToPath(new URL('../../bench/9p-load.c', import.meta.url));
@@ -51,6 +54,7 @@ interface Turn {
 }
 
 export async function ninePServers(options: readonly string[]): Promise<void> {
+  if (options.includes('--state')) return state9p(options.filter((word) => word !== '--state'));
   if (options.includes('--in-process')) return inproc9p(options.filter((word) => word !== '--in-process'));
   const { values } = parseArgs({
     args: [...options],
