@@ -59,6 +59,8 @@ export class Server {
   #recovering = false;
   /** Nothing is begun: see `hold`. */
   #held = false;
+  /** Another process may go on with the session by now, and with its journal. */
+  #isElsewhere = false;
   readonly #journal: SessionJournal | undefined;
 
   /** With a `journal`, what the client has open outlives this process: see `recover`. */
@@ -86,16 +88,15 @@ export class Server {
    * Serves the message in `request` and writes its answer to `reply`, then calls `done(token, replyBytes)`: exactly once, now
    * or later, with 0 where there is nothing to send (a flushed request, a reply without room for an error, a server that was
    * reset). Both vectors, and the memory they name, are the server's until then. Never throws.
-   *
    * The message is fetched once, before it is looked at; the data of a Twrite is handed to the file system where it lies.
-   *
    * `number` tells the request from others of its tag, where it may be given again to another server that goes on for this one: to that
    * with the same number.
    */
   handle<Token>(request: IoVector, reply: IoVector, done: Done<Token>, token: Token, number = 0): void {
     const finish = done as Done<unknown>;
-    const waits = this.#versionRequest !== undefined || this.#standsStill || !this.#backlog.isEmpty;
-    if (waits || this.#active.count >= REQUESTS_MAX) this.#queue(request, reply, finish, token, number);
+    const waits = this.#versionRequest !== undefined || this.#recovering || !this.#backlog.isEmpty;
+    if (waits || this.#held || this.#active.count >= REQUESTS_MAX)
+      this.#queue(request, reply, finish, token, number);
     else this.#start(request, reply, finish, token, number);
   }
 
@@ -105,7 +106,8 @@ export class Server {
     const type = typeOf(waiting);
     const ends = type === MessageType.Tflush || type === MessageType.Tversion;
     const room = this.#active.count < REQUESTS_MAX + OVERTAKING_MAX;
-    if (!ends || !room || this.#versionRequest !== undefined || this.#standsStill) {
+    const waits = this.#versionRequest !== undefined || this.#recovering || this.#held;
+    if (!ends || !room || waits) {
       this.#backlog.push(waiting);
       return;
     }
@@ -123,7 +125,9 @@ export class Server {
     this.#generation++;
     this.#held = false;
     this.#dialect = NO_DIALECT;
-    this.#journal?.clear();
+    if (this.#isElsewhere) this.#journal?.leave();
+    else this.#journal?.clear();
+    this.#isElsewhere = false;
     this.#session.msizeBytes = this.#session.options.maxMsizeBytes;
     this.#session.drop();
     const versionRequest = this.#versionRequest;
@@ -157,6 +161,7 @@ export class Server {
   /** Goes on, as if nothing had been. */
   unhold(): void {
     this.#held = false;
+    this.#isElsewhere = false;
     this.#startWaiting();
   }
 
@@ -169,7 +174,9 @@ export class Server {
     if (this.#versionRequest !== undefined) throw new UntellableError('the client is agreeing on a version');
     for (const r of this.#active) if (r.generation === this.#generation) checkRepeatable(r);
     const dialect = this.#dialect === NO_DIALECT ? '' : this.#dialect.version;
-    return encodeSession(sessionState(this.#session, dialect, to));
+    const bytes = encodeSession(sessionState(this.#session, dialect, to));
+    this.#isElsewhere = to.leavesProcess;
+    return bytes;
   }
 
   /**
@@ -375,10 +382,6 @@ export class Server {
       this.#start(next.source, next.reply, next.done, next.token, next.number, next.header);
     }
     this.#draining = false;
-  }
-
-  get #standsStill(): boolean {
-    return this.#recovering || this.#held;
   }
 
   #whenIdle(): MaybePromise<void> {

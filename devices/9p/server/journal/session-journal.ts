@@ -80,11 +80,16 @@ export class SessionJournal {
 
   /** There is no session any more. */
   clear(): void {
+    this.leave();
+    this.#store.remove();
+  }
+
+  /** The session is another server's now, and so is what is kept of it. */
+  leave(): void {
     this.#isJournaled = false;
     this.#log = undefined;
     this.#repeats = undefined;
     for (const r of this.#active) r.journaled = JournalUse.none;
-    this.#store.remove();
   }
 
   /** Serves a request, and notes first what has to be known if it is given to another server. */

@@ -17,6 +17,7 @@ import type { ServerOptions } from '../../../../devices/9p/server/options.js';
 import { GivenDescriptors, SavedDescriptors } from '../../../../devices/state-descriptors.js';
 import { closeFd } from '../../../../host/index.js';
 import { Exported, isRoot, openDescriptors } from '../fs/host-directory/exported.js';
+import { MemoryStore } from './journal/memory-store.js';
 import { Sender } from './support/client.js';
 import { closeAll, duplicates, receiveState, sendState } from './support/hand-over.js';
 import { T, type Reply } from './support/wire.js';
@@ -167,6 +168,43 @@ describe('a client that is handed over with its descriptors', () => {
     expect(text(await next.ok(T.read(1, 1, 0, 100)))).toBe('content');
     rmdirSync(exported.path);
     renameSync(moved, exported.path);
+  });
+});
+
+describe('the journal of a session that another process has by now', () => {
+  async function journaled(store: MemoryStore): Promise<Sender> {
+    const sender = new Sender(await HostDirectory.open(exported.path), {}, store);
+    servers.push(sender);
+    return sender;
+  }
+
+  it("is that one's, and the old server does not remove it when it ends", async () => {
+    const store = new MemoryStore();
+    const old = await journaled(store);
+    await old.start(UID);
+    await open(old, 1, O_RDWR, 'dir', 'deep', 'file');
+    const next = await journaled(store);
+    await old.server.hold();
+    expect(await receiveState(next.server, sendState(old.server))).toBeUndefined();
+    await old.server.close();
+    const recovered = await journaled(store.left());
+    await recovered.server.recover();
+    expect(text(await recovered.ok(T.read(1, 1, 0, 100)))).toBe('content');
+    expect(recovered.log.splice(0)).toEqual(["9p: found 2 fids of the guest's again: undefined"]);
+    await next.server.dropAll();
+    expect(store.journal).toBeUndefined();
+  });
+
+  it("is the old one's still where nothing comes of it", async () => {
+    const store = new MemoryStore();
+    const old = await journaled(store);
+    await old.start(UID);
+    await old.server.hold();
+    closeAll(sendState(old.server));
+    old.server.unhold();
+    await open(old, 1, O_RDWR, 'dir', 'deep', 'file');
+    await old.server.dropAll();
+    expect(store.journal).toBeUndefined();
   });
 });
 
