@@ -15,6 +15,9 @@ import type { Fid } from './fid.js';
 /** Called once for each request, with the bytes of the reply in the reply's buffers: 0 where there is no reply. */
 export type Done<Token> = (token: Token, replyBytes: number) => void;
 
+/** `journal/intent.ts` has them. */
+export const INTENT_FIELDS = 5;
+
 const NO_VECTOR = new IoVector();
 
 export class Request {
@@ -38,8 +41,8 @@ export class Request {
   journaled = 0;
   /** How many renames and removals the journal had when it began. */
   moves = 0;
-  /** When the request was about to change files, in ms since 1970; and for one that appends, how many bytes there were. */
-  readonly intent = new Float64Array(2);
+  /** What its journal is told of its files before it changes them: an Intent's fields. */
+  readonly intent = new Float64Array(INTENT_FIELDS);
   readonly intentBytes = new Uint8Array(this.intent.buffer);
 
   /** Which session it belongs to; the reply of an older one is not written any more. */

@@ -14,6 +14,8 @@ export const JournalUse = {
   version: 5,
   /** It is answered with what another server did. */
   again: 6,
+  /** It was carried out by another server, but for the reply. */
+  done: 7,
 } as const;
 export type JournalUse = (typeof JournalUse)[keyof typeof JournalUse];
 

@@ -6,7 +6,6 @@ import { type Failure } from '../../../errno.js';
 import {
   isPromise,
   LockStatus,
-  LockType,
   OpenFlag,
   type FileSystem,
   type FsNode,
@@ -172,8 +171,7 @@ class Recovery {
     fid.file = typeof file === 'number' ? new StaleFile() : file;
     if (fid.file instanceof StaleFile) return;
     for (const lock of this.#replay.locks.heldThrough(fid.number)) {
-      const isReadOnly = this.#options.readOnly || lock.type === LockType.P9_LOCK_TYPE_RDLCK;
-      const readOnly = isReadOnly && !fid.mayWrite;
+      const { readOnly } = this.#options;
       const status = await fid.file.lock({ ...lock, wait: false, readOnly });
       if (status === LockStatus.P9_LOCK_SUCCESS) continue;
       const isTaken = status === LockStatus.P9_LOCK_BLOCKED;

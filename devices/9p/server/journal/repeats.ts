@@ -9,6 +9,7 @@ import { held } from '../fid.js';
 import { madeBefore } from '../operations/entries.js';
 import type { Request } from '../request.js';
 import type { Session } from '../session.js';
+import { readIntent } from './intent.js';
 import type { JournalLog } from './journal-log.js';
 import { JournalUse } from './journal-use.js';
 import { RecordKind, wordsFor, type JournalRecord } from './record.js';
@@ -74,18 +75,10 @@ export function serveAgain(
 ): MaybePromise<number> | undefined {
   if (record.kind !== RecordKind.INTENT) return replyAgain(r, record.reply);
   r.journaled = JournalUse.intent;
-  const [time, sizeBytes] = intentOf(record.extra);
-  r.intent[0] = time;
-  r.intent[1] = sizeBytes;
+  r.intentBytes.set(record.extra);
+  const sizeBytes = readIntent(record.extra)?.sizeBytes ?? 0;
   if (r.message.type === MessageType.Twrite) return appendAgain(session, r, sizeBytes, handle);
   return done ? doneBefore(session, r, handle) : undefined;
-}
-
-/** When the request was about to be carried out, in ms since 1970; and how many bytes its file had, if it appends. */
-export function intentOf(extra: Uint8Array): readonly [timeMs: number, sizeBytes: number] {
-  if (extra.length < 16) return [0, 0];
-  const view = new DataView(extra.buffer, extra.byteOffset, extra.length);
-  return [view.getFloat64(0, true), view.getFloat64(8, true)];
 }
 
 function replyAgain(r: Request, reply: Uint8Array): number {
@@ -110,6 +103,7 @@ function doneBefore(session: Session, r: Request, handle: Handler): MaybePromise
     case MessageType.Tmkdir:
     case MessageType.Tsymlink:
     case MessageType.Tmknod:
+      r.journaled = JournalUse.done;
       return madeBefore(session, r);
     case MessageType.Tlcreate:
       // It is there, and is yet to be opened.
@@ -120,6 +114,7 @@ function doneBefore(session: Session, r: Request, handle: Handler): MaybePromise
       r.fid = session.remove(r.message.fid);
       return 0;
     default:
+      r.journaled = JournalUse.done;
       return 0;
   }
 }

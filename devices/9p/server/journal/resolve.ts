@@ -9,12 +9,9 @@ import { TMessage } from '../../protocol/messages.js';
 import type { SameFiles } from '../state/same-files.js';
 import { Finder, lookUp, type Found } from './finder.js';
 import type { JournalRecord } from './record.js';
-import { intentOf } from './repeats.js';
-import { decodeRequest, type Replay, type ReplayFid } from './replay.js';
+import { isSameInode, readIntent, type Intent } from './intent.js';
+import { BrokenJournal, decodeRequest, type Replay, type ReplayFid } from './replay.js';
 import type { ReplayNode } from './replay-tree.js';
-
-/** Times of files are those of the kernel's last tick, and so up to this much older than the clock. */
-const TICK_MS = 10;
 
 /** What a look is taken with. */
 interface Look {
@@ -22,7 +19,7 @@ interface Look {
   readonly finder: Finder;
   readonly same: SameFiles;
   readonly m: TMessage;
-  readonly sinceMs: number;
+  readonly before: Intent;
 }
 
 /** Whether the request was carried out. Where it moved or removed something, `replay` has it that way from then on. */
@@ -34,9 +31,10 @@ export async function wasCarriedOut(
 ): Promise<boolean> {
   const m = new TMessage();
   decodeRequest(request, m);
+  const before = readIntent(extra);
+  if (before === undefined) throw new BrokenJournal('it does not say what was there before a change');
   const finder = new Finder(fs);
-  const [timeMs] = intentOf(extra);
-  const look = { replay, finder, same, m, sinceMs: timeMs - TICK_MS };
+  const look = { replay, finder, same, m, before };
   try {
     return await decide(look);
   } finally {
@@ -103,20 +101,15 @@ async function attributesOf(
   return failure < 0 ? failure : found.attributes;
 }
 
+/** It was not there before. */
 async function isMade(
   look: Look,
   directory: ReplayNode | undefined,
   isRight: (attributes: Attributes) => boolean,
 ): Promise<boolean> {
+  if (look.before.isThere) return false;
   const attributes = await attributesOf(look, directory, look.m.name);
-  if (typeof attributes === 'number') return false;
-  const { hasBtime, btimeSeconds, btimeNanoseconds, ctimeSeconds, ctimeNanoseconds } = attributes;
-  const madeMs = hasBtime ? ms(btimeSeconds, btimeNanoseconds) : ms(ctimeSeconds, ctimeNanoseconds);
-  return isRight(attributes) && madeMs >= look.sinceMs;
-}
-
-function ms(seconds: number, nanoseconds: number): number {
-  return seconds * 1000 + nanoseconds / 1e6;
+  return typeof attributes !== 'number' && isRight(attributes);
 }
 
 async function isSymlinked(look: Look, directory: ReplayNode | undefined): Promise<boolean> {
@@ -128,30 +121,39 @@ async function isSymlinked(look: Look, directory: ReplayNode | undefined): Promi
   return target === look.m.symtgt;
 }
 
-async function isLinked(
+function isLinked(
   look: Look,
   directory: ReplayNode | undefined,
   fid: ReplayFid | undefined,
 ): Promise<boolean> {
-  const attributes = await attributesOf(look, directory, look.m.name);
-  if (typeof attributes === 'number' || fid === undefined) return false;
-  const changedMs = ms(attributes.ctimeSeconds, attributes.ctimeNanoseconds);
-  return look.same.isSame(attributes, fid.pathLow, fid.pathHigh) && changedMs >= look.sinceMs;
+  return isMade(
+    look,
+    directory,
+    (attributes) => fid !== undefined && look.same.isSame(attributes, fid.pathLow, fid.pathHigh),
+  );
+}
+
+/** What the name led to is not what it leads to. */
+async function isGone(look: Look, directory: ReplayNode | undefined, name: string): Promise<boolean> {
+  if (!look.before.isThere) return false;
+  const attributes = await attributesOf(look, directory, name);
+  return typeof attributes === 'number'
+    ? attributes === -Errno.ENOENT
+    : !isSameInode(look.before, attributes);
 }
 
 async function isUnlinked(look: Look, directory: ReplayNode | undefined): Promise<boolean> {
-  if ((await attributesOf(look, directory, look.m.name)) !== -Errno.ENOENT) return false;
+  if (!(await isGone(look, directory, look.m.name))) return false;
   directory?.child(look.m.name)?.detach();
   return true;
 }
 
 async function isRemoved(look: Look, fid: ReplayFid | undefined): Promise<boolean> {
   const node = fid?.node;
-  if (node === undefined || node.detached || node.parent === undefined) return false;
-  const attributes = await attributesOf(look, node.parent, node.name);
-  if (typeof attributes === 'number' && attributes !== -Errno.ENOENT) return false;
-  if (typeof attributes !== 'number' && look.same.isSame(attributes, fid?.pathLow ?? 0, fid?.pathHigh ?? 0))
-    return false;
+  if (node === undefined || !look.before.isThere) return false;
+  // A server before this one may have seen that it is gone.
+  if (node.detached) return true;
+  if (!(await isGone(look, node.parent, node.name))) return false;
   node.detach();
   return true;
 }
@@ -163,27 +165,23 @@ async function isRenamed(
   to: ReplayNode | undefined,
   newName: string,
 ): Promise<boolean> {
-  if (from === undefined || to === undefined) return false;
-  if ((await attributesOf(look, from, name)) !== -Errno.ENOENT) return false;
+  if (!(await isGone(look, from, name))) return false;
   const attributes = await attributesOf(look, to, newName);
-  if (typeof attributes === 'number') return false;
-  const moved = from.child(name);
-  const changedMs = ms(attributes.ctimeSeconds, attributes.ctimeNanoseconds);
-  const isIt = moved?.isKnown
-    ? look.same.isSame(attributes, moved.pathLow, moved.pathHigh)
-    : changedMs >= look.sinceMs;
-  if (isIt) from.rename(name, to, newName);
-  return isIt;
+  if (typeof attributes === 'number' || !isSameInode(look.before, attributes)) return false;
+  const known = to?.child(newName);
+  const isTold = known?.isKnown && look.same.isSame(attributes, known.pathLow, known.pathHigh);
+  if (from !== undefined && to !== undefined && !isTold) from.rename(name, to, newName);
+  return true;
 }
 
-async function isXattrStored({ finder }: Look, fid: ReplayFid | undefined): Promise<boolean> {
+/** Stored again, a value is what it was; but not where it had to be new, or is to be gone. */
+async function isXattrStored({ finder, before }: Look, fid: ReplayFid | undefined): Promise<boolean> {
   const xattr = fid?.xattr;
   if (fid?.node === undefined || xattr?.kind !== 'write') return false;
+  const isRemoval = xattr.value.length === 0 && xattr.flags === XattrFlag.XATTR_REPLACE;
   const found = await finder.find(fid.node);
-  if (typeof found === 'number') return false;
+  if (typeof found === 'number' || before.isThere !== isRemoval) return false;
   const there = await found.node.getxattr(xattr.name);
-  const { value, flags } = xattr;
-  if (typeof there === 'number')
-    return there === -Errno.ENODATA && value.length === 0 && flags === XattrFlag.XATTR_REPLACE;
-  return there.length === value.length && there.every((byte, i) => byte === value[i]);
+  if (isRemoval || typeof there === 'number') return isRemoval && there === -Errno.ENODATA;
+  return there.length === xattr.value.length && there.every((byte, i) => byte === xattr.value[i]);
 }

@@ -6,8 +6,7 @@
  * A journal that is full gives way to a new one, which begins with the session as it is: its size is bounded by what the session holds.
  * Sessions of other dialects than 9P2000.L have none.
  */
-import { isFailure } from '../../../errno.js';
-import { isPromise, LockStatus, OpenFlag, type MaybePromise } from '../../fs/file-system.js';
+import { LockStatus, OpenFlag, type MaybePromise } from '../../fs/file-system.js';
 import {
   HEADER_BYTES,
   MessageType,
@@ -19,6 +18,7 @@ import { MessageWriter } from '../../protocol/cursor.js';
 import type { Handler } from '../and-then.js';
 import type { Request } from '../request.js';
 import type { Session } from '../session.js';
+import { lookAtSize, lookBefore, lookForXattr } from './intent.js';
 import { JournalLog } from './journal-log.js';
 import type { JournalStore } from './journal-store.js';
 import { JOURNAL_USE, JournalUse, movesFiles, namesFid } from './journal-use.js';
@@ -104,9 +104,9 @@ export class SessionJournal {
     if (this.#log === undefined && use !== JournalUse.version) return handle(this.#session, r);
     r.journaled = use;
     r.moves = this.#moves;
-    if (use === JournalUse.intent) this.#intend(r);
-    else if (use === JournalUse.clunk) this.#prepareClunk(r);
-    else if (use === JournalUse.write) return this.#serveWrite(r, handle);
+    if (use === JournalUse.intent) return lookBefore(this.#session, r, this.#intending(handle));
+    if (use === JournalUse.clunk) return this.#serveClunk(r, handle);
+    if (use === JournalUse.write) return this.#serveWrite(r, handle);
     return handle(this.#session, r);
   }
 
@@ -115,7 +115,8 @@ export class SessionJournal {
     const { type } = r.message;
     if (type === MessageType.Tversion) return this.#finishedVersion(r, result);
     if (this.#log === undefined || !this.#isTold(r, result)) return;
-    if (r.journaled === JournalUse.again) this.#append(RecordKind.REPLY, r, undefined);
+    const isKnown = r.journaled === JournalUse.again || r.journaled === JournalUse.done;
+    if (isKnown) this.#append(RecordKind.REPLY, r, undefined);
     else if (result !== 0 || !this.#isUnclear(r)) this.#append(RecordKind.OUTCOME, r, this.#extraOf(r));
     else this.#tellUnclear(r, replyBytes);
     if (movesFiles(type)) this.#moves++;
@@ -159,45 +160,34 @@ export class SessionJournal {
     this.#append(RecordKind.REPLY, r, undefined);
   }
 
-  /** In a session of extended attributes, Tclunk may change a file. */
-  #prepareClunk(r: Request): void {
-    const writes = this.#session.fid(r.message.fid)?.xattr?.kind === 'write';
-    if (writes) this.#intend(r);
-    else r.journaled = JournalUse.clunk;
+  /** Where it is the fid of an attribute that was written, Tclunk changes a file. */
+  #serveClunk(r: Request, handle: Handler): MaybePromise<number> {
+    const session = this.#session;
+    const fid = session.fid(r.message.fid);
+    return fid?.xattr?.kind === 'write'
+      ? lookForXattr(session, r, fid, this.#intending(handle))
+      : handle(session, r);
   }
 
   #serveWrite(r: Request, handle: Handler): MaybePromise<number> {
     const session = this.#session;
     const fid = session.fid(r.message.fid);
-    r.journaled = JournalUse.none;
-    if (fid?.xattr !== undefined) r.journaled = JournalUse.effect;
-    else if (fid?.file !== undefined && (fid.openFlags & OpenFlag.O_APPEND) !== 0)
-      return this.#serveAppend(r, handle);
-    return handle(session, r);
+    const isXattr = fid?.xattr !== undefined;
+    r.journaled = isXattr ? JournalUse.effect : JournalUse.none;
+    if (isXattr || fid?.file === undefined || (fid.openFlags & OpenFlag.O_APPEND) === 0)
+      return handle(session, r);
+    return lookAtSize(session, r, fid, this.#intending(handle));
   }
 
-  /** Where the data goes can only be seen before. */
-  #serveAppend(r: Request, handle: Handler): MaybePromise<number> {
-    const session = this.#session;
-    const fid = session.holdOpen(r, r.message.fid);
-    if (isFailure(fid)) return fid;
-    const go = (answer: number): MaybePromise<number> => {
-      void session.release(fid);
-      r.fid = undefined;
-      if (answer >= 0) this.#intend(r, r.attributes.sizeBytes);
+  /** Tells that the request is about to be carried out, and carries it out. */
+  #intending(handle: Handler): Handler {
+    return (session, r) => {
+      r.journaled = JournalUse.intent;
+      const requestBytes = requestBytesOf(r);
+      if (this.#log?.hasRoom(requestBytes, 0, r.intentBytes.length) === false) this.#begin(SMALL_BYTES);
+      else if (this.#log !== undefined) intendIn(this.#log, r, requestBytes);
       return handle(session, r);
     };
-    const answer = fid.file.getattr(r.attributes);
-    return isPromise(answer) ? answer.then(go) : go(answer);
-  }
-
-  #intend(r: Request, sizeBytes = 0): void {
-    r.journaled = JournalUse.intent;
-    r.intent[0] = Date.now();
-    r.intent[1] = sizeBytes;
-    const requestBytes = requestBytesOf(r);
-    if (this.#log?.hasRoom(requestBytes, 0, r.intentBytes.length) === false) this.#begin(SMALL_BYTES);
-    else if (this.#log !== undefined) intendIn(this.#log, r, requestBytes);
   }
 
   #append(kind: RecordKind, r: Request, extra: Uint8Array | undefined): void {
@@ -276,7 +266,7 @@ export class SessionJournal {
     if (this.#log !== undefined && !log.takeLatest(this.#log)) return false;
     if (this.#repeats?.tell(log) === false) return false;
     for (const r of this.#active) {
-      if (r.journaled !== JournalUse.intent) continue;
+      if (r.journaled !== JournalUse.intent && r.journaled !== JournalUse.done) continue;
       const requestBytes = requestBytesOf(r);
       if (!log.hasRoom(requestBytes, 0, r.intentBytes.length)) return false;
       intendIn(log, r, requestBytes);
