@@ -127,7 +127,7 @@ export class Virtio9pMux implements VirtioDevice {
     // One that is being closed answers with ENODEV by itself.
     const server = this.#seats[queue.index]?.server ?? this.#vacant;
     replies.inBatch = true;
-    server.handle(chain.readable, chain.writable, replies.done, chain, chain.number);
+    server.handle(chain.readable, chain.writable, replies.done, chain, chain);
     replies.inBatch = false;
   }
 

@@ -79,7 +79,7 @@ export class Virtio9p implements VirtioDevice {
     const replies =
       this.#replies?.queue === queue ? this.#replies : (this.#replies = new QueueReplies(queue));
     replies.inBatch = true;
-    this.#server.handle(chain.readable, chain.writable, replies.done, chain, chain.number);
+    this.#server.handle(chain.readable, chain.writable, replies.done, chain, chain);
     replies.inBatch = false;
   }
 

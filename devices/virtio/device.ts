@@ -31,8 +31,13 @@ export interface Chain {
   readonly readable: IoVector;
   /** Where the device may write. */
   readonly writable: IoVector;
-  /** Tells it from the ring's other chains of the time. One that is given again, after the device's process died, has it again. */
-  readonly number?: number;
+  /**
+   * What the ring's in-flight area tells it by, from 30 bits on anew; 0 where there is none. A chain that is given to another device, after
+   * the process of the first one was killed, has it again.
+   */
+  readonly inflightNumber?: number;
+  /** It was under way when the ring was saved, or its process killed, and is given to another device. Those come before all others. */
+  readonly restored?: boolean;
 }
 
 /** A running virtqueue, of whichever ring format, seen from the device. Not ready yet, reset or broken: it has no chains. */

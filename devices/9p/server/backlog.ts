@@ -1,6 +1,6 @@
 import type { IoVector } from '../../io-vector.js';
 import { HEADER_BYTES } from '../protocol/constants.js';
-import type { Done, Request } from './request.js';
+import type { Done, Request, RequestOrigin } from './request.js';
 
 /** Where a message's type and tag stand. */
 const TYPE_OFFSET = 4;
@@ -12,7 +12,7 @@ export interface Waiting {
   readonly reply: IoVector;
   readonly done: Done<unknown>;
   readonly token: unknown;
-  readonly number: number;
+  readonly origin: RequestOrigin;
   /** size[4] type[1] tag[2], or less where the message is shorter. Fetched once, here. */
   readonly header: Uint8Array;
 }
@@ -23,17 +23,17 @@ export function waitingRequest(
   reply: IoVector,
   done: Done<unknown>,
   token: unknown,
-  number: number,
+  origin: RequestOrigin,
 ): Waiting {
   const bytes = new Uint8Array(HEADER_BYTES);
   const header = bytes.subarray(0, source.gather(0, bytes, 0, HEADER_BYTES));
-  return { source, reply, done, token, number, header };
+  return { source, reply, done, token, origin, header };
 }
 
 /** A request that was begun, and has had no effect. */
 export function waitingAgain(r: Request): Waiting {
-  const { source, reply, done = () => undefined, token, number } = r;
-  return { source, reply, done, token, number, header: r.bytes.slice(0, HEADER_BYTES) };
+  const { source, reply, done = () => undefined, token, origin } = r;
+  return { source, reply, done, token, origin, header: r.bytes.slice(0, HEADER_BYTES) };
 }
 
 /** Requests that wait their turn: a linked list, because an array's shift moves all the others. */

@@ -18,6 +18,15 @@ export type Done<Token> = (token: Token, replyBytes: number) => void;
 /** `journal/intent.ts` has them. */
 export const INTENT_FIELDS = 5;
 
+/** What a transport tells a request by that may be given again to another server: a chain's numbers. Read when the request begins. */
+export interface RequestOrigin {
+  readonly inflightNumber?: number;
+  /** It was given to a server before this one. Those come before all others. */
+  readonly restored?: boolean;
+}
+
+export const NO_ORIGIN: RequestOrigin = { inflightNumber: 0, restored: false };
+
 const NO_VECTOR = new IoVector();
 
 export class Request {
@@ -35,8 +44,7 @@ export class Request {
   /** The data of a Tread's reply or of a Twrite, in the client's buffers. */
   readonly payload = new IoVector();
 
-  /** What the transport tells it by, where it may be given again to another server. */
-  number = 0;
+  origin = NO_ORIGIN;
   /** What the session's journal has of it, or is to have: a JournalUse. */
   journaled = 0;
   /** How many renames and removals the journal had when it began. */
@@ -87,12 +95,12 @@ export class Request {
   /** How many names of a walk are behind it. */
   walked = 0;
 
-  begin(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown, number: number): void {
+  begin(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown, origin: RequestOrigin): void {
     this.source = source;
     this.reply = reply;
     this.done = done;
     this.token = token;
-    this.number = number;
+    this.origin = origin;
     this.journaled = 0;
     this.roomBytes = reply.byteLength;
     this.payloadBytes = 0;
@@ -111,6 +119,7 @@ export class Request {
     this.reply = NO_VECTOR;
     this.done = undefined;
     this.token = undefined;
+    this.origin = NO_ORIGIN;
     this.firstFlush = undefined;
     this.nextFlush = undefined;
     this.blocked = undefined;

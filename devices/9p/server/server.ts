@@ -26,7 +26,7 @@ import { recoverInto } from './journal/recover.js';
 import { SessionJournal } from './journal/session-journal.js';
 import type { ServerLimits, ServerOptions, ServerStatistics } from './options.js';
 import { reply } from './reply.js';
-import type { Done, Request } from './request.js';
+import { type Done, NO_ORIGIN, type Request, type RequestOrigin } from './request.js';
 import { Session } from './session.js';
 import { restoreSession } from './state/restore.js';
 import { checkRepeatable, sessionState, UntellableError } from './state/save.js';
@@ -89,20 +89,25 @@ export class Server {
    * or later, with 0 where there is nothing to send (a flushed request, a reply without room for an error, a server that was
    * reset). Both vectors, and the memory they name, are the server's until then. Never throws.
    * The message is fetched once, before it is looked at; the data of a Twrite is handed to the file system where it lies.
-   * `number` tells the request from others of its tag, where it may be given again to another server that goes on for this one: to that
-   * with the same number.
+   * `origin` tells the request from others of its tag, where it may be given again to another server that goes on for this one.
    */
-  handle<Token>(request: IoVector, reply: IoVector, done: Done<Token>, token: Token, number = 0): void {
+  handle<T>(request: IoVector, reply: IoVector, done: Done<T>, token: T, origin = NO_ORIGIN): void {
     const finish = done as Done<unknown>;
     const waits = this.#versionRequest !== undefined || this.#recovering || !this.#backlog.isEmpty;
     if (waits || this.#held || this.#active.count >= REQUESTS_MAX)
-      this.#queue(request, reply, finish, token, number);
-    else this.#start(request, reply, finish, token, number);
+      this.#queue(request, reply, finish, token, origin);
+    else this.#start(request, reply, finish, token, origin);
   }
 
   /** Makes the request wait its turn, unless it is one that ends others. */
-  #queue(source: IoVector, reply: IoVector, done: Done<unknown>, token: unknown, number: number): void {
-    const waiting = waitingRequest(source, reply, done, token, number);
+  #queue(
+    source: IoVector,
+    reply: IoVector,
+    done: Done<unknown>,
+    token: unknown,
+    origin: RequestOrigin,
+  ): void {
+    const waiting = waitingRequest(source, reply, done, token, origin);
     const type = typeOf(waiting);
     const ends = type === MessageType.Tflush || type === MessageType.Tversion;
     const room = this.#active.count < REQUESTS_MAX + OVERTAKING_MAX;
@@ -112,8 +117,8 @@ export class Server {
       return;
     }
     // A new version ends all that came before it, begun or not.
-    if (type === MessageType.Tversion) this.#dropBacklog();
-    this.#start(source, reply, done, token, number, waiting.header);
+    if (type === MessageType.Tversion) this.#dropAllOf(this.#takeBacklog());
+    this.#start(source, reply, done, token, origin, waiting.header);
   }
 
   /**
@@ -132,8 +137,7 @@ export class Server {
     this.#session.drop();
     const versionRequest = this.#versionRequest;
     this.#versionRequest = undefined;
-    const backlog = this.#backlog;
-    this.#backlog = new Backlog();
+    const backlog = this.#takeBacklog();
     for (const r of this.#active.copy()) this.#session.interrupt(r);
     if (versionRequest !== undefined) this.#finish(versionRequest, -Errno.ECANCELED);
     this.#dropAllOf(backlog);
@@ -214,10 +218,10 @@ export class Server {
     }
   }
 
-  #dropBacklog(): void {
+  #takeBacklog(): Backlog {
     const backlog = this.#backlog;
     this.#backlog = new Backlog();
-    this.#dropAllOf(backlog);
+    return backlog;
   }
 
   #dropAllOf(backlog: Backlog): void {
@@ -231,11 +235,11 @@ export class Server {
     reply: IoVector,
     done: Done<unknown>,
     token: unknown,
-    number: number,
+    origin: RequestOrigin,
     header?: Uint8Array,
   ): void {
     const r = this.#active.add(this.#generation);
-    r.begin(source, reply, done, token, number);
+    r.begin(source, reply, done, token, origin);
     r.roomBytes = Math.min(reply.byteLength, this.#session.msizeBytes);
     this.#session.statistics.requests++;
     let answer: MaybePromise<number>;
@@ -379,7 +383,7 @@ export class Server {
     while (!this.#held && this.#versionRequest === undefined && this.#active.count < REQUESTS_MAX) {
       const next = this.#backlog.shift();
       if (next === undefined) break;
-      this.#start(next.source, next.reply, next.done, next.token, next.number, next.header);
+      this.#start(next.source, next.reply, next.done, next.token, next.origin, next.header);
     }
     this.#draining = false;
   }

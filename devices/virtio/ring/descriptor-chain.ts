@@ -19,6 +19,7 @@ export class DescriptorChain implements Chain {
   entry = 0;
   /** When it was taken, among all that were: see `RingBase`. */
   number = 0;
+  inflightNumber = 0;
   /** It was with the device when the ring was saved: what makes it available is behind the ring's position. */
   restored = false;
   /** With VIRTIO_F_IN_ORDER: whether the device is done with it, and how much it wrote. */

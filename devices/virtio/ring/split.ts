@@ -53,7 +53,7 @@ export class SplitRing extends RingBase<SplitAreas> {
     const problem = this.#walker.walk(chain, descriptors, head);
     if (problem !== undefined) return this.refuse(chain, problem);
     chain.id = head;
-    if (this.#inflight !== undefined) this.#inflight.taken(head);
+    if (this.#inflight !== undefined) chain.inflightNumber = this.#inflight.taken(head);
     this.handOut(chain, (this.nextAvail + 1) & INDEX_MASK);
     return chain;
   }

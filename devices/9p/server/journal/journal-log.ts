@@ -96,6 +96,11 @@ export class JournalLog {
     return true;
   }
 
+  /** All replies so far were published. */
+  forgetLatest(): void {
+    this.#latestCount = 0;
+  }
+
   /** Appends the latest replies of `other` again, those that may be unpublished; false where there is no room. */
   takeLatest(other: JournalLog): boolean {
     const count = Math.min(other.#latestCount, LATEST);

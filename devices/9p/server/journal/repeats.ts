@@ -32,13 +32,13 @@ export class Repeats {
   }
 
   /** What is known of this very request; of the last one with its tag, nothing has to be known any more. */
-  take(r: Request): Known | undefined {
+  take(r: Request, wanted: number): Known | undefined {
     const { tag } = r.message;
     const known = this.#known.get(tag);
     if (known === undefined) return undefined;
     this.#known.delete(tag);
     const { number, request } = known.record;
-    return number === r.number && isPrefix(request, r.bytes) ? known : undefined;
+    return number === wanted && isPrefix(request, r.bytes) ? known : undefined;
   }
 
   /** Tells another journal; false where that has no room. */

@@ -96,9 +96,8 @@ export class SessionJournal {
   serve(r: Request, handle: Handler): MaybePromise<number> {
     const use = JOURNAL_USE[r.message.type];
     if (use === JournalUse.none) return handle(this.#session, r);
-    const known = this.#repeats?.take(r);
-    if (known !== undefined) {
-      const answer = serveAgain(this.#session, r, known, handle);
+    if (this.#repeats !== undefined) {
+      const answer = this.#serveAgain(this.#repeats, r, handle);
       if (answer !== undefined) return answer;
     }
     if (this.#log === undefined && use !== JournalUse.version) return handle(this.#session, r);
@@ -108,6 +107,18 @@ export class SessionJournal {
     if (use === JournalUse.clunk) return this.#serveClunk(r, handle);
     if (use === JournalUse.write) return this.#serveWrite(r, handle);
     return handle(this.#session, r);
+  }
+
+  #serveAgain(repeats: Repeats, r: Request, handle: Handler): MaybePromise<number> | undefined {
+    if (r.origin.restored === true) {
+      const known = repeats.take(r, numberOf(r));
+      return known && serveAgain(this.#session, r, known, handle);
+    }
+    // Nothing more is given again. What was known of it would be taken for that of others, which are yet to come.
+    this.#repeats = undefined;
+    this.#log?.forgetLatest();
+    this.#begin(FIRST_BYTES);
+    return undefined;
   }
 
   /** The request is over, and its reply is where it belongs: now, and not before, it may be sent. */
@@ -200,7 +211,7 @@ export class SessionJournal {
       kind = RecordKind.REPLY;
       extra = undefined;
     }
-    this.#log?.append(kind, r.number, r.words, requestBytes, r.replyWords, replyBytes, extra);
+    this.#log?.append(kind, numberOf(r), r.words, requestBytes, r.replyWords, replyBytes, extra);
   }
 
   /** What the session has from a request and neither its message nor its reply says. */
@@ -275,8 +286,12 @@ export class SessionJournal {
   }
 }
 
+function numberOf({ origin }: Request): number {
+  return origin.inflightNumber ?? 0;
+}
+
 function intendIn(log: JournalLog, r: Request, requestBytes: number): void {
-  log.append(RecordKind.INTENT, r.number, r.words, requestBytes, NOTHING, 0, r.intentBytes);
+  log.append(RecordKind.INTENT, numberOf(r), r.words, requestBytes, NOTHING, 0, r.intentBytes);
 }
 
 /** What of a message was fetched: all of it, but for the data of a Twrite. */

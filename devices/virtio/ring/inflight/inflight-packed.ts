@@ -8,6 +8,7 @@ import type { DescriptorChain } from '../descriptor-chain.js';
 import { packedIndex, packedRetreat, packedWrap } from '../packed-position.js';
 import {
   counterAt,
+  inflightNumber,
   regionArrays,
   setCounter,
   type InflightRecord,
@@ -141,6 +142,8 @@ export class PackedInflight implements InflightRecord {
 
   adopt(chain: DescriptorChain): void {
     chain.entry = this.#found.get(chain.id) ?? 0;
+    const at = FIRST_COUNTER + chain.entry * WORDS;
+    chain.inflightNumber = inflightNumber(counterAt(this.#arrays.words, at));
     this.#found.delete(chain.id);
   }
 
@@ -151,7 +154,9 @@ export class PackedInflight implements InflightRecord {
     const head = this.#freeHead;
     chain.entry = head;
     halves[FIRST_NUM + head * HALVES] = 0;
-    setCounter(words, FIRST_COUNTER + head * WORDS, this.#counter++);
+    const counter = this.#counter++;
+    setCounter(words, FIRST_COUNTER + head * WORDS, counter);
+    chain.inflightNumber = inflightNumber(counter);
     halves[FIRST_INFLIGHT + head * HALVES] = 1;
     let entry = head;
     let last = head;

@@ -47,3 +47,8 @@ export function setCounter(words: Int32Array, at: number, counter: number): void
   words[at] = counter;
   words[at + 1] = counter / TWO_POW_32;
 }
+
+/** A counter as a device sees it: a small integer to V8. */
+export function inflightNumber(counter: number): number {
+  return counter & 0x3fff_ffff;
+}

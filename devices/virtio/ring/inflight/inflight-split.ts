@@ -6,6 +6,7 @@ import { INDEX_MASK } from '../defs.js';
 import type { DescriptorChain } from '../descriptor-chain.js';
 import {
   counterAt,
+  inflightNumber,
   regionArrays,
   setCounter,
   type InflightRecord,
@@ -82,14 +83,18 @@ export class SplitInflight implements InflightRecord {
     this.#arrays.halves[HALF.VERSION] = 0;
   }
 
-  adopt(): void {
-    // Its head says where it is.
+  /** Its head says where it is. */
+  adopt(chain: DescriptorChain): void {
+    chain.inflightNumber = inflightNumber(counterAt(this.#arrays.words, FIRST_COUNTER + chain.id * WORDS));
   }
 
-  taken(head: number): void {
+  /** Answers the chain's number. */
+  taken(head: number): number {
     const { halves, words } = this.#arrays;
-    setCounter(words, FIRST_COUNTER + head * WORDS, this.#counter++);
+    const counter = this.#counter++;
+    setCounter(words, FIRST_COUNTER + head * WORDS, counter);
     halves[FIRST_INFLIGHT + head * HALVES] = 1;
+    return inflightNumber(counter);
   }
 
   untaken({ id }: DescriptorChain): void {

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { vi } from 'vitest';
 import { HostDirectory } from '../../../../../devices/9p/fs/host-directory/host-directory.js';
 import { RecordKind } from '../../../../../devices/9p/server/journal/record.js';
+import type { RequestOrigin } from '../../../../../devices/9p/server/request.js';
 import type { Random } from '../../../../support/random.js';
 import { Sender } from '../support/client.js';
 import { Reply } from '../support/wire.js';
@@ -48,8 +49,8 @@ export class KilledGuest {
   /** The reply, of whichever server. */
   async call(message: Uint8Array, killer: Killer = () => false): Promise<Reply> {
     this.#number++;
-    for (;;) {
-      const reply = await this.#try(message, killer);
+    for (let restored = false; ; restored = true) {
+      const reply = await this.#try(message, { inflightNumber: this.#number, restored }, killer);
       if (reply !== undefined) return reply;
       await this.#next();
     }
@@ -61,11 +62,13 @@ export class KilledGuest {
   }
 
   /** Undefined where the server was killed before it answered. */
-  async #try(message: Uint8Array, killer: Killer): Promise<Reply | undefined> {
+  async #try(message: Uint8Array, origin: RequestOrigin, killer: Killer): Promise<Reply | undefined> {
     const store = Atomics.store.bind(Atomics);
     const commit = (words: Int32Array, at: number, value: number): number => {
       // What a killed server does by then, to end its request, leaves no trace.
       if (this.#left !== undefined) return value;
+      // Of a journal that is not committed yet, nobody finds anything.
+      if (words.buffer !== this.#store.journal?.buffer) return store(words, at, value);
       const isIntent = (value & 0xff) === RecordKind.INTENT;
       this.#step('before', isIntent, killer, () => this.#garble(words, at, value >>> 8));
       if (this.#left === undefined) store(words, at, value);
@@ -74,7 +77,7 @@ export class KilledGuest {
     };
     const spy = vi.spyOn(Atomics, 'store').mockImplementation(commit as typeof Atomics.store);
     try {
-      const reply = await this.#client?.send(message, { number: this.#number });
+      const reply = await this.#client?.send(message, { origin });
       return this.#left === undefined && reply !== undefined ? new Reply(reply) : undefined;
     } finally {
       spy.mockRestore();

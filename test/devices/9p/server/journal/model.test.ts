@@ -5,7 +5,7 @@
 import { constants, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { randomFrom } from '../../../../support/random.js';
-import type { Reply} from '../support/wire.js';
+import type { Reply } from '../support/wire.js';
 import { NOFID, NOTAG, T } from '../support/wire.js';
 import { KilledGuest, type Killer } from './killed-guest.js';
 import { RandomSession } from './random-session.js';

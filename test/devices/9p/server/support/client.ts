@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import type { FileSystem } from '../../../../../devices/9p/fs/file-system.js';
 import type { JournalStore } from '../../../../../devices/9p/server/journal/journal-store.js';
 import type { ServerOptions } from '../../../../../devices/9p/server/options.js';
+import type { RequestOrigin } from '../../../../../devices/9p/server/request.js';
 import { Server } from '../../../../../devices/9p/server/server.js';
 import { IoVector } from '../../../../../devices/io-vector.js';
 import { MemoryFileSystem } from './memory-file-system.js';
@@ -12,8 +13,7 @@ export interface Shape {
   room?: number;
   /** Most bytes in a segment, of the request and of the reply's room. */
   piece?: number;
-  /** What tells it from others of its tag. */
-  number?: number;
+  origin?: RequestOrigin;
 }
 
 const CANARY = 0xa5;
@@ -88,7 +88,7 @@ export class Sender {
   }
 
   /** Sends raw bytes; answers the reply's bytes, none where there is no reply. */
-  send(bytes: Uint8Array, { room = this.room, piece = 65536, number = 0 }: Shape = {}): Promise<Uint8Array> {
+  send(bytes: Uint8Array, { room = this.room, piece = 65536, origin }: Shape = {}): Promise<Uint8Array> {
     const request = new Pieces(bytes, piece);
     const reply = new Pieces(new Uint8Array(room).fill(CANARY), piece);
     const tag = bytes.length >= 7 ? bytes[5] | (bytes[6] << 8) : -1;
@@ -114,7 +114,7 @@ export class Sender {
           }
         },
         reply,
-        number,
+        origin,
       );
     });
   }
