@@ -2,7 +2,7 @@
  * The 9p server by itself, over a directory of the host: no socket, no ring, no second process. What is timed is a request from
  * the call of `handle` to its reply, message type by message type, and what it leaves on the heap.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -11,11 +11,14 @@ import { HostDirectory } from '../devices/9p/fs/host-directory/host-directory.js
 import { Server } from '../devices/9p/server/server.js';
 import { IoVector } from '../devices/io-vector.js';
 import { addressOf } from '../host/index.js';
+import { JournalFile } from '../manager/device-process/journal-file.js';
 
-const USAGE = `npm run bench -- 9p --in-process [--dir DIR] [--files N] [--rounds N] [--as UID] [--json]
+const USAGE = `npm run bench -- 9p --in-process [--dir DIR] [--files N] [--rounds N] [--as UID] [--journal] [--json]
 
 Nanoseconds and bytes of garbage per 9p request, in this process, over a temporary directory below DIR: by the clock, and of
 processor time, which a busy machine distorts less. Figures are the median of the rounds; --as is the user that attaches (0: the one who needs no change of owner where this runs as root).
+With --journal, a server that keeps a journal of its session takes turns with one that does not, and the last column is the median of
+the ratio of their processor times within a round.
 `;
 
 const MSIZE_BYTES = 65_536;
@@ -42,6 +45,7 @@ export async function inproc9p(options: readonly string[]): Promise<void> {
       files: { type: 'string', default: '1000' },
       rounds: { type: 'string', default: '15' },
       as: { type: 'string', default: '0' },
+      journal: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -49,14 +53,23 @@ export async function inproc9p(options: readonly string[]): Promise<void> {
   if (values.help) return void process.stdout.write(USAGE);
   const path = mkdtempSync(join(values.dir, 'chassis-9p-inproc-'));
   try {
-    const fs = await HostDirectory.open(path);
-    const driver = new Driver(new Server(fs, { ...LIMITS, log: reportBug }), Number(values.as));
-    const samples = measure(driver, Number(values.files), Number(values.rounds));
-    print(samples, values.json);
-    await driver.server.close();
+    const drivers = [await driverIn(join(path, 'plain'), Number(values.as))];
+    if (values.journal) {
+      const journal = new JournalFile(join(path, 'session'), reportBug);
+      drivers.push(await driverIn(join(path, 'journaled'), Number(values.as), journal));
+    }
+    const [samples, journaled] = measure(drivers, Number(values.files), Number(values.rounds));
+    print(samples, journaled, values.json);
+    for (const driver of drivers) await driver.server.close();
   } finally {
     rmSync(path, { recursive: true, force: true });
   }
+}
+
+async function driverIn(path: string, uid: number, journal?: JournalFile): Promise<Driver> {
+  mkdirSync(path);
+  const fs = await HostDirectory.open(path);
+  return new Driver(new Server(fs, { ...LIMITS, log: reportBug }, journal), uid);
 }
 
 export const LIMITS = {
@@ -361,17 +374,21 @@ const CALLS: readonly (readonly [string, Send])[] = [
   ],
 ];
 
-function measure(driver: Driver, files: number, rounds: number): Map<string, Sample[]> {
-  const samples = new Map<string, Sample[]>();
+/** Of each driver, which take turns. */
+function measure(drivers: readonly Driver[], files: number, rounds: number): Map<string, Sample[]>[] {
+  const all = drivers.map(() => new Map<string, Sample[]>());
   // The first round is for the compiler.
-  for (let round = 0; round <= rounds; round++) {
-    for (const [phase, send] of PHASES) note(samples, phase, round, phaseOf(driver, send, files));
-    for (const [call, send] of CALLS) {
-      note(samples, call, round, phaseOf(driver, send, files));
-      if (call === 'create + close') note(samples, 'readdir, an entry', round, list(driver));
-    }
+  for (let round = 0; round <= rounds; round++)
+    for (const [i, driver] of drivers.entries()) measureRound(driver, files, round, all[i]);
+  return all;
+}
+
+function measureRound(driver: Driver, files: number, round: number, samples: Map<string, Sample[]>): void {
+  for (const [phase, send] of PHASES) note(samples, phase, round, phaseOf(driver, send, files));
+  for (const [call, send] of CALLS) {
+    note(samples, call, round, phaseOf(driver, send, files));
+    if (call === 'create + close') note(samples, 'readdir, an entry', round, list(driver));
   }
-  return samples;
 }
 
 function note(samples: Map<string, Sample[]>, phase: string, round: number, sample: Sample): void {
@@ -445,21 +462,42 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
 }
 
-function print(samples: Map<string, Sample[]>, json: boolean): void {
+function print(
+  samples: Map<string, Sample[]>,
+  journaled: Map<string, Sample[]> | undefined,
+  json: boolean,
+): void {
   const rows = [...samples].map(([phase, of]) => ({
     phase,
     nanoseconds: medianOf(of, 'nanoseconds'),
     cpuNanoseconds: medianOf(of, 'cpuNanoseconds'),
     garbageBytes: medianOf(of, 'garbageBytes'),
+    ...(journaled && ratioOf(of, journaled.get(phase) ?? [])),
   }));
   if (json) return void process.stdout.write(`${JSON.stringify(rows, undefined, 2)}\n`);
-  const cells = rows.map(({ phase, nanoseconds, cpuNanoseconds, garbageBytes }) => [
-    phase,
-    String(nanoseconds).padStart(7),
-    String(cpuNanoseconds).padStart(7),
-    String(garbageBytes).padStart(7),
-  ]);
-  process.stdout.write(`${table(['REQUEST', '     NS', ' CPU NS', 'GARBAGE BYTES'], cells)}\n`);
+  const cells = rows.map(
+    ({ phase, nanoseconds, cpuNanoseconds, garbageBytes, journalRatio, journalGarbageBytes }) => [
+      phase,
+      String(nanoseconds).padStart(7),
+      String(cpuNanoseconds).padStart(7),
+      String(garbageBytes).padStart(7),
+      ...(journalRatio === undefined
+        ? []
+        : [String(journalGarbageBytes).padStart(7), journalRatio.toFixed(3)]),
+    ],
+  );
+  const columns = ['REQUEST', '     NS', ' CPU NS', 'GARBAGE BYTES'];
+  if (journaled) columns.push('WITH JOURNAL', 'RATIO');
+  process.stdout.write(`${table(columns, cells)}\n`);
+}
+
+/** With a journal to without, round by round. */
+function ratioOf(
+  plain: readonly Sample[],
+  journaled: readonly Sample[],
+): { journalRatio: number; journalGarbageBytes: number } {
+  const ratios = plain.map((sample, i) => journaled[i].cpuNanoseconds / sample.cpuNanoseconds);
+  return { journalRatio: median(ratios), journalGarbageBytes: medianOf(journaled, 'garbageBytes') };
 }
 
 function medianOf(samples: readonly Sample[], figure: keyof Sample): number {

@@ -9,6 +9,7 @@ import { HostDirectory, HostDirectoryError } from '../devices/9p/fs/host-directo
 import { memoryVolume } from '../devices/9p/fs/node-fs/memory-volume.js';
 import { MountTree } from '../devices/9p/fs/mount-tree/mount-tree.js';
 import { NodeFs, type NodeFsLike, type NodeFsPromises } from '../devices/9p/fs/node-fs/node-fs.js';
+import type { JournalStore } from '../devices/9p/server/journal/journal-store.js';
 import type { ServerLimits, ServerOptions } from '../devices/9p/server/options.js';
 import { Server } from '../devices/9p/server/server.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
@@ -29,8 +30,9 @@ import { QUEUES_PER_DEVICE } from './chassis/capacity.js';
 import { termsOf } from './chassis/chassis.js';
 import { countersOf, type DeviceCounters } from './counters.js';
 import type { FunctionFactory } from './device-process/device-process.js';
-import type { DeviceSpec, FunctionSpec, NinePSpec } from './device-process/protocol.js';
+import type { FunctionSpec, NinePSpec } from './device-process/protocol.js';
 import { openCard } from './device-process/served-card.js';
+import { JournalFile } from './device-process/journal-file.js';
 import { openDisk } from './device-process/served-disk.js';
 import { VfioUserFunction, VhostUserFunction, type ServedDevice } from './device-process/served-function.js';
 import type { Beginning, ServedMount } from './device-process/served-mount.js';
@@ -46,6 +48,9 @@ import { sourceError } from './source-check.js';
 const MAX_MEMORY_BYTES = 2 ** 30;
 /** Each takes 1.6 KB of the heap, which ends at 2 GB on small machines; with the longest names, 256 deep, 4 KB. */
 const MAX_MEMORY_FILES = 250_000;
+
+/** Of a function's files: what the guest has open of its mount. */
+const SESSION_FILE = 'session';
 
 export interface NinePOptions {
   readonly tag: string;
@@ -95,8 +100,8 @@ export async function openFileSystem(given: FileSystemLike): Promise<FileSystem>
 }
 
 /** A 9p device with one mount. It owns the file system. */
-function createNineP(fs: FileSystem, options: NinePOptions): Virtio9p {
-  return new Virtio9p(fs, options.tag, serverOptions(options));
+function createNineP(fs: FileSystem, options: NinePOptions, journal?: JournalStore): Virtio9p {
+  return new Virtio9p(fs, options.tag, serverOptions(options), journal);
 }
 
 function serverOptions({ tag, log, ...limits }: NinePOptions & Partial<ServerLimits>): ServerOptions {
@@ -133,7 +138,7 @@ export function create9pSession(fs: FileSystem, options: SessionOptions): Server
 export function servedFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
   const watches = new SourceWatches(reactor, log);
   return async (spec, hooks) => {
-    const served = await openDevice(spec.device, spec.kept, watches, reactor, log);
+    const served = await openDevice(spec, watches, reactor, log);
     try {
       const Served = spec.port === 'vfio-user' ? VfioUserFunction : VhostUserFunction;
       return new Served(served, spec, hooks, reactor, log);
@@ -145,26 +150,28 @@ export function servedFunctions(reactor: Reactor, log: (message: string) => void
 }
 
 function openDevice(
-  spec: DeviceSpec,
-  kept: FunctionSpec['kept'],
+  { device: spec, files, kept }: FunctionSpec,
   watches: SourceWatches,
   reactor: Reactor,
   log: (message: string) => void,
 ): Promise<ServedDevice> {
   if (spec.type === 'disk') return openDisk(spec, log, kept);
-  return spec.type === 'card' ? openCard(spec, reactor, log) : servedNineP(spec, watches, log);
+  return spec.type === 'card' ? openCard(spec, reactor, log) : servedNineP(spec, files, watches, log);
 }
 
 async function servedNineP(
   spec: NinePSpec,
+  files: string | undefined,
   watches: SourceWatches,
   log: (message: string) => void,
 ): Promise<ServedDevice> {
   const { tag, source } = spec;
   if (source?.type === 'queues') return ninePOnQueues(log);
   if (source?.type !== 'tree') {
-    const served = new NinePOfMount(tag, log);
+    const journal = files === undefined ? undefined : new JournalFile(files + SESSION_FILE, log);
+    const served = new NinePOfMount(tag, log, journal);
     if (source) await served.setSource(source, termsOf(spec));
+    await served.device.recover();
     return served;
   }
   const tree = new MountTree({ log: (text, error) => log(`${tag}: ${text}: ${describe(error)}`) });
@@ -218,10 +225,10 @@ class NinePOfMount implements ServedDevice {
   private readonly shown = new ShownSource();
 
   /** Shows nothing yet. */
-  constructor(tag: string, log: (message: string) => void) {
+  constructor(tag: string, log: (message: string) => void, journal: JournalStore | undefined) {
     this.tag = tag;
     // Whether it may be changed is for the mount's policy to say, which may be another one later.
-    this.device = createNineP(this.shown, { tag, log, readOnly: false });
+    this.device = createNineP(this.shown, { tag, log, readOnly: false }, journal);
   }
 
   counted(): DeviceCounters {
