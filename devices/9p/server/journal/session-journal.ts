@@ -30,8 +30,8 @@ import { writeFid, writePrefix, writeSession } from './session-records.js';
 const FIRST_BYTES = 64 * 1024;
 const SMALL_BYTES = 256 * 1024;
 /** A journal is this many times what it begins with, or more. */
-const GROWTH = 3;
-const FID_BYTES = 128;
+const GROWTH = 8;
+const FID_BYTES = 96;
 const JOURNAL_MAX_BYTES = 2 ** 30;
 
 const TYPE_OFFSET = 4;
