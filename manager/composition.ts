@@ -41,6 +41,7 @@ import { ServedTree } from './device-process/served-tree.js';
 import { SourceWatches } from './host-watch/source-watches.js';
 import type { Watched } from './host-watch/watched.js';
 import { openMount } from './mount-file-system.js';
+import { FunctionFile } from './function-files.js';
 import { ShownSource } from './shown-source.js';
 import { sourceError } from './source-check.js';
 
@@ -48,9 +49,6 @@ import { sourceError } from './source-check.js';
 const MAX_MEMORY_BYTES = 2 ** 30;
 /** Each takes 1.6 KB of the heap, which ends at 2 GB on small machines; with the longest names, 256 deep, 4 KB. */
 const MAX_MEMORY_FILES = 250_000;
-
-/** Of a function's files: what the guest has open of its mount. */
-const SESSION_FILE = 'session';
 
 export interface NinePOptions {
   readonly tag: string;
@@ -150,15 +148,18 @@ export function servedFunctions(reactor: Reactor, log: (message: string) => void
 }
 
 function openDevice(
-  { device: spec, files, kept }: FunctionSpec,
+  { device: spec, port, files, kept }: FunctionSpec,
   watches: SourceWatches,
   reactor: Reactor,
   log: (message: string) => void,
 ): Promise<ServedDevice> {
   if (spec.type === 'disk') return openDisk(spec, log, kept);
-  return spec.type === 'card' ? openCard(spec, reactor, log) : servedNineP(spec, files, watches, log);
+  return spec.type === 'card'
+    ? openCard(spec, reactor, log)
+    : servedNineP(spec, port === 'vhost-user' ? files : undefined, watches, log);
 }
 
+/** `files` where the guest may find its session again: a VMM connects a vhost-user device anew, and plugs any other one anew. */
 async function servedNineP(
   spec: NinePSpec,
   files: string | undefined,
@@ -168,10 +169,9 @@ async function servedNineP(
   const { tag, source } = spec;
   if (source?.type === 'queues') return ninePOnQueues(log);
   if (source?.type !== 'tree') {
-    const journal = files === undefined ? undefined : new JournalFile(files + SESSION_FILE, log);
+    const journal = files === undefined ? undefined : new JournalFile(files + FunctionFile.SESSION, log);
     const served = new NinePOfMount(tag, log, journal);
     if (source) await served.setSource(source, termsOf(spec));
-    await served.device.recover();
     return served;
   }
   const tree = new MountTree({ log: (text, error) => log(`${tag}: ${text}: ${describe(error)}`) });

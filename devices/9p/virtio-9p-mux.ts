@@ -12,7 +12,6 @@ import { isPromise, type FileSystem } from './fs/file-system.js';
 import { MUX_TAG_MAX_BYTES, MuxConfig } from './mux-config.js';
 import { decodeMux, encodeMux, type MuxState } from './mux-state.js';
 import { QueueReplies } from './queue-replies.js';
-import type { JournalStore } from './server/journal/journal-store.js';
 import type { ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
 import { Server } from './server/server.js';
 import { UntellableError } from './server/state/save.js';
@@ -67,19 +66,14 @@ export class Virtio9pMux implements VirtioDevice {
    * Has an empty queue serve a file system, which is the device's from then on. The tag has 1 to 222 bytes of UTF-8 without NUL.
    * @throws RangeError where there is no such queue, it is taken, or the tag is none
    */
-  attach(queue: number, fs: FileSystem, tag: string, options: ServerOptions, journal?: JournalStore): void {
+  attach(queue: number, fs: FileSystem, tag: string, options: ServerOptions): void {
     const bytes = encodeTag(tag, MUX_TAG_MAX_BYTES);
     const exists = Number.isInteger(queue) && queue >= 0 && queue < this.#seats.length;
     if (this.#closed || !exists || this.#seats[queue] !== undefined)
       throw new RangeError(`nothing can be attached to queue ${queue}`);
-    this.#seats[queue] = { server: new Server(fs, options, journal), closing: undefined };
+    this.#seats[queue] = { server: new Server(fs, options), closing: undefined };
     this.#registers.seat(queue, bytes, options.readOnly);
     this.#announce(queue);
-  }
-
-  /** Finds again what the guest had of a queue's mount, as `Virtio9p.recover`. */
-  async recover(queue: number): Promise<void> {
-    await this.#seats[queue]?.server.recover();
   }
 
   /**

@@ -51,11 +51,6 @@ export class Virtio9p implements VirtioDevice {
     this.#server = new Server(fs, options, journal);
   }
 
-  /** Finds again what the guest had of a device whose process was killed, as its journal tells. Requests wait meanwhile. */
-  recover(): Promise<void> {
-    return this.#server.recover();
-  }
-
   /** The server's counters; they go on across resets. */
   get statistics(): Readonly<ServerStatistics> {
     return this.#server.statistics;
@@ -70,7 +65,9 @@ export class Virtio9p implements VirtioDevice {
     // Nothing in it is the driver's to change.
   }
 
+  /** Where the journal of a device tells of what the guest has, whose process was killed, that is found again: requests wait meanwhile. */
   activate(context: DeviceContext): void {
+    void this.#server.recover();
     const queue = context.queues[0];
     this.#replies = queue && new QueueReplies(queue);
   }

@@ -201,8 +201,7 @@ export class Server {
 
   /**
    * Goes on where a server was whose process was killed, from the journal that it left, if it did: before any request but those that
-   * come meanwhile, which wait. What cannot be found again is logged, and a journal that is none is dropped. Rejects only where
-   * the file system breaks its contract.
+   * come meanwhile, which wait. What cannot be found again is logged, and a journal that is none is dropped. Never rejects.
    */
   async recover(): Promise<void> {
     if (this.#journal === undefined) return;

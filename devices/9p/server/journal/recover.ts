@@ -39,14 +39,14 @@ interface RecoveredSession extends RestoredSession {
 
 /**
  * Has a new server's session go on where another one's was, from its journal, and says in the log what became of it. False where there
- * is nothing to go on from, or it is not wanted any more by the time it is found. Rejects only where the file system breaks its contract.
+ * is nothing to go on from, or it is not wanted any more by the time it is found. Never rejects.
  */
 export async function recoverInto(
   session: Session,
   journal: SessionJournal,
   isWanted: () => boolean,
 ): Promise<boolean> {
-  const bytes = journal.read();
+  const bytes = journal.takeLeft();
   if (bytes === undefined) return false;
   const recovered = await recoverSession(session.fs, bytes, session.options);
   if (typeof recovered === 'string') {
@@ -65,7 +65,7 @@ export async function recoverInto(
   return true;
 }
 
-/** The session; or why there is none. Rejects only where the file system breaks its contract. */
+/** The session; or why there is none. */
 async function recoverSession(
   fs: FileSystem,
   journal: Uint8Array,
@@ -81,8 +81,7 @@ async function recoverSession(
     return await recovery.recover();
   } catch (error) {
     await recovery.letGo();
-    if (error instanceof BrokenJournal) return error.message;
-    throw error;
+    return error instanceof BrokenJournal ? error.message : `looking for its files failed: ${String(error)}`;
   }
 }
 

@@ -51,6 +51,8 @@ export class SessionJournal {
   /** Requests that the server before this one did not answer, or may not have. */
   #repeats: Repeats | undefined;
   #isJournaled = false;
+  /** What the store has is this server's, not one's before it. */
+  #isOwn = false;
   #fidWriter: MessageWriter | undefined;
 
   /** `active` are the requests under way, at any time. */
@@ -60,8 +62,10 @@ export class SessionJournal {
     this.#active = active;
   }
 
-  /** What another server left: a copy. */
-  read(): Uint8Array | undefined {
+  /** What another server left: a copy, once. Undefined where there is nothing, or a session of this server's own has begun. */
+  takeLeft(): Uint8Array | undefined {
+    if (this.#isOwn) return undefined;
+    this.#isOwn = true;
     return this.#store.read();
   }
 
@@ -74,6 +78,7 @@ export class SessionJournal {
 
   /** A new session begins, in this dialect. What of the last one's replies is unpublished stays. */
   agreed(dialect: string): void {
+    this.#isOwn = true;
     this.#isJournaled = dialect === VERSION_9P2000_L;
     this.#repeats = undefined;
   }
@@ -86,6 +91,7 @@ export class SessionJournal {
 
   /** The session is another server's now, and so is what is kept of it. */
   leave(): void {
+    this.#isOwn = true;
     this.#isJournaled = false;
     this.#log = undefined;
     this.#repeats = undefined;
