@@ -27,6 +27,11 @@ export interface StreamConnectionOptions {
 
 /** More than the longest frame comes to in the smallest segments there are. */
 const OUT_BYTES = 512 * 1024;
+/**
+ * A frame of up to so many bytes that is the first for a while goes out at once: whoever sends one at a time waits for its answer. The
+ * others of the same turn of the event loop go out together, and so do long ones, which are parts of streams.
+ */
+const AT_ONCE_BYTES = 2048;
 /** Frames from one look at the socket; others get their turn then. */
 const READS_PER_TURN = 16;
 const CLOSED = -1;
@@ -83,10 +88,10 @@ export class StreamConnection extends NetBackend {
     }
     if (this.#framing === StreamFraming.WITH_HEADER) this.#out.append(frame);
     else this.#finisher.hand(frame, 0, this.#append);
-    if (!this.#sendDue) {
-      this.#sendDue = true;
-      queueMicrotask(this.#sendSoon);
-    }
+    if (this.#sendDue) return true;
+    this.#sendDue = true;
+    queueMicrotask(this.#sendSoon);
+    if (this.#out.length <= AT_ONCE_BYTES) this.#flush();
     return true;
   }
 
@@ -119,7 +124,8 @@ export class StreamConnection extends NetBackend {
     const { bytes } = this.#in;
     for (let reads = 0; reads < READS_PER_TURN; reads++) {
       const { end } = this.#in;
-      const received = recvMessage(this.#fd, bytes, end, bytes.length - end, this.#noFds);
+      const room = bytes.length - end;
+      const received = recvMessage(this.#fd, bytes, end, room, this.#noFds);
       if (received === -Errno.EAGAIN) return;
       if (received <= 0) {
         this.#lost(received === 0 ? PEER_GONE : `errno ${-received}`);
@@ -127,7 +133,8 @@ export class StreamConnection extends NetBackend {
       }
       this.#in.end = end + received;
       this.heard();
-      if (!this.#deliver()) return;
+      // What comes later is told of again.
+      if (!this.#deliver() || received < room) return;
     }
   }
 
@@ -153,18 +160,24 @@ export class StreamConnection extends NetBackend {
 
   #sendNow(): void {
     this.#sendDue = false;
+    if (!this.#flush()) return;
+    this.#watch();
+    if (this.#out.length <= OUT_BYTES / 2) this.#letSend();
+  }
+
+  /** Sends what the socket takes. False where it is lost. */
+  #flush(): boolean {
     const out = this.#out;
     while (out.length > 0 && this.#fd !== CLOSED) {
       const sent = sendMessage(this.#fd, out.bytes, out.start, out.length);
       if (sent === -Errno.EAGAIN) break;
       if (sent < 0) {
         this.#lost(`errno ${-sent}`);
-        return;
+        return false;
       }
       out.advance(sent);
     }
-    this.#watch();
-    if (out.length <= OUT_BYTES / 2) this.#letSend();
+    return true;
   }
 
   #letSend(): void {
