@@ -8,6 +8,11 @@ import tseslint from 'typescript-eslint';
  */
 const layers = [
   { target: ['cli'], from: '.', except: ['cli', 'manager/control'] },
+  {
+    target: ['cli/apply/plan'],
+    from: '.',
+    except: ['cli/apply/plan', 'cli/apply/manifest/problems.ts', 'manager/control/api.ts'],
+  },
   { target: ['manager'], from: '.', except: ['manager', 'devices', 'host', 'guest/bus.ts'] },
   { target: ['manager/chassis'], from: '.', except: ['manager/chassis', 'manager/control/api.ts'] },
   { target: ['host'], from: '.', except: ['host'] },

@@ -32,6 +32,8 @@ describe('the import rules', () => {
     ['guest', 'node:buffer'],
     ['host', '../devices/errno.js'],
     ['cli/commands', '../../manager/chassis/chassis.js'],
+    ['cli/apply/plan', '../../../manager/control/client.js'],
+    ['cli/apply/plan', '../execute.js'],
     ['manager', '../cli/support/exit-codes.js'],
     ['manager/chassis', '../vmm/qmp.js'],
   ])('refuse in %s an import of %s', async (folder, specifier) => {

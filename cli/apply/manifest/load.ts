@@ -30,6 +30,7 @@ export function loadManifests(texts: readonly ManifestText[], options: LoadOptio
     const wanted = new Wanted(reader, directory);
     for (const document of documents) {
       const manifest = reader.read(Manifest, document);
+      if (reader.isStopped) throw manifestInvalid(reader.problems);
       if (!manifest) continue;
       if (manifest.name !== undefined)
         names.push({ name: manifest.name, at: reader.placeOf(manifest, 'name') });

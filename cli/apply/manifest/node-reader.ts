@@ -17,6 +17,8 @@ import { didYouMean, type Position, type Problem } from './problems.js';
 
 /** Aliases can stand for much: so many values in all are read. */
 const VALUES_MAX = 400_000;
+/** Whoever has so many problems has another file than they think. */
+const PROBLEMS_MAX = 2000;
 
 /** What is read next. */
 interface Spot {
@@ -64,6 +66,11 @@ export class NodeReader {
   /** Notes a problem; answers what there is instead of a value. */
   refuse(at: Position, message: string, suggestion?: string): undefined {
     this.problems.push({ ...at, message, ...(suggestion !== undefined && { suggestion }) });
+  }
+
+  /** There is no sense in reading on. */
+  get isStopped(): boolean {
+    return this.values > VALUES_MAX || this.problems.length > PROBLEMS_MAX;
   }
 
   /** @internal False once it is enough. */
@@ -197,6 +204,7 @@ class DocumentReader {
   private *entries(node: YAMLMap): Generator<Entry> {
     const seen = new Set<string>();
     for (const pair of node.items) {
+      if (this.reader.isStopped) return;
       const [keyNode, valueNode] = [pair.key as Node, pair.value as Node | null];
       const keyAt = this.document.at(keyNode);
       const key = textOf(this.resolved(keyNode));

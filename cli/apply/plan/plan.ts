@@ -13,14 +13,16 @@ import {
   type Verdict,
 } from './device-plans.js';
 import { mountDifferences, policyChange } from './differences.js';
+import { attachSteps, detachSteps, type ArrivingMount, type LeavingMount } from './mount-steps.js';
 import {
-  attachSteps,
-  detachSteps,
-  isHeld,
-  neighbours,
-  type ArrivingMount,
-  type LeavingMount,
-} from './mount-steps.js';
+  isInItsPlace,
+  mountsOf,
+  namesOf,
+  Obstacles,
+  type Contents,
+  type Owned,
+  type Things,
+} from './obstacles.js';
 import type { Step } from './operations.js';
 import type { ApplyPlan, Kind, PlanItem } from './plan-item.js';
 
@@ -51,6 +53,7 @@ type Subject = Pick<PlanItem, 'kind' | 'chassis' | 'name' | 'at'>;
 class Planner {
   private readonly manifest: string;
   private readonly options: PlanOptions;
+  private readonly obstacles: Obstacles;
   private readonly items: PlanItem[] = [];
   /** In their order: names, slots and addresses are free again before somebody else has them. */
   private readonly phases = {
@@ -64,6 +67,7 @@ class Planner {
   constructor(manifest: string, options: PlanOptions) {
     this.manifest = manifest;
     this.options = options;
+    this.obstacles = new Obstacles(manifest, options);
   }
 
   plan(): ApplyPlan {
@@ -141,9 +145,11 @@ class Planner {
       if (isAside(mount.name)) continue;
       const subject: Subject = { kind: 'mount', chassis, name: mount.name, at: mount.at };
       if (!current) {
-        this.arrival(subject, mount.terms, [wanted, there], this.joinBlock(mount, wanted, there));
+        this.arrival(subject, mount.terms, [wanted, there], this.obstacles.joining(mount, wanted, there));
         arriving.push({ mount });
-      } else if (this.isToReplace(subject, current, mount, this.moveBlock(current, mount, wanted, there))) {
+      } else if (
+        this.isToReplace(subject, current, mount, this.obstacles.moving(current, mount, wanted, there))
+      ) {
         const left = { mount: current, isReplaced: isInItsPlace(current, mount), at: mount.at };
         leaving.push(left);
         arriving.push({ mount, replaces: left });
@@ -153,7 +159,8 @@ class Planner {
     for (const mount of known.values()) {
       if (names.has(mount.tag) || isAside(mount.tag)) continue;
       const subject: Subject = { kind: 'mount', chassis, name: mount.tag };
-      if (this.isToRemove(subject, mount, this.mountBlock(mount))) leaving.push({ mount, isReplaced: false });
+      if (this.isToRemove(subject, mount, this.obstacles.held(mount)))
+        leaving.push({ mount, isReplaced: false });
     }
     const { mounts } = there;
     this.phases.remove.push(...detachSteps(chassis, mounts, leaving, this.options.force));
@@ -171,7 +178,7 @@ class Planner {
     const policy = policyChange(there, wanted);
     const differences = [...place, ...shown, ...(policy?.differences ?? [])];
     const notes = there.revoked ? ['its guest is refused everything: it was revoked'] : [];
-    const foreign = differences.length > 0 ? this.foreign(there) : {};
+    const foreign = differences.length > 0 ? this.obstacles.foreign(there) : {};
     if (place.length + shown.length > 0) {
       const lost =
         there.source?.type === 'memory' || there.overlay?.type === 'memory'
@@ -180,7 +187,7 @@ class Planner {
       this.note(subject, 'replace', {
         differences,
         notes: [...notes, ...lost],
-        ...this.mountBlock(there),
+        ...this.obstacles.held(there),
         ...move,
         ...foreign,
       });
@@ -242,7 +249,7 @@ class Planner {
   ): void {
     const { kind, name, chassis } = subject;
     const holder = there.names.get(name);
-    const isTaken = holder && holder.kind !== kind && this.keepsName(name, holder, wanted, there);
+    const isTaken = holder && holder.kind !== kind && this.obstacles.keepsName(name, holder, wanted, there);
     this.note(subject, 'add', {
       differences: Object.entries(terms).map(([what, to]) => ({ what, to: to as unknown })),
       ...(isTaken && {
@@ -255,16 +262,9 @@ class Planner {
     });
   }
 
-  /** Also where it goes, if its function has to stay in the guest under its name. */
-  private keepsName(name: string, holder: Holder, wanted: DesiredChassis, { mounts }: Contents): boolean {
-    if (!this.options.prune || holder.managedBy !== this.manifest) return true;
-    const mount = mounts.find(({ tag }) => tag === name);
-    return mount !== undefined && neighbours(mount, mounts).some((other) => this.stays(other, wanted));
-  }
-
   private settle(subject: Subject, there: Owned, verdict: Verdict): PlanItem['action'] {
     const { action, differences, notes, blocked, inPlace } = verdict;
-    const foreign = action === 'keep' ? {} : this.foreign(there);
+    const foreign = action === 'keep' ? {} : this.obstacles.foreign(there);
     this.note(subject, action, { differences, notes, ...(blocked && { blocked }), ...foreign });
     this.phases.change.push(...inPlace);
     return action;
@@ -282,73 +282,6 @@ class Planner {
     return this.options.prune;
   }
 
-  private mountBlock(mount: Mount): Pick<PlanItem, 'blocked'> {
-    if (this.options.force || !isHeld(mount)) return {};
-    return {
-      blocked: {
-        reason: `the guest has ${mount.tag} mounted`,
-        suggestion:
-          'unmount it in the guest first (umount), or use --force, which takes it away all the same',
-      },
-    };
-  }
-
-  /** A guest looks at a slot once. */
-  private joinBlock(
-    { slot, name }: DesiredMount,
-    wanted: DesiredChassis,
-    { mounts }: Contents,
-  ): Pick<PlanItem, 'blocked'> {
-    const isThere = (mount: Mount): boolean =>
-      mount.slot === slot &&
-      mount.via === 'function' &&
-      mount.state === 'plugged' &&
-      this.stays(mount, wanted);
-    const isIn = mounts.some((mount) => mount.tag === name && isThere(mount));
-    const other = slot === undefined || isIn ? undefined : mounts.find(isThere);
-    if (!other) return {};
-    return {
-      blocked: {
-        reason: `a VM has slot ${slot} already, with ${other.tag}, and nothing can join it there`,
-        suggestion: 'choose another slot, or leave it out',
-      },
-    };
-  }
-
-  /** A VM ejects whole slots. */
-  private moveBlock(
-    current: Mount,
-    mount: DesiredMount,
-    wanted: DesiredChassis,
-    there: Contents,
-  ): Pick<PlanItem, 'blocked'> {
-    if (isInItsPlace(current, mount)) return {};
-    const other = neighbours(current, there.mounts).find((each) => this.stays(each, wanted));
-    if (!other) return this.joinBlock(mount, wanted, there);
-    return {
-      blocked: {
-        reason: `${current.tag} shares slot ${current.slot} with ${other.tag} in the VM, and cannot leave it alone`,
-        suggestion: 'leave it where it is, or change both',
-      },
-    };
-  }
-
-  private stays(mount: Mount, { mounts }: DesiredChassis): boolean {
-    const same = mounts.find(({ name }) => name === mount.tag);
-    return same ? isInItsPlace(mount, same) : !(this.options.prune && mount.managedBy === this.manifest);
-  }
-
-  /** What another manifest made is for that one to change. */
-  private foreign({ managedBy }: Owned): Pick<PlanItem, 'blocked'> {
-    if (managedBy === undefined || managedBy === this.manifest) return {};
-    return {
-      blocked: {
-        reason: `it is of another manifest: ${managedBy}`,
-        suggestion: 'have it in one of the two, or give both the same name',
-      },
-    };
-  }
-
   private note(
     subject: Subject,
     action: PlanItem['action'],
@@ -356,18 +289,6 @@ class Planner {
   ): void {
     this.items.push({ action, ...subject, differences: [], notes: [], ...more });
   }
-}
-
-type Things = Pick<Chassis, 'mounts' | 'disks' | 'cards'>;
-interface Owned {
-  readonly managedBy?: string;
-}
-
-interface Holder extends Owned {
-  readonly kind: Kind;
-}
-interface Contents extends Things {
-  readonly names: ReadonlyMap<string, Holder>;
 }
 
 const EMPTY: Things = { mounts: [], disks: [], cards: [] };
@@ -379,16 +300,6 @@ const KIND_NAMES: Record<Kind, string> = {
   disk: 'disk',
   card: 'network card',
 };
-
-/** Those that operators attached: not what carries them, nor a function that is kept without one. */
-function mountsOf({ mounts }: Pick<Things, 'mounts'>): Mount[] {
-  return mounts.filter(({ source }) => source?.type === 'directory' || source?.type === 'memory');
-}
-
-/** The new one shows something else, where the old one was. */
-function isInItsPlace(there: Mount, wanted: DesiredMount): boolean {
-  return mountDifferences(there, wanted).place.length === 0;
-}
 
 /** Who may be anywhere must not take the place of who may not. What is done to what was added comes after that. */
 function placedFirst(steps: readonly Step[]): Step[] {
@@ -413,13 +324,4 @@ function unwantedOf<T extends { readonly name: string }>(
 ): T[] {
   const names = new Set(wanted.map(({ name }) => name));
   return there.filter(({ name }) => !names.has(name));
-}
-
-/** What has which name. */
-function namesOf({ mounts, disks, cards }: Things): Contents['names'] {
-  return new Map<string, Holder>([
-    ...mounts.map(({ tag, managedBy }) => [tag, { kind: 'mount', managedBy }] as const),
-    ...disks.map(({ name, managedBy }) => [name, { kind: 'disk', managedBy }] as const),
-    ...cards.map(({ name, managedBy }) => [name, { kind: 'card', managedBy }] as const),
-  ]);
 }

@@ -155,7 +155,8 @@ function isBlocked(wanted: Desired, there: readonly Chassis[]): boolean {
   return planApply(wanted, there, options).items.some(({ blocked }) => blocked !== undefined);
 }
 
-const RUNS = { numRuns: Number(process.env.RUNS ?? 40) };
+/** Of hundreds of runs at a time while this was written, none failed at the end. */
+const RUNS = { numRuns: 25 };
 
 describe.each([false, true])('applying manifests, VMs running: %s', (isBooted) => {
   function daemonOf(): FakeDaemon {
