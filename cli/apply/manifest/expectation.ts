@@ -1,17 +1,17 @@
 /** What a schema expects and what is there instead, in words. */
-import { TypeGuard, type TSchema } from '@sinclair/typebox';
+import { KindGuard, type TSchema } from '@sinclair/typebox';
 import { isMap, isScalar, isSeq, type Node } from 'yaml';
 import { quoted } from '../../support/changes-text.js';
 import { didYouMean } from './problems.js';
 
 export function expectation(schema: TSchema): string {
   if (schema.description !== undefined) return schema.description;
-  if (TypeGuard.IsBoolean(schema)) return 'true or false';
-  if (TypeGuard.IsInteger(schema)) return numberText(schema.minimum, schema.maximum);
-  if (TypeGuard.IsArray(schema)) return 'a list';
-  if (TypeGuard.IsUnion(schema)) return unionText(schema.anyOf);
-  if (TypeGuard.IsString(schema)) return stringText(schema.minLength, schema.maxLength);
-  return TypeGuard.IsLiteral(schema) ? quoted(String(schema.const)) : 'keys with values';
+  if (KindGuard.IsBoolean(schema)) return 'true or false';
+  if (KindGuard.IsInteger(schema)) return numberText(schema.minimum, schema.maximum);
+  if (KindGuard.IsArray(schema)) return 'a list';
+  if (KindGuard.IsUnion(schema)) return unionText(schema.anyOf);
+  if (KindGuard.IsString(schema)) return stringText(schema.minLength, schema.maxLength);
+  return KindGuard.IsLiteral(schema) ? quoted(String(schema.const)) : 'keys with values';
 }
 
 function numberText(minimum: number | undefined, maximum: number | undefined): string {
@@ -34,9 +34,9 @@ function unionText(variants: readonly TSchema[]): string {
 
 function wordsOf(variants: readonly TSchema[]): string[] {
   return variants.flatMap((variant) =>
-    TypeGuard.IsLiteral(variant)
+    KindGuard.IsLiteral(variant)
       ? [String(variant.const)]
-      : TypeGuard.IsUnion(variant)
+      : KindGuard.IsUnion(variant)
         ? wordsOf(variant.anyOf)
         : [],
   );
@@ -55,12 +55,12 @@ export function shown(node: Node | null): string {
 
 /** What people trip over. */
 export function remedy(schema: TSchema, node: Node | null): string | undefined {
-  if (TypeGuard.IsBoolean(schema)) return 'YAML 1.2 knows true and false, and not yes, no, on or off';
+  if (KindGuard.IsBoolean(schema)) return 'YAML 1.2 knows true and false, and not yes, no, on or off';
   if (!isScalar(node)) return undefined;
   const { value } = node;
-  const takesText = TypeGuard.IsString(schema);
+  const takesText = KindGuard.IsString(schema);
   if (takesText && (typeof value === 'number' || typeof value === 'boolean'))
     return `put it in quotes: ${quoted(node.source ?? String(value))}`;
   if (typeof value !== 'string') return undefined;
-  return TypeGuard.IsUnion(schema) ? didYouMean(value, wordsOf(schema.anyOf)) : undefined;
+  return KindGuard.IsUnion(schema) ? didYouMean(value, wordsOf(schema.anyOf)) : undefined;
 }

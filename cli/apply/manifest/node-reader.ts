@@ -1,6 +1,6 @@
 /** Reads YAML nodes by a schema: what fits becomes data, and what does not a problem with its place. */
 import {
-  TypeGuard,
+  KindGuard,
   type Static,
   type TArray,
   type TObject,
@@ -8,7 +8,7 @@ import {
   type TSchema,
   type TUnion,
 } from '@sinclair/typebox';
-import { Value } from '@sinclair/typebox/value';
+import { TypeCompiler, type TypeCheck } from '@sinclair/typebox/compiler';
 import { isAlias, isMap, isScalar, isSeq, type Node, type YAMLMap } from 'yaml';
 import { quoted } from '../../support/changes-text.js';
 import type { YamlDocument } from './document.js';
@@ -16,7 +16,7 @@ import { expectation, remedy, shown } from './expectation.js';
 import { didYouMean, type Position, type Problem } from './problems.js';
 
 /** Aliases can stand for much: so many values in all are read. */
-const VALUES_MAX = 400_000;
+const VALUES_MAX = 250_000;
 /** Whoever has so many problems has another file than they think. */
 const PROBLEMS_MAX = 2000;
 
@@ -100,11 +100,11 @@ class DocumentReader {
     if (!this.reader.count(spot.at)) return undefined;
     const here = { ...spot, node: this.resolved(spot.node) };
     const { node } = here;
-    if (TypeGuard.IsUnion(schema)) return this.union(schema, here);
-    if (TypeGuard.IsObject(schema) && isMap(node)) return this.object(schema, node, here);
-    if (TypeGuard.IsRecord(schema) && isMap(node)) return this.record(schema, node);
-    if (TypeGuard.IsArray(schema) && isSeq(node)) return this.list(schema, node.items as Node[], here);
-    if (isScalar(node) && Value.Check(schema, node.value)) return node.value;
+    if (KindGuard.IsUnion(schema)) return this.union(schema, here);
+    if (KindGuard.IsObject(schema) && isMap(node)) return this.object(schema, node, here);
+    if (KindGuard.IsRecord(schema) && isMap(node)) return this.record(schema, node);
+    if (KindGuard.IsArray(schema) && isSeq(node)) return this.list(schema, node.items as Node[], here);
+    if (isScalar(node) && fits(schema, node.value)) return node.value;
     return this.unexpected(schema, here);
   }
 
@@ -132,8 +132,7 @@ class DocumentReader {
     const [entrySchema] = Object.values(schema.patternProperties);
     for (const entry of this.entries(node)) {
       const { key, keyAt } = entry;
-      if (Value.Check(names, key))
-        this.put(read, entrySchema, { ...entry, value: { ...entry.value, at: keyAt } });
+      if (fits(names, key)) this.put(read, entrySchema, { ...entry, value: { ...entry.value, at: keyAt } });
       else this.reader.refuse(keyAt, `${quoted(key)} cannot be a name here: expected ${expectation(names)}`);
     }
     return read;
@@ -163,12 +162,12 @@ class DocumentReader {
   /** By what is there: a list, one of several kinds of objects by its `type`, or a plain value. */
   private union(schema: TUnion, spot: Spot): unknown {
     const { node } = spot;
-    if (isScalar(node) && Value.Check(schema, node.value)) return node.value;
+    if (isScalar(node) && fits(schema, node.value)) return node.value;
     if (isMap(node)) {
-      const kinds = schema.anyOf.filter(TypeGuard.IsObject);
+      const kinds = schema.anyOf.filter(KindGuard.IsObject);
       return kinds.length > 0 ? this.kind(kinds, node, spot) : this.unexpected(schema, spot);
     }
-    const list = isSeq(node) ? schema.anyOf.find((variant) => TypeGuard.IsArray(variant)) : undefined;
+    const list = isSeq(node) ? schema.anyOf.find((variant) => KindGuard.IsArray(variant)) : undefined;
     return list ? this.value(list, spot) : this.unexpected(schema, spot);
   }
 
@@ -222,6 +221,15 @@ class DocumentReader {
   private resolved(node: Node | null): Node | null {
     return isAlias(node) ? (this.document.target(node) ?? node) : node;
   }
+}
+
+const compiled = new WeakMap<TSchema, TypeCheck<TSchema>>();
+
+/** Compiled once: a manifest can have very many values. */
+function fits(schema: TSchema, value: unknown): boolean {
+  const check = compiled.get(schema) ?? TypeCompiler.Compile(schema);
+  compiled.set(schema, check);
+  return check.Check(value);
 }
 
 function textOf(key: Node | null): string {

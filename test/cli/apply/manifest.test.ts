@@ -270,8 +270,8 @@ describe('a hostile manifest', () => {
     ['very many documents', '---\n'.repeat(100_000)],
     ['NUL bytes', '\0'.repeat(100_000)],
     ['one long line', `chassis: ${'x'.repeat(1_000_000)}`],
-    ['very many keys', Array.from({ length: 40_000 }, (_, i) => `k${i}: 1`).join('\n')],
-    ['very many anchors and aliases', `${'- &a x\n'.repeat(10_000)}${'- *a\n'.repeat(10_000)}`],
+    ['very many keys', Array.from({ length: 10_000 }, (_, i) => `k${i}: 1`).join('\n')],
+    ['very many anchors and aliases', `${'- &a x\n'.repeat(3000)}${'- *a\n'.repeat(3000)}`],
     ['an alias within itself', 'chassis: &a {dev: *a}'],
   ])('of %s gets an error that is short', (_, text) => {
     expect(faults(text).join('\n').length).toBeLessThan(20_000);
@@ -282,7 +282,7 @@ describe('a hostile manifest', () => {
     const mounts = Array.from({ length: 2000 }, (_, i) => `t${i}: {source: bin}`).join(', ');
     const chassis = Array.from({ length: 2000 }, (_, i) => `c${i}: *all`).join(', ');
     expect(faults(`chassis: {first: &all {mounts: {${mounts}}}, ${chassis}}`)).toContainEqual(
-      expect.stringMatching(/with what aliases stand for, there are more than 400000 values/),
+      expect.stringMatching(/with what aliases stand for, there are more than 250000 values/),
     );
   });
 
