@@ -21,6 +21,9 @@ const RELIABLE_QUEUE_SIZE = 128;
 const OVERHEAD_DESCRIPTORS = 2;
 const MAX_QUEUES = 64;
 
+const STATE_VERSION = 1;
+const STATE_BYTES = 3;
+
 const FLUSH_BIT = 1n << BigInt(VirtioBlkFeature.VIRTIO_BLK_F_FLUSH);
 const CONFIG_WCE_BIT = 1n << BigInt(VirtioBlkFeature.VIRTIO_BLK_F_CONFIG_WCE);
 
@@ -150,6 +153,20 @@ export class VirtioBlk implements VirtioDevice {
     const lane = this.#lanes[index];
     this.#lanes[index] = undefined;
     return lane && this.#server.settled(lane);
+  }
+
+  /** version[1] modeChosen[1] writeBack[1] */
+  saveState(): Uint8Array {
+    return Uint8Array.of(STATE_VERSION, this.#modeChosen ? 1 : 0, this.#config.writeBack ? 1 : 0);
+  }
+
+  restoreState(bytes: Uint8Array): string | undefined {
+    const [version, modeChosen, writeBack] = bytes;
+    if (bytes.length !== STATE_BYTES || version !== STATE_VERSION || modeChosen > 1 || writeBack > 1)
+      return 'it is no state of a disk';
+    this.#modeChosen = modeChosen === 1;
+    this.#config.writeBack = writeBack === 1;
+    return undefined;
   }
 
   /** Ends what is under way and closes the backend. Nothing is flushed: the guest did that, or does not care. */

@@ -14,6 +14,7 @@ import type { GuestMemory } from '../memory/guest-memory.js';
 import { RingPoller } from '../ring-poller.js';
 import type { CapabilityOffsets, FunctionParts } from '../state/function-parts.js';
 import type { FunctionState } from '../state/function-state.js';
+import { isBusy } from '../state/busy.js';
 import { replayState } from '../state/replay.js';
 import { acceptState, applyState, prepareFunction } from '../state/restore.js';
 import { saveFunction, type SavedState } from '../state/save.js';
@@ -205,6 +206,36 @@ export class VirtioPciFunction implements PciFunction {
   /** The same by the register writes that a driver makes, as far as those go: see `replay.ts`. */
   replayState(blob: Uint8Array): string | undefined {
     return this.#goOn(blob, (saved) => replayState(this, this.#parts, saved));
+  }
+
+  /** Takes nothing from rings from now on, for a hand-over; what the device has comes back as ever. */
+  stopTaking(): void {
+    if (this.#state.session !== undefined) this.#state.session.taking = false;
+  }
+
+  /** Whether the device has requests under way, or a reset. */
+  get busy(): boolean {
+    return isBusy(this.#parts);
+  }
+
+  /** Whether the device is busy with a reset. */
+  get resetting(): boolean {
+    return this.#state.session === undefined && !this.#state.idle;
+  }
+
+  /** Leaves guest memory alone: what comes back from now on is kept. */
+  standStill(): void {
+    this.#state.paused = true;
+  }
+
+  /** Goes on after `stopTaking` and `standStill`, or begins after a restore. */
+  goOn(): void {
+    this.#busMasterChanged();
+    const { session } = this.#state;
+    if (session === undefined) return;
+    session.taking = true;
+    session.kickAll();
+    session.run();
   }
 
   /** True where kicked queues wait to be served: `service` or `afterWrite` serves them. */

@@ -43,6 +43,13 @@ const WRITES_AFTER_STALL = 64;
 /** A write that covers only part of a page may have to read the rest from the disk first. */
 const PAGE_BYTES = 4096;
 
+/** What is known of a file beside what it says itself. */
+export interface FileState {
+  readonly sizeBytes: number;
+  /** 0, or the negative errno that all flushes fail with. */
+  readonly failure: number;
+}
+
 export class FileBackend extends BlockBackend {
   readonly limits: BlockLimits;
   readonly #disk: OpenDisk;
@@ -73,6 +80,22 @@ export class FileBackend extends BlockBackend {
     // O_DIRECT always needs the disk.
     this.#readsWithoutWaiting = !disk.direct;
     this.#writesWithoutWaiting = !disk.direct && !disk.inMemory;
+  }
+
+  /** What it is kept in, for a process that is to take it over. */
+  get disk(): OpenDisk {
+    return this.#disk;
+  }
+
+  /** Of a file that another process has had until now. */
+  save(): FileState {
+    return { sizeBytes: this.#sizeBytes, failure: this.#flushState.failure };
+  }
+
+  /** Goes on where another process was. */
+  restore({ sizeBytes, failure }: FileState): void {
+    this.#sizeBytes = sizeBytes;
+    if (failure !== 0) this.#flushState.lost(failure);
   }
 
   get sizeBytes(): number {

@@ -46,6 +46,11 @@ export class FlushState {
     return this.#cutOff;
   }
 
+  /** 0, or the errno of the failure that lost data. */
+  get failure(): number {
+    return this.#lost;
+  }
+
   /** What a flush has to answer now: 0, or the errno of the failure that lost data. */
   tell(): number {
     if (this.#lost !== 0) return this.#lost;

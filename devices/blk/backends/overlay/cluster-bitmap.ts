@@ -18,9 +18,15 @@ export class ClusterBitmap {
     if (kept === undefined) return;
     if (kept.length < bitmapBytes(clusters))
       throw new RangeError(`${kept.length} bytes for ${clusters} clusters`);
-    for (let cluster = 0; cluster < clusters; cluster++) {
+    this.recount();
+  }
+
+  /** Somebody else has set bits where they are kept. */
+  recount(): void {
+    this.#count = 0;
+    for (let cluster = 0; cluster < this.#clusters; cluster++) {
       // Most of it is empty.
-      if ((cluster & 7) === 0 && kept[cluster >>> 3] === 0) cluster += 7;
+      if ((cluster & 7) === 0 && this.#bits[cluster >>> 3] === 0) cluster += 7;
       else if (this.has(cluster)) this.#count++;
     }
   }

@@ -36,6 +36,11 @@ export class InBuffer {
     this.#view = new DataView(this.bytes.buffer);
   }
 
+  /** What has been read and is not done with. */
+  get left(): Uint8Array {
+    return this.bytes.slice(this.#start, this.end);
+  }
+
   clear(): void {
     this.#start = this.end = 0;
   }

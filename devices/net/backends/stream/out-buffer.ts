@@ -26,6 +26,20 @@ export class OutBuffer {
     return this.bytes.length - this.length;
   }
 
+  /** What is not sent yet. */
+  get left(): Uint8Array {
+    return this.bytes.slice(this.start, this.#end);
+  }
+
+  /** What another buffer had not sent. False where it has no room here. */
+  restore(left: Uint8Array): boolean {
+    if (left.length > this.bytes.length) return false;
+    this.bytes.set(left);
+    this.start = 0;
+    this.#end = left.length;
+    return true;
+  }
+
   /** Appends a frame, for which there is room; a finished one where the framing has no place for what is left to do. */
   append(frame: Frame): void {
     const { byteLength } = frame;

@@ -16,6 +16,8 @@ export interface StreamPeer {
 
 export interface StreamBackendOptions extends Omit<StreamConnectionOptions, 'name'> {
   readonly peer: StreamPeer;
+  /** Another process is connected to it as yet: the backend is paused at first. */
+  readonly paused?: boolean;
 }
 
 const RETRY_MS = { first: 100, longest: 5000 } as const;
@@ -42,7 +44,17 @@ export class StreamBackend extends StreamConnection {
     super({ ...options, name: options.peer.name });
     this.#peer = options.peer;
     this.#log = options.log;
-    this.#connect();
+    if (options.paused !== true) this.#connect();
+  }
+
+  override pause(): void {
+    clearTimeout(this.#retry);
+    super.pause();
+  }
+
+  override resume(): void {
+    super.resume();
+    if (!this.linkUp) this.#connect();
   }
 
   override close(): void {

@@ -25,6 +25,15 @@ export interface StreamConnectionOptions {
   readonly log: (message: string) => void;
 }
 
+/** A connection at one moment. */
+export interface StreamState {
+  readonly fd: number;
+  /** What has been read and not been delivered. */
+  readonly received: Uint8Array;
+  /** What is accepted and not sent. */
+  readonly unsent: Uint8Array;
+}
+
 /** More than the longest frame comes to in the smallest segments there are. */
 const OUT_BYTES = 512 * 1024;
 /**
@@ -74,6 +83,37 @@ export class StreamConnection extends NetBackend {
     const failed = this.#options.reactor.add(fd, this.#watched, (events) => this.#ready(events));
     if (failed !== 0) this.#lost(`it cannot be watched (errno ${-failed})`);
     else this.port.linkChanged();
+  }
+
+  /** What another process has to go on from, of a connection that is paused; undefined where there is none. */
+  get state(): StreamState | undefined {
+    if (this.#fd === CLOSED) return undefined;
+    return { fd: this.#fd, received: this.#in.left, unsent: this.#out.left };
+  }
+
+  /** Takes over, paused, what another process had. False for what it cannot have had; the descriptor is then the caller's still. */
+  restore({ fd, received, unsent }: StreamState): boolean {
+    if (received.length > this.#in.bytes.length || !this.#out.restore(unsent)) return false;
+    this.#in.bytes.set(received);
+    this.#in.end = received.length;
+    this.#fd = fd;
+    this.port.linkChanged();
+    return true;
+  }
+
+  /** Nothing is read or sent until `resume`. */
+  pause(): void {
+    if (this.#fd !== CLOSED) this.#options.reactor.remove(this.#fd);
+  }
+
+  /** Goes on after `pause`, with what has been read already. */
+  resume(): void {
+    if (this.#fd === CLOSED) return;
+    this.#resting = false;
+    this.#watched = EpollEvents.EPOLLIN;
+    const failed = this.#options.reactor.add(this.#fd, this.#watched, (events) => this.#ready(events));
+    if (failed !== 0) this.#lost(`it cannot be watched (errno ${-failed})`);
+    else if (this.#deliver()) this.#sendNow();
   }
 
   send(frame: Frame): boolean {

@@ -23,6 +23,8 @@ import { NetBackend } from '../net-backend.js';
 export interface TapBackendOptions {
   /** The interface's name, up to 15 characters. Made where it does not exist and the process may. */
   readonly name: string;
+  /** The device as another process had it open until now: the backend is paused at first. */
+  readonly fd?: number;
   readonly reactor: Reactor;
 }
 
@@ -58,8 +60,37 @@ export class TapBackend extends NetBackend {
   constructor(options: TapBackendOptions) {
     super();
     this.#reactor = options.reactor;
-    this.#fd = openTap(options.name);
-    this.#reactor.add(this.#fd, EpollEvents.EPOLLIN, (events) => this.#ready(events));
+    this.#fd = options.fd ?? openTap(options.name);
+    if (options.fd === undefined) this.#watch();
+  }
+
+  /** For a process that is to take the device over. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** What was read last, with its header, where it is still to be delivered; empty otherwise. */
+  get undelivered(): Uint8Array {
+    return this.#in.slice(0, this.#resting ? TAP_HEADER_BYTES + this.#frame.byteLength : 0);
+  }
+
+  /** Delivers first what another process has read. False for what is no frame. */
+  restore(undelivered: Uint8Array): boolean {
+    if (undelivered.length === 0) return true;
+    if (undelivered.length > this.#in.length) return false;
+    this.#in.set(undelivered);
+    this.#resting = this.#parse(undelivered.length - TAP_HEADER_BYTES) > 0;
+    return this.#resting;
+  }
+
+  pause(): void {
+    if (this.#open) this.#reactor.remove(this.#fd);
+  }
+
+  resume(): void {
+    if (!this.#open) return;
+    this.#watch();
+    if (this.#resting) this.roomForMore();
   }
 
   /** Down once the interface has been removed: it does not come back under this descriptor. */
@@ -85,6 +116,11 @@ export class TapBackend extends NetBackend {
     if (!this.#resting || !this.#open || !this.port.offer(this.#frame)) return;
     this.#resting = false;
     this.#reactor.modify(this.#fd, EpollEvents.EPOLLIN);
+  }
+
+  #watch(): void {
+    const events = this.#resting ? 0 : EpollEvents.EPOLLIN;
+    this.#reactor.add(this.#fd, events, (ready) => this.#ready(ready));
   }
 
   /** What the kernel does not leave undone it does itself; where it knows no USO, it is not asked for that. */
@@ -126,8 +162,11 @@ export class TapBackend extends NetBackend {
   /** Answers the frame's length, 0 for one that is to be left out, or ALL_READ. */
   #readFrame(): number {
     const bytes = tapRead(this.#fd, this.#in);
-    if (bytes < 0) return ALL_READ;
-    const length = bytes - TAP_HEADER_BYTES;
+    return bytes < 0 ? ALL_READ : this.#parse(bytes - TAP_HEADER_BYTES);
+  }
+
+  /** Makes what has been read the frame; 0 for what is to be left out. */
+  #parse(length: number): number {
     const frame = this.#frame;
     frame.clear();
     if (length <= 0) return 0;
