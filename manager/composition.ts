@@ -30,7 +30,9 @@ import { QUEUES_PER_DEVICE } from './chassis/capacity.js';
 import { termsOf } from './chassis/chassis.js';
 import { countersOf, type DeviceCounters } from './counters.js';
 import type { FunctionFactory } from './device-process/device-process.js';
-import type { FunctionSpec, NinePSpec } from './device-process/protocol.js';
+import type { FunctionSpec, NinePSpec, SeatSpec } from './device-process/protocol.js';
+import type { Given, MovableDevice } from './device-process/hand-over/movable.js';
+import { movableMounts, refuseInMemory, takeMounts } from './device-process/hand-over/mount-offer.js';
 import { openCard } from './device-process/served-card.js';
 import { JournalFile } from './device-process/journal-file.js';
 import { openDisk } from './device-process/served-disk.js';
@@ -135,11 +137,11 @@ export function create9pSession(fs: FileSystem, options: SessionOptions): Server
 /** What a device process makes its functions with. */
 export function servedFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
   const watches = new SourceWatches(reactor, log);
-  return async (spec, hooks) => {
-    const served = await openDevice(spec, watches, reactor, log);
+  return async (spec, hooks, given) => {
+    const served = await openDevice(spec, watches, reactor, log, given);
     try {
       const Served = spec.port === 'vfio-user' ? VfioUserFunction : VhostUserFunction;
-      return new Served(served, spec, hooks, reactor, log);
+      return new Served(served, spec, hooks, reactor, log, given !== undefined);
     } catch (error) {
       await served.device.close();
       throw error;
@@ -152,11 +154,12 @@ function openDevice(
   watches: SourceWatches,
   reactor: Reactor,
   log: (message: string) => void,
+  given: Given | undefined,
 ): Promise<ServedDevice> {
-  if (spec.type === 'disk') return openDisk(spec, log, kept);
+  if (spec.type === 'disk') return openDisk(spec, log, kept, given);
   return spec.type === 'card'
-    ? openCard(spec, reactor, log)
-    : servedNineP(spec, port === 'vhost-user' ? files : undefined, watches, log);
+    ? openCard(spec, reactor, log, given)
+    : servedNineP(spec, port === 'vhost-user' ? files : undefined, watches, log, given);
 }
 
 /** `files` where the guest may find its session again: a VMM connects a vhost-user device anew, and plugs any other one anew. */
@@ -165,28 +168,33 @@ async function servedNineP(
   files: string | undefined,
   watches: SourceWatches,
   log: (message: string) => void,
+  given: Given | undefined,
 ): Promise<ServedDevice> {
   const { tag, source } = spec;
-  if (source?.type === 'queues') return ninePOnQueues(log);
+  const mounts = given && takeMounts(given);
+  if (source?.type === 'queues') return ninePOnQueues(log, mounts?.seats);
   if (source?.type !== 'tree') {
     const journal = files === undefined ? undefined : new JournalFile(files + FunctionFile.SESSION, log);
     const served = new NinePOfMount(tag, log, journal);
-    if (source) await served.setSource(source, termsOf(spec));
+    if (source) await served.setSource(source, termsOf(spec), given && 'handed over');
     return served;
   }
   const tree = new MountTree({ log: (text, error) => log(`${tag}: ${text}: ${describe(error)}`) });
   const device = createNineP(tree, { tag, readOnly: false, log });
+  const served = new ServedTree(tree, (shown, terms, watched, beginning) =>
+    openMount(
+      (each) => openWatched(each, watches, each === shown ? watched : undefined),
+      shown,
+      terms,
+      beginning,
+    ),
+  );
+  for (const child of mounts?.children ?? []) await served.add(child, 'handed over');
   return {
     device,
     disk: undefined,
-    tree: new ServedTree(tree, (shown, terms, watched, beginning) =>
-      openMount(
-        (each) => openWatched(each, watches, each === shown ? watched : undefined),
-        shown,
-        terms,
-        beginning,
-      ),
-    ),
+    movable: movableMounts(() => ({ children: served.specs, seats: [] })),
+    tree: served,
     counted: () => device.statistics,
     setSource: () => Promise.reject(new Error('a tree shows its children')),
   };
@@ -203,13 +211,18 @@ function openServed(source: Source, terms: MountTerms, beginning?: Beginning): P
   return openMount(openSource, source, terms, beginning);
 }
 
-function ninePOnQueues(log: (message: string) => void): ServedDevice {
+async function ninePOnQueues(
+  log: (message: string) => void,
+  seats: readonly SeatSpec[] = [],
+): Promise<ServedDevice> {
   const mux = new Virtio9pMux(QUEUES_PER_DEVICE);
   const queues = new ServedQueues({
     ...{ mux, openMount: openServed, log },
     serverOptions: (tag, limits) => serverOptions({ tag, log, readOnly: false, ...limits }),
   });
+  for (const seat of seats) await queues.add(seat, 'handed over');
   return {
+    movable: movableMounts(() => ({ children: [], seats: queues.specs })),
     ...{ device: mux, tree: undefined, disk: undefined, queues },
     counted: () => queues.counted(),
     setSource: () => Promise.reject(new Error('each queue shows a mount of its own')),
@@ -223,12 +236,24 @@ class NinePOfMount implements ServedDevice {
   mount: ServedMount | undefined;
   private readonly tag: string;
   private readonly shown = new ShownSource();
+  private current: { readonly source?: Shown | undefined; readonly terms: Pick<MountTerms, 'overlay'> } = {
+    terms: {},
+  };
 
   /** Shows nothing yet. */
   constructor(tag: string, log: (message: string) => void, journal: JournalStore | undefined) {
     this.tag = tag;
     // Whether it may be changed is for the mount's policy to say, which may be another one later.
     this.device = createNineP(this.shown, { tag, log, readOnly: false }, journal);
+  }
+
+  /** Its mount is the function's own, which the function's spec says. */
+  get movable(): MovableDevice {
+    return movableMounts(() => {
+      const { source, terms } = this.current;
+      refuseInMemory(this.tag, source, terms);
+      return { children: [], seats: [] };
+    });
   }
 
   counted(): DeviceCounters {
@@ -252,6 +277,7 @@ class NinePOfMount implements ServedDevice {
     if (mount) mount.onPolicy = limit;
     limit(terms);
     this.mount = mount;
+    this.current = { source, terms };
     await this.shown.replace(mount?.fs);
   }
 

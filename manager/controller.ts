@@ -11,6 +11,7 @@ import {
   type QemuArgs,
   type QemuArgsRequest,
   type TopologyNode,
+  type Upgraded,
   type Via,
 } from './control/api.js';
 import { checkCarrier, checkMount, type Attachment } from './attachment.js';
@@ -309,6 +310,11 @@ export class ChassisController {
       await this.reviveDevices();
       return this.describe();
     });
+  }
+
+  /** Has another process go on with all functions. @throws ChassisError UPGRADE_REFUSED: all is then as before */
+  upgrade(): Promise<Upgraded> {
+    return this.exclusively(async () => ({ chassis: this.name, ...(await this.devices.replace()) }));
   }
 
   qemuArgs(request: QemuArgsRequest): Promise<QemuArgs> {

@@ -38,6 +38,7 @@ import {
   type ReviewPage,
   type ReviewRequest,
   type TopologyNode,
+  type Upgraded,
 } from './control/api.js';
 import { ControlServer } from './control/server.js';
 import type { ChassisService } from './control/service.js';
@@ -259,6 +260,10 @@ export class Daemon implements ChassisService {
 
   async restart(name: string): Promise<Chassis> {
     return this.find(name).controller.restart();
+  }
+
+  async upgrade(name: string): Promise<Upgraded> {
+    return this.find(name).controller.upgrade();
   }
 
   async qemuArgs(name: string, request: QemuArgsRequest): Promise<QemuArgs> {

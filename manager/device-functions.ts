@@ -8,6 +8,7 @@ import {
   type FunctionDriver,
   type Lost,
   type SwitchPortCounters,
+  type Upgraded,
 } from './control/api.js';
 import type { ChassisPaths } from './control/state-directory.js';
 import {
@@ -154,6 +155,15 @@ export class DeviceFunctions {
       },
       onDisconnected: (name) => this.disconnected(name),
     };
+  }
+
+  /** Has another process go on with all functions. @throws ChassisError UPGRADE_REFUSED: all is then as before */
+  async replace(): Promise<Omit<Upgraded, 'chassis'>> {
+    const former = this.requireRunning();
+    const { host, pausedMs } = await former.replace();
+    this.host = host;
+    await this.refresh();
+    return { formerPid: former.pid, pid: host.pid, pausedMs };
   }
 
   /** Sees to it that a function is served in this way. */

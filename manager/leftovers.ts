@@ -8,7 +8,7 @@ import { ChassisPaths, type SwitchPaths } from './control/state-directory.js';
 import { isRunning, readStamp } from './process-stamp.js';
 
 const OUR_FILES =
-  /^(device\.(sock|log|log\.old|pid)|journal\.json\.new|s\d{1,3}f[0-7]\.sock|slot\d{1,3}-fn[0-7]\.keep-[a-z]+)$/;
+  /^(device\.(sock|log|log\.old|pid)|next\.(sock|pid)|move\.sock|journal\.json\.new|s\d{1,3}f[0-7]\.sock|slot\d{1,3}-fn[0-7]\.keep-[a-z]+)$/;
 const SWITCH_FILES = /^(switch\.(sock|log|log\.old|pid)|p\d{1,9}\.sock)$/;
 
 /** The chassis that have a folder in a state directory. */

@@ -2,7 +2,7 @@
  * What the executables of the daemon's own processes share: `node entry.js --socket PATH --stamp PATH --log PATH`. Started by a daemon, each
  * outlives it, and serves the next one. It ends when it is asked to, or when nobody needs it any more.
  */
-import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, ftruncateSync, openSync, renameSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Value } from '@sinclair/typebox/value';
 import { flock, FlockOperation, Reactor } from '../host/index.js';
@@ -28,6 +28,14 @@ export interface ProcessTools {
   /** Sends to the daemon, if there is one. */
   readonly report: (report: object) => void;
   readonly log: (message: string) => void;
+  /** It takes the place of another process: its socket and its stamp are found there from now on. */
+  readonly moveTo: (place: ProcessPlace) => void;
+}
+
+/** Where a process is found. */
+export interface ProcessPlace {
+  readonly socket: string;
+  readonly stamp: string;
 }
 
 interface ProcessArguments {
@@ -53,7 +61,12 @@ async function serve(begin: (tools: ProcessTools) => ProcessWork, paths: Process
   process.on('uncaughtException', (error: unknown) => log(`a bug: ${textOf(error)}`));
   claimStamp(paths.stamp);
   const reactor = new Reactor({ onError: (error, fd) => log(`fd ${fd}: ${textOf(error)}`) });
-  const work = begin({ reactor, report: (report) => control.send(report), log });
+  const moveTo = ({ socket, stamp }: ProcessPlace) => {
+    control.moveTo(socket);
+    unclaimed.moveTo(socket);
+    renameSync(paths.stamp, stamp);
+  };
+  const work = begin({ reactor, report: (report) => control.send(report), log, moveTo });
   let ending = false;
   const end = (reason: string) => {
     if (ending) return;

@@ -34,7 +34,7 @@ interface Pending {
 }
 
 export class SupervisedProcess {
-  private readonly options: SupervisedProcessOptions;
+  private options: SupervisedProcessOptions;
   private readonly life: ProcessLife;
   private readonly pending = new Map<number, Pending>();
   private socket: Socket | undefined;
@@ -106,10 +106,15 @@ export class SupervisedProcess {
     });
   }
 
+  /** It has taken the place of another one, and is found there. */
+  movedTo(place: Pick<SupervisedProcessOptions, 'socketPath' | 'stampPath'>): void {
+    this.options = { ...this.options, ...place };
+  }
+
   /** Lets it live on without this daemon. `onLost` is not called. */
-  leave(): void {
+  leave(reason = 'this daemon has left it'): void {
     this.parting = 'leave';
-    this.lost('this daemon has left it');
+    this.lost(reason);
     this.life.forget();
   }
 

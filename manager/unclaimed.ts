@@ -16,11 +16,18 @@ export interface UnclaimedOptions {
 
 export class Unclaimed {
   readonly #options: UnclaimedOptions;
+  #socketPath: string;
   #neededMs = 0;
   #look: NodeJS.Timeout | undefined;
 
   constructor(options: UnclaimedOptions) {
     this.#options = options;
+    this.#socketPath = options.socketPath;
+  }
+
+  /** A daemon connects there from now on. */
+  moveTo(socketPath: string): void {
+    this.#socketPath = socketPath;
   }
 
   /** A daemon is there. */
@@ -37,9 +44,9 @@ export class Unclaimed {
   }
 
   #lookAgain(): void {
-    const { limitMs, socketPath, inUse, onUnclaimed } = this.#options;
+    const { limitMs, inUse, onUnclaimed } = this.#options;
     if (inUse()) this.#neededMs = performance.now();
-    else if (performance.now() - this.#neededMs >= limitMs || !existsSync(socketPath)) {
+    else if (performance.now() - this.#neededMs >= limitMs || !existsSync(this.#socketPath)) {
       this.claimed();
       onUnclaimed();
     }

@@ -228,6 +228,16 @@ export type QemuArgsRequest = Static<typeof QemuArgsRequest>;
 export const QemuArgs = Type.Object({ args: Type.Array(Type.String()) });
 export type QemuArgs = Static<typeof QemuArgs>;
 
+/** A device process was replaced. */
+export const Upgraded = Type.Object({
+  chassis: Type.String(),
+  formerPid: Type.Integer(),
+  pid: Type.Integer(),
+  /** How long nobody served the guest, in milliseconds. */
+  pausedMs: Type.Number(),
+});
+export type Upgraded = Static<typeof Upgraded>;
+
 /** Query of a detach. */
 export const DetachQuery = Type.Object(
   {
@@ -327,6 +337,8 @@ export const ErrorCode = {
   /** The guest's helper could not do what it was asked. */
   GUEST_REFUSED: 502,
   GUEST_TIMEOUT: 504,
+  /** A device process cannot be replaced, or not now; it goes on as if nobody had asked. */
+  UPGRADE_REFUSED: 409,
   DEVICE_PROCESS_LOST: 503,
   STATE_UNWRITABLE: 500,
   /** What an earlier daemon noted of the chassis cannot be used. */
@@ -377,6 +389,7 @@ export class ChassisError extends Error {
  * - GET `/chassis/:name/tree` answers the root TopologyNode; POST `/plan` (PlanRequest) answers Plan
  * - GET `/guest-setup` (GuestSetupQuery) answers GuestSetup
  * - POST `/chassis/:name/restart` starts a lost device process over, answers the chassis
+ * - POST `/chassis/:name/upgrade` has a new process of the installed version go on with all functions, answers Upgraded
  * - POST `/chassis/:name/qemu-args` (QemuArgsRequest) answers QemuArgs
  * - GET `/health` answers Health, POST `/shutdown`
  */

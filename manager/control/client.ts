@@ -37,6 +37,7 @@ import {
   type ReviewPage,
   type ReviewRequest,
   type TopologyNode,
+  type Upgraded,
 } from './api.js';
 import { apiSocketPath, defaultStateDirectory } from './state-directory.js';
 
@@ -221,6 +222,11 @@ export class ChassisClient {
   /** Starts a lost device process over. */
   restart(name: string): Promise<Chassis> {
     return this.call('POST', `/chassis/${encodeURIComponent(name)}/restart`, {});
+  }
+
+  /** Replaces a running device process by a new one of the installed version. */
+  upgrade(name: string): Promise<Upgraded> {
+    return this.call('POST', `/chassis/${encodeURIComponent(name)}/upgrade`, {});
   }
 
   qemuArgs(name: string, options: Partial<QemuArgsRequest> = {}): Promise<QemuArgs> {

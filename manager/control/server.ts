@@ -142,6 +142,9 @@ export class ControlServer {
     app.post<{ Params: NameParams }>(at('/chassis/:name/restart'), ({ params }) =>
       service.restart(params.name),
     );
+    app.post<{ Params: NameParams }>(at('/chassis/:name/upgrade'), ({ params }) =>
+      service.upgrade(params.name),
+    );
     app.post<{ Params: NameParams }>(at('/chassis/:name/qemu-args'), (request) =>
       service.qemuArgs(request.params.name, parseBody(QemuArgsRequest, request)),
     );

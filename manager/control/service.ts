@@ -32,6 +32,7 @@ import type {
   ReviewPage,
   ReviewRequest,
   TopologyNode,
+  Upgraded,
 } from './api.js';
 
 export interface ChassisService {
@@ -66,6 +67,7 @@ export interface ChassisService {
   plan(request: PlanRequest): Promise<Plan>;
   tree(name: string): Promise<TopologyNode>;
   restart(name: string): Promise<Chassis>;
+  upgrade(name: string): Promise<Upgraded>;
   qemuArgs(name: string, request: QemuArgsRequest): Promise<QemuArgs>;
   /** Begins to stop; the answer to the request may still go out. */
   shutdown(): void;

@@ -84,6 +84,17 @@ export class ChassisPaths {
   get deviceStamp(): string {
     return join(this.directory, 'device.pid');
   }
+  /** Of a process that is to take over from the one that serves the devices. */
+  get nextSocket(): string {
+    return join(this.directory, 'next.sock');
+  }
+  get nextStamp(): string {
+    return join(this.directory, 'next.pid');
+  }
+  /** Where the one hands over to the other. */
+  get handOverSocket(): string {
+    return join(this.directory, 'move.sock');
+  }
   functionSocket(slot: number, fn: number): string {
     return join(this.directory, `s${slot}f${fn}.sock`);
   }

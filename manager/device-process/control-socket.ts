@@ -1,5 +1,5 @@
 /** A process's end of its control socket: one daemon at a time, one after the other. The process lives on without. */
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync, renameSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { JsonLineDecoder } from '../json-lines.js';
 import { MAX_LINE_BYTES, type Reply } from '../process-protocol.js';
@@ -19,10 +19,12 @@ const MAX_UNREAD_BYTES = 16 << 20;
 export class ControlSocket {
   private readonly options: ControlSocketOptions;
   private readonly server: Server;
+  private path: string;
   private daemon: Socket | undefined;
 
   private constructor(options: ControlSocketOptions) {
     this.options = options;
+    this.path = options.path;
     this.server = createServer((socket) => this.accept(socket));
   }
 
@@ -43,10 +45,16 @@ export class ControlSocket {
     if (this.daemon) write(this.daemon, report);
   }
 
+  /** Daemons find it there from now on. */
+  moveTo(path: string): void {
+    renameSync(this.path, path);
+    this.path = path;
+  }
+
   close(): void {
     this.daemon?.destroy();
     this.server.close();
-    rmSync(this.options.path, { force: true });
+    rmSync(this.path, { force: true });
   }
 
   private accept(socket: Socket): void {

@@ -11,6 +11,9 @@ import {
 } from '../control/api.js';
 import { answerOf, type Reply } from '../process-protocol.js';
 import { SerialQueue } from '../serial-queue.js';
+import type { HandedOver } from './hand-over/giving.js';
+import type { HandOvers } from './hand-over/hand-overs.js';
+import type { Given, MovableFunction } from './hand-over/movable.js';
 import type { ServedCard } from './served-card.js';
 import { Reviews, type OpenOverlay } from './reviews.js';
 import type { ServedMount } from './served-mount.js';
@@ -20,8 +23,10 @@ import {
   Request,
   type CaptureOrder,
   type ConnectionEvent,
+  type DeviceSpec,
   type DiskResize,
   type FunctionSpec,
+  type HandOverOrder,
   type Inventory,
   type Kept,
   type LinkChange,
@@ -31,6 +36,7 @@ import {
   type SeatRemoval,
   type SourceChange,
   type Status,
+  type TakeOverOrder,
 } from './protocol.js';
 
 /** One PCI function behind its socket. */
@@ -56,6 +62,8 @@ export interface ServedFunction {
   readonly keep?: Kept['keep'] | undefined;
   /** What its queues show, where each can carry a mount. */
   readonly queues?: ServedQueues | undefined;
+  /** How another process goes on with it. */
+  readonly movable: MovableFunction;
   /** Ends the VMM's connection, removes the socket, and lets the device's files go. */
   close(): Promise<void>;
 }
@@ -76,8 +84,15 @@ export interface FunctionHooks {
   onDisconnect(): void;
 }
 
-/** Makes a function that listens at `spec.socketPath`. Rejects with ChassisError for what the operator can mend. */
-export type FunctionFactory = (spec: FunctionSpec, hooks: FunctionHooks) => Promise<ServedFunction>;
+/**
+ * Makes a function that listens at `spec.socketPath`; with `given`, of what another process offers that serves it as yet: then `restore` and
+ * `resume` are to come. Rejects with ChassisError for what the operator can mend.
+ */
+export type FunctionFactory = (
+  spec: FunctionSpec,
+  hooks: FunctionHooks,
+  given?: Given,
+) => Promise<ServedFunction>;
 
 export interface DeviceProcessOptions {
   readonly createFunction: FunctionFactory;
@@ -85,6 +100,7 @@ export interface DeviceProcessOptions {
   readonly openOverlay: OpenOverlay;
   /** Sends to the daemon, if there is one. */
   readonly report: (event: ConnectionEvent) => void;
+  readonly handOvers: HandOvers;
   readonly log: (message: string) => void;
 }
 
@@ -97,7 +113,7 @@ const UNHURRIED: ReadonlySet<Request['method']> = new Set([
 export class DeviceProcess {
   private readonly options: DeviceProcessOptions;
   private readonly functions = new Map<string, ServedFunction>();
-  /** What each was made of. */
+  /** What each is made of now. */
   private readonly specs = new Map<string, FunctionSpec>();
   private readonly queue = new SerialQueue();
   private readonly reviews: Reviews;
@@ -116,7 +132,7 @@ export class DeviceProcess {
   receive(message: unknown, reply: Reply): void {
     if (!Value.Check(Request, message)) throw new TypeError('not a request of the device protocol');
     // One at a time, so that a function is not removed while it is being made; but a guest or a capture keeps nobody waiting but who asks for it.
-    if (UNHURRIED.has(message.method)) void this.answer(message, reply);
+    if (UNHURRIED.has(message.method) || this.options.handOvers.underWay) void this.answer(message, reply);
     else void this.queue.run(() => this.answer(message, reply));
   }
 
@@ -143,7 +159,12 @@ export class DeviceProcess {
   }
 
   private async perform(request: Request): Promise<unknown> {
+    if (this.options.handOvers.underWay && request.method !== 'status') throw handingOver();
     switch (request.method) {
+      case 'handOver':
+        return this.handOver(request.params);
+      case 'takeOver':
+        return this.takeOver(request.params);
       case 'addFunction':
         return this.addFunction(request.params);
       case 'removeFunction':
@@ -199,13 +220,54 @@ export class DeviceProcess {
   private async addFunction(spec: FunctionSpec): Promise<Kept> {
     const { function: name } = spec;
     if (this.functions.has(name)) throw new Error(`function ${name} is there already`);
-    const served = await this.options.createFunction(spec, {
-      onConnect: () => this.options.report({ event: 'connected', function: name }),
-      onDisconnect: () => this.options.report({ event: 'disconnected', function: name }),
-    });
+    const served = await this.options.createFunction(spec, this.hooksOf(spec));
     this.functions.set(name, served);
     this.specs.set(name, spec);
     return { keep: { ...served.keep } };
+  }
+
+  private handOver(order: HandOverOrder): Promise<HandedOver> {
+    this.reviews.refuseUnderWay();
+    const functions = Array.from(this.functions, ([name, { movable }]) => ({
+      spec: this.specOf(name),
+      movable,
+    }));
+    return this.options.handOvers.give(order, functions);
+  }
+
+  private async takeOver(order: TakeOverOrder): Promise<Record<string, never>> {
+    if (this.functions.size > 0) throw new Error('this process has functions of its own');
+    const specs = new Map<string, FunctionSpec>();
+    const taken = await this.options.handOvers.take(order, (spec, given) => {
+      specs.set(spec.function, spec);
+      return this.options.createFunction(spec, this.hooksOf(spec), given);
+    });
+    for (const [name, spec] of specs) this.specs.set(name, spec);
+    for (const [name, served] of taken) this.functions.set(name, served);
+    return {};
+  }
+
+  private hooksOf({ function: name }: FunctionSpec): FunctionHooks {
+    return {
+      onConnect: () => this.options.report({ event: 'connected', function: name }),
+      onDisconnect: () => this.options.report({ event: 'disconnected', function: name }),
+    };
+  }
+
+  /** What it is made of now. */
+  private specOf(name: string): FunctionSpec {
+    const spec = this.specs.get(name);
+    if (!spec) throw new Error(`function ${name} has no spec`);
+    const mount = this.functions.get(name)?.mount;
+    return mount && spec.device.type === '9p'
+      ? { ...spec, device: { ...spec.device, ...mount.terms } }
+      : spec;
+  }
+
+  /** Says what it is made of from now on. */
+  private changeDevice(name: string, change: (device: DeviceSpec) => DeviceSpec): void {
+    const spec = this.specOf(name);
+    this.specs.set(name, { ...spec, device: change(spec.device) });
   }
 
   private async done(job: Promise<void>): Promise<Record<string, never>> {
@@ -238,6 +300,10 @@ export class DeviceProcess {
     const served = this.functions.get(name);
     if (!served) throw new Error(`there is no function ${name}`);
     await served.setSource(source, terms);
+    this.changeDevice(name, (device) => {
+      if (device.type !== '9p') return device;
+      return { type: '9p', tag: device.tag, ...terms, ...(source && { source }) };
+    });
     return {};
   }
 
@@ -271,6 +337,7 @@ export class DeviceProcess {
 
   private setLink({ function: name, up }: LinkChange): Record<string, never> {
     this.card(name).setLink(up);
+    this.changeDevice(name, (device) => (device.type === 'card' ? { ...device, up } : device));
     return {};
   }
 
@@ -320,4 +387,8 @@ export class DeviceProcess {
     }));
     return { functions };
   }
+}
+
+function handingOver(): ChassisError {
+  return new ChassisError('UPGRADE_REFUSED', 'the device process is being replaced', 'try again in a moment');
 }

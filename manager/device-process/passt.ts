@@ -3,6 +3,7 @@
  * end of a socket pair, and ends when that is closed: so none outlives its card, or a device process that was killed.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { Socket } from 'node:net';
 import type { StreamPeer } from '../../devices/net/backends/stream/stream-backend.js';
 import { closeFd, setBlocking, socketPair } from '../../host/index.js';
 import { ChassisError, type PasstNetwork } from '../control/api.js';
@@ -20,6 +21,8 @@ export class Passt implements StreamPeer {
   private readonly network: PasstNetwork;
   private child: ChildProcess | undefined;
   private output = '';
+  /** What one says that another process has started. */
+  private readonly taken: Socket[] = [];
   /** Of the first one, which nobody has asked for yet. */
   private firstFd: number | undefined;
 
@@ -35,6 +38,27 @@ export class Passt implements StreamPeer {
     if (problem === undefined) return passt;
     passt.close();
     throw problem;
+  }
+
+  /** One that another process has started, and is connected to as yet. `outputs` are what it says, for us to read on. */
+  static takeOver(network: PasstNetwork, outputs: readonly number[]): Passt {
+    const passt = new Passt(network);
+    for (const fd of outputs) {
+      const stream = new Socket({ fd, readable: true, writable: false });
+      stream.on('error', () => undefined).resume();
+      passt.taken.push(stream);
+    }
+    return passt;
+  }
+
+  /** What it says, for a process that is to read on: it would end where nobody does. */
+  get outputs(): number[] {
+    return [this.child?.stdout, this.child?.stderr, ...this.taken].flatMap((stream) => {
+      // Node has no other way to the descriptor of a child's pipe.
+      const fd =
+        (stream as { readonly _handle?: { readonly fd?: number } } | null | undefined)?._handle?.fd ?? -1;
+      return fd >= 0 ? [fd] : [];
+    });
   }
 
   /** Another one, where the last has ended. */

@@ -187,8 +187,23 @@ export const ChildStatus = Type.Object({
 export type ChildStatus = Static<typeof ChildStatus>;
 export const ChildList = Type.Object({ children: Type.Array(ChildStatus) });
 
+/** Where the process listens that is to go on with all functions, and which that is. */
+export const HandOverOrder = Type.Object({ socketPath: Type.String(), pid: Type.Integer({ minimum: 2 }) });
+export type HandOverOrder = Static<typeof HandOverOrder>;
+/** Where to listen for the process whose functions this one is to take over, and whose place it takes with them. */
+export const TakeOverOrder = Type.Object({
+  socketPath: Type.String(),
+  place: Type.Object({ socket: Type.String(), stamp: Type.String() }),
+});
+export type TakeOverOrder = Static<typeof TakeOverOrder>;
+export const HandedOver = Type.Object({ pausedMs: Type.Number() });
+
 const Id = Type.Integer({ minimum: 1 });
 export const Request = Type.Union([
+  /** Answers HandedOver, and the process ends; or it has failed, and all is as before. */
+  Type.Object({ id: Id, method: Type.Literal('handOver'), params: HandOverOrder }),
+  /** Answered once it serves the other process's functions. */
+  Type.Object({ id: Id, method: Type.Literal('takeOver'), params: TakeOverOrder }),
   /** Answers Kept. */
   Type.Object({ id: Id, method: Type.Literal('addFunction'), params: FunctionSpec }),
   Type.Object({

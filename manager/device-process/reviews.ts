@@ -59,6 +59,16 @@ export class Reviews {
     await review?.stop();
   }
 
+  /** A review reads and writes files for as long as it likes. @throws ChassisError UPGRADE_REFUSED while there is one */
+  refuseUnderWay(): void {
+    if (this.#reviews.size === 0) return;
+    throw new ChassisError(
+      'UPGRADE_REFUSED',
+      'changes of an overlay are being listed or committed',
+      'wait for that to end, or end it',
+    );
+  }
+
   /** Stops all of them. */
   async close(): Promise<void> {
     await Promise.all([...this.#reviews.keys()].map((number) => this.stop(number)));

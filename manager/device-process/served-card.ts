@@ -1,17 +1,15 @@
 /** The network cards that a device process serves: which device, over which backend. */
-import type { NetBackend } from '../../devices/net/backends/net-backend.js';
 import { StreamFraming } from '../../devices/net/backends/stream/framing.js';
-import {
-  StreamBackend,
-  unixPeer,
-  type StreamPeer,
-} from '../../devices/net/backends/stream/stream-backend.js';
+import { unixPeer } from '../../devices/net/backends/stream/stream-backend.js';
 import { TapBackend } from '../../devices/net/backends/tap/tap-backend.js';
 import { CapturedBackend } from '../../devices/net/capture/captured-backend.js';
 import { VirtioNet } from '../../devices/net/virtio-net.js';
 import { HostError, type Reactor } from '../../host/index.js';
 import { ChassisError, type CaptureRequest, type Captured, type CardStatistics } from '../control/api.js';
 import { CardCapture } from './card-capture.js';
+import { StreamCable, takePasst, takeTap, TapCable, type Cable } from './hand-over/cable.js';
+import type { Given, MovableDevice } from './hand-over/movable.js';
+import type { OutgoingParcel } from './hand-over/parcel.js';
 import { Passt } from './passt.js';
 import type { CardSpec } from './protocol.js';
 import type { ServedDevice } from './served-function.js';
@@ -26,44 +24,41 @@ export interface ServedCard {
   endCapture(): void;
 }
 
-/** @throws ChassisError NETWORK_UNAVAILABLE */
+/**
+ * With `given`, what another process offers of the card that it serves as yet.
+ * @throws ChassisError NETWORK_UNAVAILABLE; ParcelError for what is no offer
+ */
 export async function openCard(
   spec: CardSpec,
   reactor: Reactor,
   log: (message: string) => void,
+  given?: Given,
 ): Promise<ServedDevice> {
-  const backend = new CapturedBackend(
-    await openBackend(spec, reactor, (line) => log(`${spec.name}: ${line}`)),
-  );
-  return new CardDevice(spec, backend);
+  const cable = await openCable(spec, reactor, (line) => log(`${spec.name}: ${line}`), given);
+  return new CardDevice(spec, cable);
 }
 
-async function openBackend(
+async function openCable(
   { peer }: CardSpec,
   reactor: Reactor,
   log: (message: string) => void,
-): Promise<NetBackend> {
+  given: Given | undefined,
+): Promise<Cable> {
   const { PLAIN, WITH_HEADER } = StreamFraming;
+  const common = { reactor, log, paused: given !== undefined };
   switch (peer.type) {
     case 'switch':
-      return stream(unixPeer(peer.socketPath), WITH_HEADER, reactor, log);
-    case 'passt':
-      return stream(await Passt.start(peer), PLAIN, reactor, log);
+      return new StreamCable({ ...common, peer: unixPeer(peer.socketPath), framing: WITH_HEADER });
+    case 'passt': {
+      const passt = given ? takePasst(peer, given) : await Passt.start(peer);
+      return new StreamCable({ ...common, peer: passt, framing: PLAIN }, passt);
+    }
     case 'tap':
-      return openTap(peer.interface, reactor);
+      return new TapCable(given ? takeTap(peer.interface, reactor, given) : openTap(peer.interface, reactor));
   }
 }
 
-function stream(
-  peer: StreamPeer,
-  framing: StreamFraming,
-  reactor: Reactor,
-  log: (message: string) => void,
-): NetBackend {
-  return new StreamBackend({ peer, framing, reactor, log });
-}
-
-function openTap(name: string, reactor: Reactor): NetBackend {
+function openTap(name: string, reactor: Reactor): TapBackend {
   try {
     return new TapBackend({ name, reactor });
   } catch (error) {
@@ -76,7 +71,7 @@ function openTap(name: string, reactor: Reactor): NetBackend {
   }
 }
 
-class CardDevice implements ServedDevice, ServedCard {
+class CardDevice implements ServedDevice, ServedCard, MovableDevice {
   readonly device: VirtioNet;
   readonly tree = undefined;
   readonly disk = undefined;
@@ -84,15 +79,44 @@ class CardDevice implements ServedDevice, ServedCard {
   private readonly backend: CapturedBackend;
   private capture: CardCapture | undefined;
 
-  constructor({ name, mac, mtu, queuePairs, up }: CardSpec, backend: CapturedBackend) {
+  private readonly cable: Cable;
+
+  constructor({ name, mac, mtu, queuePairs, up }: CardSpec, cable: Cable) {
     this.name = name;
-    this.backend = backend;
-    this.device = new VirtioNet(backend, { mac, queuePairs, ...(mtu !== undefined && { mtu }) });
+    this.cable = cable;
+    this.backend = new CapturedBackend(cable.backend);
+    this.device = new VirtioNet(this.backend, { mac, queuePairs, ...(mtu !== undefined && { mtu }) });
     if (!up) this.device.setLink(false);
   }
 
   get card(): ServedCard {
     return this;
+  }
+
+  get movable(): MovableDevice {
+    return this;
+  }
+
+  offer(parcel: OutgoingParcel): unknown {
+    return this.cable.offer(parcel);
+  }
+
+  /** A capture ends: its file is the process's. */
+  pause(): void {
+    this.endCapture();
+    this.cable.backend.pause();
+  }
+
+  save(parcel: OutgoingParcel): unknown {
+    return this.cable.save(parcel);
+  }
+
+  restore(given: Given): void {
+    this.cable.restore(given);
+  }
+
+  resume(): void {
+    this.cable.backend.resume();
   }
 
   get status() {

@@ -1,6 +1,5 @@
 /** The disks that a device process serves: which device, over which backend. */
-import { ftruncateSync, openSync } from 'node:fs';
-import { MemoryBackend } from '../../devices/blk/backends/memory/memory-backend.js';
+import { ftruncateSync, openSync, writeSync } from 'node:fs';
 import { openNbdBackend } from '../../devices/blk/backends/nbd/open-nbd.js';
 import type { BlockBackend } from '../../devices/blk/backends/block-backend.js';
 import { BlockBackendError, type BlockBackendErrorCode } from '../../devices/blk/backends/errors.js';
@@ -20,6 +19,9 @@ import type { DeviceCounters } from '../counters.js';
 import { DISK_QUEUE_SIZE } from '../vmm/qemu-names.js';
 import { cloudInitSeed } from './cloud-init-seed.js';
 import type { ResizableDisk } from './device-process.js';
+import { offerDisk, restoreDisk, saveDisk, takeFile, takenDisk } from './hand-over/disk-offer.js';
+import type { Given, MovableDevice } from './hand-over/movable.js';
+import type { OutgoingParcel } from './hand-over/parcel.js';
 import type { DiskSpec, FunctionSpec } from './protocol.js';
 import type { ServedDevice } from './served-function.js';
 
@@ -57,14 +59,18 @@ const KeptFile = { DATA: 'data', CLUSTERS: 'clusters' } as const;
 /** What a process before this one kept. */
 type Kept = FunctionSpec['kept'];
 
-/** @throws ChassisError as the source cannot be opened */
+/**
+ * With `given`, what another process offers of the disk that it serves as yet.
+ * @throws ChassisError as the source cannot be opened; ParcelError for what is no offer
+ */
 export async function openDisk(
   spec: DiskSpec,
   log: (message: string) => void,
   kept?: Kept,
+  given?: Given,
 ): Promise<ServedDevice> {
   try {
-    return new ServedDisk(await openStorage(spec, log, kept), spec, log);
+    return new ServedDisk(given ? takeStorage(given, spec) : await openStorage(spec, log, kept), spec, log);
   } catch (error) {
     if (!(error instanceof BlockBackendError)) throw error;
     throw new ChassisError(ERRORS[error.code], error.message, error.suggestion);
@@ -129,6 +135,17 @@ function openClusters(kept: Kept): { fd: number; bits: Uint8Array; release: () =
   const fd = kept ? openSync(kept[KeptFile.CLUSTERS], 'r+') : memoryFile('chassis-clusters');
   try {
     if (!kept) ftruncateSync(fd, lengthBytes);
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
+  return mapClusters(fd);
+}
+
+/** Takes the descriptor over. */
+function mapClusters(fd: number): { fd: number; bits: Uint8Array; release: () => void } {
+  const lengthBytes = overlayBitmapBytes(MAX_OVERLAY_DISK_BYTES);
+  try {
     const mapping = new SharedMapping(fd, lengthBytes);
     const release = () => {
       mapping.close();
@@ -151,12 +168,38 @@ async function openSource(
       return new FileBackend(openDiskFile({ path: source.path, readOnly }));
     case 'memory':
       checkMemory(source.sizeBytes);
-      return new MemoryBackend({ sizeBytes: source.sizeBytes, readOnly });
+      return new FileBackend({ ...openMemoryDisk(source.sizeBytes), readOnly });
     case 'cloud-init':
-      return MemoryBackend.of(cloudInitSeed(source.path), { readOnly: true });
+      return seedDisk(cloudInitSeed(source.path));
     case 'nbd':
       return openNbdBackend({ uri: source.uri, readOnly, connectTimeoutMs: NBD_CONNECT_MS, log });
   }
+}
+
+/** Its memory is a file, as that of every disk in memory is: so that another process can go on with it. */
+function seedDisk(bytes: Uint8Array): FileBackend {
+  const disk = openMemoryDisk(bytes.length);
+  writeSync(disk.fd, bytes);
+  return new FileBackend({ ...disk, readOnly: true });
+}
+
+/** What another process has opened. @throws ParcelError */
+function takeStorage(given: Given, { overlayDirectory }: DiskSpec): OpenStorage {
+  const { file, overlay } = takenDisk(given);
+  const base = takeFile(file, given.parcel);
+  if (!overlay) return { backend: base, keep: { [KeptFile.DATA]: base.disk.fd } };
+  const clusters = mapClusters(given.parcel.takeFd(overlay.clusters));
+  const top = takeFile(overlay.top, given.parcel);
+  const { baseVisibleBytes, ...options } = overlay.geometry;
+  const maxBytes = overlayDirectory === undefined ? { maxBytes: MAX_OVERLAY_BYTES } : {};
+  const backend = OverlayBackend.thrownAway(base, () => top, {
+    ...options,
+    bits: clusters.bits,
+    ...maxBytes,
+  });
+  backend.store.geometry.baseVisibleBytes = baseVisibleBytes;
+  const keep = { [KeptFile.CLUSTERS]: clusters.fd, [KeptFile.DATA]: top.disk.fd };
+  return { backend, keep, release: clusters.release };
 }
 
 function checkMemory(sizeBytes: number): void {
@@ -168,18 +211,22 @@ function checkMemory(sizeBytes: number): void {
   );
 }
 
-class ServedDisk implements ServedDevice, ResizableDisk {
+class ServedDisk implements ServedDevice, ResizableDisk, MovableDevice {
   readonly device: VirtioBlk;
   readonly tree = undefined;
   readonly keep: Record<string, number>;
   readonly release: (() => void) | undefined;
   private readonly spec: DiskSpec;
+  private readonly backend: BlockBackend;
+  /** Changes of its size that are under way. */
+  private resizes = 0;
 
   constructor({ backend, keep, release }: OpenStorage, spec: DiskSpec, log: (message: string) => void) {
     const { serial, readOnly, queues } = spec;
     this.keep = keep;
     this.release = release;
     this.spec = spec;
+    this.backend = backend;
     this.device = new VirtioBlk(backend, {
       ...{ serial, readOnly, queues, queueSize: DISK_QUEUE_SIZE, reliableQueueSize: DISK_QUEUE_SIZE },
       log: (line) => log(`${serial}: ${line}`),
@@ -189,6 +236,30 @@ class ServedDisk implements ServedDevice, ResizableDisk {
   get disk(): ResizableDisk {
     return this;
   }
+
+  get movable(): MovableDevice {
+    return this;
+  }
+
+  offer(parcel: OutgoingParcel): unknown {
+    const { serial } = this.spec;
+    if (this.resizes === 0) return offerDisk(this.backend, this.keep[KeptFile.CLUSTERS], serial, parcel);
+    throw new ChassisError('UPGRADE_REFUSED', `the disk ${serial} is being resized`, 'try again in a moment');
+  }
+
+  /** It does nothing by itself. */
+  pause(): void {}
+
+  save(): unknown {
+    return saveDisk(this.backend);
+  }
+
+  restore(given: Given): void {
+    restoreDisk(this.backend, given);
+    this.backend.sizeChanged();
+  }
+
+  resume(): void {}
 
   get sizeBytes(): number {
     return this.device.sizeBytes;
@@ -207,6 +278,11 @@ class ServedDisk implements ServedDevice, ResizableDisk {
   }
 
   async resize(sizeBytes: number, shrink: boolean): Promise<void> {
+    this.resizes++;
+    await this.changeSize(sizeBytes, shrink).finally(() => this.resizes--);
+  }
+
+  private async changeSize(sizeBytes: number, shrink: boolean): Promise<void> {
     if (this.spec.source.type === 'memory') checkMemory(sizeBytes);
     if (sizeBytes < this.sizeBytes && !shrink) throw wouldShrink(this.sizeBytes);
     const result = await this.device.resize(sizeBytes);

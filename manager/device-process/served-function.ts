@@ -4,12 +4,29 @@ import type { GuestMemory } from '../../devices/virtio/memory/guest-memory.js';
 import { hasFeature } from '../../devices/virtio/ring/features.js';
 import { VirtioPciFunction } from '../../devices/virtio/transport/virtio-pci.js';
 import type { Reactor } from '../../host/index.js';
-import type { FunctionCounters, FunctionDriver, MountTerms, Shown } from '../control/api.js';
+import {
+  ChassisError,
+  type FunctionCounters,
+  type FunctionDriver,
+  type MountTerms,
+  type Shown,
+} from '../control/api.js';
 import { countersOf, type DeviceCounters } from '../counters.js';
 import { FunctionFile } from '../function-files.js';
+import {
+  pauseFunction,
+  restoreFunction,
+  resumeFunction,
+  saveFunction,
+  VfioUserFunctionState,
+} from './hand-over/pci-function.js';
 import { VfioUserServer } from '../ports/vfio-user/server.js';
+import { VhostUserState } from '../ports/vhost-user/port-state.js';
 import { VhostUserServer } from '../ports/vhost-user/server.js';
 import type { FunctionHooks, ResizableDisk, ServedFunction } from './device-process.js';
+import { dataAs, type Given, type MovableDevice, type MovableFunction } from './hand-over/movable.js';
+import type { OutgoingParcel } from './hand-over/parcel.js';
+import { FunctionState } from './hand-over/protocol.js';
 import type { FunctionSpec } from './protocol.js';
 import type { ServedCard } from './served-card.js';
 import type { ServedMount } from './served-mount.js';
@@ -24,15 +41,68 @@ export interface ServedDevice extends Pick<
   readonly device: VirtioDevice;
   /** Lets go of what the device does not, once that is closed. */
   readonly release?: (() => void) | undefined;
+  /** How another process goes on with it; undefined where none can. */
+  readonly movable?: MovableDevice | undefined;
   counted(): DeviceCounters;
 }
 
-/** What a function is to the device process whichever port it is on: what it serves. */
-abstract class DeviceFunction implements ServedFunction {
-  protected readonly served: ServedDevice;
+/** The part of a function that is its port's, for a hand-over: see MovableFunction. */
+interface MovablePort {
+  pause(timeoutMs: number): Promise<string | undefined>;
+  save(parcel: OutgoingParcel): unknown;
+  restore(given: Given): Promise<string | undefined>;
+  resume(): void;
+}
 
-  constructor(served: ServedDevice) {
+/** What a function is to the device process whichever port it is on: what it serves. */
+abstract class DeviceFunction implements ServedFunction, MovableFunction {
+  protected readonly served: ServedDevice;
+  private readonly name: string;
+  /** Nothing is taken from the host now. */
+  private devicePaused = false;
+
+  constructor(served: ServedDevice, { function: name }: FunctionSpec) {
     this.served = served;
+    this.name = name;
+  }
+
+  protected abstract readonly movablePort: MovablePort;
+
+  get movable(): MovableFunction {
+    return this;
+  }
+
+  offer(parcel: OutgoingParcel): unknown {
+    return this.device().offer(parcel);
+  }
+
+  async pause(timeoutMs: number): Promise<string | undefined> {
+    const problem = await this.movablePort.pause(timeoutMs);
+    if (problem === undefined) this.device().pause();
+    this.devicePaused = problem === undefined;
+    return problem;
+  }
+
+  save(parcel: OutgoingParcel) {
+    return { device: this.device().save(parcel), port: this.movablePort.save(parcel) };
+  }
+
+  async restore({ data, parcel }: Given): Promise<string | undefined> {
+    const { device, port } = dataAs(FunctionState, data);
+    this.device().restore({ data: device, parcel });
+    this.devicePaused = true;
+    return this.movablePort.restore({ data: port, parcel });
+  }
+
+  resume(): void {
+    this.movablePort.resume();
+    if (this.devicePaused) this.device().resume();
+    this.devicePaused = false;
+  }
+
+  private device(): MovableDevice {
+    if (this.served.movable) return this.served.movable;
+    throw new ChassisError('UPGRADE_REFUSED', `${this.name} is a mount, which cannot be handed over yet`);
   }
 
   abstract readonly connected: boolean;
@@ -87,8 +157,9 @@ export class VfioUserFunction extends DeviceFunction {
     hooks: FunctionHooks,
     reactor: Reactor,
     log: (message: string) => void,
+    taken = false,
   ) {
-    super(served);
+    super(served, spec);
     this.server = new VfioUserServer({
       path: spec.socketPath,
       reactor,
@@ -102,7 +173,31 @@ export class VfioUserFunction extends DeviceFunction {
       onDisconnect: () => hooks.onDisconnect(),
       log,
     });
-    this.server.listen();
+    if (!taken) this.server.listen();
+  }
+
+  protected get movablePort(): MovablePort {
+    const { server } = this;
+    return {
+      pause: (timeoutMs) => {
+        server.pause();
+        return pauseFunction(this.function, this.served.device, timeoutMs);
+      },
+      save: (parcel) => ({ server: server.save(parcel), function: saveFunction(this.function, parcel) }),
+      restore: async ({ data, parcel }) => {
+        const state = dataAs(VfioUserFunctionState, data);
+        return server.restore(state.server, parcel) ?? restoreFunction(this.function, state.function, parcel);
+      },
+      resume: () => {
+        server.resume();
+        resumeFunction(this.function, this.served.device);
+      },
+    };
+  }
+
+  private get function(): VirtioPciFunction {
+    if (!this.pci) throw new Error('the server has made no function');
+    return this.pci;
   }
 
   get connected(): boolean {
@@ -128,14 +223,16 @@ export class VfioUserFunction extends DeviceFunction {
 export class VhostUserFunction extends DeviceFunction {
   private readonly server: VhostUserServer;
 
+  /** Where it is `taken` over from another process, `restore` and `resume` are to come. */
   constructor(
     served: ServedDevice,
     spec: FunctionSpec,
     hooks: FunctionHooks,
     reactor: Reactor,
     log: (message: string) => void,
+    taken = false,
   ) {
-    super(served);
+    super(served, spec);
     this.server = new VhostUserServer({
       path: spec.socketPath,
       reactor,
@@ -145,7 +242,17 @@ export class VhostUserFunction extends DeviceFunction {
       onDisconnect: () => hooks.onDisconnect(),
       log,
     });
-    this.server.listen();
+    if (!taken) this.server.listen();
+  }
+
+  protected get movablePort(): MovablePort {
+    const { server } = this;
+    return {
+      pause: (timeoutMs) => server.pause(timeoutMs),
+      save: (parcel) => server.save(parcel),
+      restore: ({ data, parcel }) => server.restore(dataAs(VhostUserState, data), parcel),
+      resume: () => server.resume(),
+    };
   }
 
   get connected(): boolean {

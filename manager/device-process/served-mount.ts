@@ -42,6 +42,7 @@ export class ServedMount {
   /** Where the numbers of the last `#all` ended. */
   #allNext = 0;
   #interest: NodeJS.Timeout | undefined;
+  #revoked = false;
   #closing: Promise<void> | undefined;
   #terms: PolicyTerms;
 
@@ -51,11 +52,11 @@ export class ServedMount {
    */
   constructor(inner: FileSystem, overlay: OverlayFs | undefined, terms: MountTerms) {
     this.overlay = overlay;
-    this.#terms = terms;
+    this.#terms = { readOnly: terms.readOnly, policy: terms.policy };
     this.#policed = new PolicyFs(inner, this.#policy(terms), (events, dropped) =>
       this.#note(events, dropped),
     );
-    if (terms.revoked) this.#policed.revoke();
+    if (terms.revoked) this.revoke();
     this.fs = {
       attach: () => this.#policed.attach(),
       saveState: (to) => this.#policed.saveState(to),
@@ -82,6 +83,12 @@ export class ServedMount {
 
   revoke(): void {
     this.#policed.revoke();
+    this.#revoked = true;
+  }
+
+  /** What of its terms may have changed since it was opened. */
+  get terms(): PolicyTerms & Pick<MountTerms, 'revoked'> {
+    return { ...this.#terms, ...(this.#revoked && { revoked: true }) };
   }
 
   /** Lists, commits or drops what the guest changed, while it has the mount. @throws ChassisError BAD_REQUEST */

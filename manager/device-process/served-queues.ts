@@ -15,6 +15,7 @@ export interface ServedQueuesOptions {
 
 interface Seat {
   readonly tag: string;
+  readonly spec: SeatSpec;
   readonly mount: ServedMount;
   /** It serves nothing any more, and its queue is taken until its file system is closed. */
   leaving: boolean;
@@ -29,7 +30,8 @@ export class ServedQueues {
   }
 
   /** Answers the queue. @throws ChassisError NO_SLOT_FREE where none of those asked for is free, or as the source cannot be opened */
-  async add({ queues, tag, source, ...terms }: SeatSpec, beginning?: Beginning): Promise<number> {
+  async add(spec: SeatSpec, beginning?: Beginning): Promise<number> {
+    const { queues, tag, source, ...terms } = spec;
     const { mux, openMount, serverOptions } = this.options;
     const queue = queues.find((each) => each < mux.queueSizes.length && !this.seats.has(each));
     if (queue === undefined) throw stillLeaving();
@@ -41,8 +43,14 @@ export class ServedQueues {
       throw error;
     }
     mount.onPolicy = (changed) => mux.setLimits(queue, limitsOf(changed));
-    this.seats.set(queue, { tag, mount, leaving: false });
+    this.seats.set(queue, { tag, spec, mount, leaving: false });
     return queue;
+  }
+
+  /** What another process makes the same mounts of, each on its queue. */
+  get specs(): SeatSpec[] {
+    const seats = [...this.seats].filter(([, { leaving }]) => !leaving);
+    return seats.map(([queue, { spec, mount }]) => ({ ...spec, ...mount.terms, queues: [queue] }));
   }
 
   mount(queue: number): ServedMount | undefined {

@@ -30,6 +30,8 @@ export class ServedTree {
   private readonly tree: MountTree;
   private readonly openMount: OpenWatchedMount;
   private readonly mounts = new Map<string, ServedMount>();
+  /** What each child is now. */
+  private readonly children = new Map<string, ChildSpec>();
   private readonly watched = new Map<string, Watched>();
 
   constructor(tree: MountTree, openMount: OpenWatchedMount) {
@@ -38,10 +40,8 @@ export class ServedTree {
   }
 
   /** @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the mount cannot be opened */
-  async add(
-    { name, source, target, watch = false, ...terms }: ChildSpec,
-    beginning?: Beginning,
-  ): Promise<void> {
+  async add(child: ChildSpec, beginning?: Beginning): Promise<void> {
+    const { name, source, target, watch = false, ...terms } = child;
     const watched = watch ? new Watched((path) => this.changed(name, path)) : undefined;
     const mount = await this.openMount(source, terms, watched, beginning);
     try {
@@ -57,6 +57,12 @@ export class ServedTree {
       throw asChassisError(error);
     }
     this.mounts.set(name, mount);
+    this.children.set(name, child);
+  }
+
+  /** What another process makes the same children of. */
+  get specs(): ChildSpec[] {
+    return Array.from(this.children, ([name, child]) => ({ ...child, ...this.mounts.get(name)?.terms }));
   }
 
   /** Tells the guest of a change on the host, where it may know the file. */
@@ -81,6 +87,7 @@ export class ServedTree {
   /** One that is not there is gone already. */
   remove(name: string): Lost {
     this.mounts.delete(name);
+    this.children.delete(name);
     if (this.tree.entry(name) === undefined) return { fids: 0, openFiles: 0 };
     this.watched.delete(name);
     const { fids, openFiles } = this.tree.remove(name);

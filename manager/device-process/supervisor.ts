@@ -18,6 +18,7 @@ import {
   type CaptureOrder,
   type DiskResize,
   type FoundFunction,
+  HandedOver,
   type FunctionSpec,
   Inventory,
   Seated,
@@ -75,10 +76,21 @@ export interface DeviceHost {
   status(): Promise<FunctionStatus[]>;
   /** The functions that it has, whoever had them made. */
   inventory(): Promise<FoundFunction[]>;
+  /**
+   * Starts another process, which goes on with all functions, and answers it: this one ends then, and its hooks are the other's.
+   * @throws ChassisError UPGRADE_REFUSED or DEVICE_PROCESS_LOST: where this one lives, it serves as before
+   */
+  replace(): Promise<Replaced>;
   /** Lets it live on without this daemon. `onLost` is not called. */
   leave(): void;
   /** Ends it in good order, or by force if that takes too long. `onLost` is not called. */
   stop(): Promise<void>;
+}
+
+export interface Replaced {
+  readonly host: DeviceHost;
+  /** How long nobody served, in milliseconds. */
+  readonly pausedMs: number;
 }
 
 export interface DeviceHostHooks {
@@ -102,12 +114,15 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const RESIZE_TIMEOUT_MS = 60_000;
 /** A commit stops between two files, of which one may be large. */
 const STOP_REVIEW_TIMEOUT_MS = 600_000;
+/** All that the two may take to get ready, and more: nobody waits for that but who asked. */
+const HAND_OVER_TIMEOUT_MS = 90_000;
 const DEFAULT_ENTRY = fileURLToPath(new URL('./entry.js', import.meta.url));
 
 /** Starts one, in place of any that is left there. @throws ChassisError DEVICE_PROCESS_LOST where it does not come up */
 export async function spawnDeviceProcess(options: SpawnOptions): Promise<DeviceHost> {
-  const timeoutMs = options.readyTimeoutMs ?? READY_TIMEOUT_MS;
-  return new DeviceChild(await SupervisedProcess.start(supervision(options), timeoutMs));
+  const child = new DeviceChild(options);
+  await child.begin((supervision, timeoutMs) => SupervisedProcess.start(supervision, timeoutMs));
+  return child;
 }
 
 /**
@@ -115,30 +130,51 @@ export async function spawnDeviceProcess(options: SpawnOptions): Promise<DeviceH
  * @throws ChassisError DEVICE_PROCESS_LOST where it lives, but does not answer as it should; it is left alone then
  */
 export async function findDeviceProcess(options: SpawnOptions): Promise<DeviceHost | undefined> {
-  const timeoutMs = options.readyTimeoutMs ?? READY_TIMEOUT_MS;
-  const found = await SupervisedProcess.find(supervision(options), timeoutMs);
-  return found && new DeviceChild(found);
-}
-
-function supervision({ paths, entry = DEFAULT_ENTRY, ...hooks }: SpawnOptions): SupervisedProcessOptions {
-  return {
-    entry,
-    ...{ socketPath: paths.deviceSocket, logPath: paths.deviceLog, stampPath: paths.deviceStamp },
-    lost: lostError,
-    onLost: hooks.onLost,
-    onEvent: (message) => {
-      const { event, function: name } = decode(ConnectionEvent, message);
-      if (event === 'connected') hooks.onConnected(name);
-      else hooks.onDisconnected(name);
-    },
-  };
+  const child = new DeviceChild(options);
+  const found = await child.begin((supervision, timeoutMs) => SupervisedProcess.find(supervision, timeoutMs));
+  return found ? child : undefined;
 }
 
 class DeviceChild implements DeviceHost {
-  private readonly process: SupervisedProcess;
+  private readonly options: SpawnOptions;
+  private process!: SupervisedProcess;
+  /** While it hands over, its end is no loss until it is known which of the two serves. */
+  private handingOver = false;
+  private lostReason: string | undefined;
 
-  constructor(process: SupervisedProcess) {
-    this.process = process;
+  constructor(options: SpawnOptions) {
+    this.options = options;
+  }
+
+  /** False where there is no such process. */
+  async begin<Found extends SupervisedProcess | undefined>(
+    how: (supervision: SupervisedProcessOptions, timeoutMs: number) => Promise<Found>,
+    place: Partial<SupervisedProcessOptions> = {},
+  ): Promise<boolean> {
+    const timeoutMs = this.options.readyTimeoutMs ?? READY_TIMEOUT_MS;
+    const process = await how({ ...this.supervision(), ...place }, timeoutMs);
+    if (process) this.process = process;
+    return process !== undefined;
+  }
+
+  private supervision(): SupervisedProcessOptions {
+    const { paths, entry = DEFAULT_ENTRY, onConnected, onDisconnected } = this.options;
+    return {
+      entry,
+      ...{ socketPath: paths.deviceSocket, logPath: paths.deviceLog, stampPath: paths.deviceStamp },
+      lost: lostError,
+      onLost: (reason) => this.lost(reason),
+      onEvent: (message) => {
+        const { event, function: name } = decode(ConnectionEvent, message);
+        if (event === 'connected') onConnected(name);
+        else onDisconnected(name);
+      },
+    };
+  }
+
+  private lost(reason: string): void {
+    this.lostReason = reason;
+    if (!this.handingOver) this.options.onLost(reason);
   }
 
   get pid(): number {
@@ -236,6 +272,37 @@ class DeviceChild implements DeviceHost {
 
   async inventory(): Promise<FoundFunction[]> {
     return decode(Inventory, await this.ask('inventory', {})).functions;
+  }
+
+  async replace(): Promise<Replaced> {
+    const next = new DeviceChild(this.options);
+    const { nextSocket: socketPath, nextStamp: stampPath } = this.options.paths;
+    const place = { socketPath, stampPath };
+    await next.begin((supervision, timeoutMs) => SupervisedProcess.start(supervision, timeoutMs), place);
+    this.handingOver = true;
+    try {
+      const pausedMs = await this.handOverTo(next);
+      this.process.leave('it was replaced by another one: try again');
+      return { host: next, pausedMs };
+    } catch (error) {
+      this.handingOver = false;
+      await next.stop();
+      if (this.lostReason !== undefined) this.options.onLost(this.lostReason);
+      throw error;
+    }
+  }
+
+  /** Answers how long nobody served. What the new process says counts: the old one ends, and may not get to say anything. */
+  private async handOverTo(next: DeviceChild): Promise<number> {
+    const { deviceSocket, deviceStamp, handOverSocket: socketPath } = this.options.paths;
+    const place = { socket: deviceSocket, stamp: deviceStamp };
+    const taken = next.ask('takeOver', { socketPath, place }, HAND_OVER_TIMEOUT_MS);
+    const handed = this.ask('handOver', { socketPath, pid: next.pid }, HAND_OVER_TIMEOUT_MS);
+    const [theirs, ours] = await Promise.allSettled([taken, handed]);
+    // Where the old process says why, that is why.
+    if (theirs.status === 'rejected') throw ours.status === 'rejected' ? ours.reason : theirs.reason;
+    next.process.movedTo({ socketPath: deviceSocket, stampPath: deviceStamp });
+    return ours.status === 'fulfilled' ? decode(HandedOver, ours.value).pausedMs : 0;
   }
 
   leave(): void {

@@ -33,7 +33,7 @@ import type {
   SeatStatus,
   SourceChange,
 } from '../../manager/device-process/protocol.js';
-import type { DeviceHost, DeviceHostHooks } from '../../manager/device-process/supervisor.js';
+import type { DeviceHost, DeviceHostHooks, Replaced } from '../../manager/device-process/supervisor.js';
 import type { CardPorts } from '../../manager/switches.js';
 import type { PluggableFunction, VmmDriver } from '../../manager/vmm/driver.js';
 
@@ -122,6 +122,17 @@ export class FakeDevices implements DeviceHost {
   constructor(pid: number, hooks: DeviceHostHooks) {
     this.pid = pid;
     this.hooks = hooks;
+  }
+
+  /** The one that goes on, or why none does. */
+  replacement: FakeDevices | ChassisError | undefined;
+
+  async replace(): Promise<Replaced> {
+    const { replacement } = this;
+    if (!(replacement instanceof FakeDevices)) throw replacement ?? new Error('there is no other');
+    for (const [name, spec] of this.functions) replacement.functions.set(name, spec);
+    for (const name of this.connected) replacement.connected.add(name);
+    return { host: replacement, pausedMs: 7 };
   }
 
   async addFunction(spec: FunctionSpec): Promise<Record<string, number>> {

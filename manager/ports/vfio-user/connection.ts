@@ -2,8 +2,10 @@
 import { getSystemErrorName } from 'node:util';
 import { Errno } from '../../../devices/errno.js';
 import { closeFd, EpollEvents, type Reactor } from '../../../host/index.js';
+import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import type { VfioUserDevice } from './device.js';
 import { MessageReader, Received, ReplySender } from './framing.js';
+import type { ConnectionState } from './port-state.js';
 import { VfioUserCommand, VfioUserFlag, VfioUserLimit } from './protocol.js';
 import { negotiateVersion } from './version.js';
 
@@ -55,6 +57,42 @@ export class Connection {
   /** True once `onNegotiated` has been called. */
   get announced(): boolean {
     return this.#announced;
+  }
+
+  /** Nothing is read until `resume`. */
+  pause(): void {
+    this.#options.reactor.remove(this.#options.fd);
+  }
+
+  /** Goes on after `pause`, or begins after `restore`. */
+  resume(): void {
+    const error = this.open();
+    if (error !== 0) this.close(`it cannot be watched: ${getSystemErrorName(error)}`);
+    else if (this.#sender.pending) this.#watchFor(true);
+  }
+
+  /** What another process has to go on from. */
+  save(parcel: OutgoingParcel): ConnectionState {
+    return {
+      fd: parcel.addFd(this.#options.fd),
+      negotiated: this.#negotiated,
+      announced: this.#announced,
+      closeReason: this.#closeReason ?? null,
+      received: parcel.addBytes(this.#reader.received),
+      receivedFds: this.#reader.fds.left.map((fd) => parcel.addFd(fd)),
+      arrivingFds: this.#reader.arriving.map((fd) => parcel.addFd(fd)),
+      unsent: parcel.addBytes(this.#sender.unsent),
+    };
+  }
+
+  /** Goes on, once `resume` is called, where another process was with this socket. False where that makes no sense. */
+  restore(state: ConnectionState, parcel: IncomingParcel): boolean {
+    this.#negotiated = state.negotiated;
+    this.#announced = state.announced;
+    this.#closeReason = state.closeReason ?? undefined;
+    this.#sender.restore(parcel.bytes(state.unsent));
+    const fds = parcel.takeFds(state.receivedFds);
+    return this.#reader.restore(parcel.bytes(state.received), fds, parcel.takeFds(state.arrivingFds));
   }
 
   /** Starts to serve. 0, or a negative errno and the connection is as before. */

@@ -6,6 +6,7 @@
 import { Errno } from '../../../devices/errno.js';
 import type { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
 import { MappedFiles, MappedRegion } from '../shared-memory/mapped-files.js';
+import type { DmaMapState } from './port-state.js';
 import { VfioDmaMapFlag, VfioUserLimit } from './protocol.js';
 
 const ACCESS_FLAGS = VfioDmaMapFlag.VFIO_DMA_MAP_FLAG_READ | VfioDmaMapFlag.VFIO_DMA_MAP_FLAG_WRITE;
@@ -49,6 +50,15 @@ export class DmaMaps {
     } catch (error) {
       return -errnoOf(error);
     }
+  }
+
+  /** All maps, for a process that is to take them over: as `map` takes them, each with its file (-1 where it has none). */
+  get all(): readonly (Omit<DmaMapState, 'fd'> & { readonly fd: number })[] {
+    const { VFIO_DMA_MAP_FLAG_READ: READ, VFIO_DMA_MAP_FLAG_WRITE: WRITE } = VfioDmaMapFlag;
+    return this.#maps.map(({ address, sizeBytes, region }) => ({
+      ...{ address, sizeBytes, offset: region?.fileOffset ?? 0, fd: region?.file.fd ?? -1 },
+      flags: region === undefined ? READ : (region.readable ? READ : 0) | (region.writable ? WRITE : 0),
+    }));
   }
 
   /** Removes the map with exactly these bounds: 0, or -ENOENT. Its memory is out of reach when this returns. */

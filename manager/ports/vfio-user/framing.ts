@@ -86,6 +86,27 @@ export class MessageReader {
     this.#msgSize = 0;
   }
 
+  /** What has been read and not been served. */
+  get received(): Uint8Array {
+    return this.#buffer.slice(0, this.#have);
+  }
+
+  /** Descriptors that came with the last of that, and may be a later message's. */
+  get arriving(): number[] {
+    return this.#arriving.left;
+  }
+
+  /** Goes on from what another reader has read. False for more than a message has. */
+  restore(received: Uint8Array, fds: readonly number[], arriving: readonly number[]): boolean {
+    for (const fd of fds) this.fds.push(fd);
+    for (const fd of arriving) this.#arriving.push(fd);
+    if (received.length > MAX_MESSAGE_BYTES + FIRST_READ_BYTES) return false;
+    if (received.length > this.#buffer.byteLength) this.#resize(received.length, 0, 0);
+    this.#buffer.set(received);
+    this.#have = received.length;
+    return true;
+  }
+
   /** Closes every descriptor that is still here. The socket stays the caller's. */
   close(): void {
     this.fds.closeAll();
@@ -152,6 +173,20 @@ export class ReplySender {
   /** True while a part of the last reply is still to be sent. */
   get pending(): boolean {
     return this.#sent < this.#end;
+  }
+
+  /** What is still to be sent of the last reply. */
+  get unsent(): Uint8Array {
+    return this.#message.bytes.slice(this.#sent, this.#end);
+  }
+
+  /** Goes on from what another sender has not sent. */
+  restore(unsent: Uint8Array): void {
+    this.#message.position = 0;
+    this.#message.reserve(unsent.length);
+    this.#message.putBytes(unsent);
+    this.#sent = 0;
+    this.#end = unsent.length;
   }
 
   /** The writer for the next reply's payload, which is forgotten unless `reply` follows. Only while nothing is pending. */

@@ -2,6 +2,8 @@
  * The INTx pin as VFIO presents it: a level of the device, made into eventfd signals. The interrupt masks itself when it fires
  * (VFIO_IRQ_INFO_AUTOMASKED); unmasking fires again while the device still asserts the pin.
  */
+import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
+import type { IntxState } from './port-state.js';
 import { closeFd, EpollEvents, eventfdSignal, type Reactor } from '../../../host/index.js';
 
 export class IntxPin {
@@ -55,11 +57,36 @@ export class IntxPin {
     }
     this.#unmaskFd = -1;
     if (fd < 0) return 0;
-    // Edge-triggered, so that each signal is one event and nobody needs to reset the count.
-    const error = this.#reactor.add(fd, EpollEvents.EPOLLIN | EpollEvents.EPOLLET, () => this.unmask());
+    const error = this.#watchUnmask(fd);
     if (error === 0) this.#unmaskFd = fd;
     else closeFd(fd);
     return error;
+  }
+
+  /** What another process has to go on from, but for the level. */
+  save(parcel: OutgoingParcel): IntxState {
+    return {
+      masked: this.#masked,
+      trigger: parcel.addFdIfAny(this.#triggerFd),
+      unmask: parcel.addFdIfAny(this.#unmaskFd),
+    };
+  }
+
+  /** Goes on where another process was; unmasking is not heard of before `resume`. */
+  restore(state: IntxState, parcel: IncomingParcel): void {
+    this.#masked = state.masked;
+    this.#triggerFd = parcel.takeFdIfAny(state.trigger);
+    this.#unmaskFd = parcel.takeFdIfAny(state.unmask);
+  }
+
+  /** Leaves what unmasks it alone, for another process or for later. */
+  pause(): void {
+    if (this.#unmaskFd >= 0) this.#reactor.remove(this.#unmaskFd);
+  }
+
+  /** Signals that came meanwhile are heard of now. */
+  resume(): void {
+    if (this.#unmaskFd >= 0) this.#watchUnmask(this.#unmaskFd);
   }
 
   /** As a client finds it that has set nothing up. The level is the device's and stays. */
@@ -67,6 +94,11 @@ export class IntxPin {
     this.setTrigger(-1);
     this.setUnmask(-1);
     this.#masked = false;
+  }
+
+  /** Edge-triggered, so that each signal is one event and nobody needs to reset the count. */
+  #watchUnmask(fd: number): number {
+    return this.#reactor.add(fd, EpollEvents.EPOLLIN | EpollEvents.EPOLLET, () => this.unmask());
   }
 
   #fireIfDue(): void {

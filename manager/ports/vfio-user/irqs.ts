@@ -3,6 +3,8 @@
  */
 import { Errno } from '../../../devices/errno.js';
 import type { FunctionPort, PciFunction } from '../../../devices/pci/function.js';
+import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
+import type { IrqState, VectorState } from './port-state.js';
 import { closeFd, eventfdAdopt, eventfdSignal, type Reactor, type ReceivedFds } from '../../../host/index.js';
 import { IntxPin } from './intx.js';
 import { VfioIrqInfoFlag, VfioIrqSetFlag, VfioPciIrq, VfioUserLimit } from './protocol.js';
@@ -48,6 +50,22 @@ class Vectors {
   set(vector: number, fd: number): void {
     if (this.fds[vector] >= 0) closeFd(this.fds[vector]);
     this.fds[vector] = fd;
+  }
+
+  save(parcel: OutgoingParcel): VectorState[] {
+    return Array.from(this.fds, (fd, vector) => ({
+      fd: parcel.addFdIfAny(fd),
+      pending: this.pending[vector] === 1,
+    }));
+  }
+
+  restore(state: readonly VectorState[], parcel: IncomingParcel): boolean {
+    if (state.length !== this.fds.length) return false;
+    for (const [vector, { fd, pending }] of state.entries()) {
+      this.set(vector, parcel.takeFdIfAny(fd));
+      this.pending[vector] = pending ? 1 : 0;
+    }
+    return true;
   }
 
   release(): void {
@@ -106,6 +124,33 @@ export class IrqTable implements FunctionPort {
     if ((request.flags & VFIO_IRQ_SET_ACTION_TRIGGER) === 0) return this.#setMask(request, bools, fds);
     if ((request.flags & VFIO_IRQ_SET_DATA_EVENTFD) !== 0) return this.#setEventfds(request, fds);
     return this.#triggerFromClient(request, bools);
+  }
+
+  /** What another process has to go on from. */
+  save(parcel: OutgoingParcel): IrqState {
+    return {
+      intx: this.#intx.save(parcel),
+      msix: this.#msix.save(parcel),
+      err: this.#err.save(parcel),
+      req: this.#req.save(parcel),
+    };
+  }
+
+  /** Goes on where another process was. False where it had another number of vectors. */
+  restore(state: IrqState, parcel: IncomingParcel): boolean {
+    this.#intx.restore(state.intx, parcel);
+    const all = [this.#msix, this.#err, this.#req].map((vectors, at) =>
+      vectors.restore([state.msix, state.err, state.req][at], parcel),
+    );
+    return all.every((restored) => restored);
+  }
+
+  pause(): void {
+    this.#intx.pause();
+  }
+
+  resume(): void {
+    this.#intx.resume();
   }
 
   triggerMsix(vector: number): void {

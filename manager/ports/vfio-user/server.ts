@@ -4,10 +4,12 @@ import type { PciFunction } from '../../../devices/pci/function.js';
 import type { GuestMemory } from '../../../devices/virtio/memory/guest-memory.js';
 import { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
 import { closeFd, type Reactor } from '../../../host/index.js';
+import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import { UnixListener } from '../unix-listener.js';
 import { Connection, type ConnectionCounters } from './connection.js';
 import { VfioUserDevice } from './device.js';
 import type { IrqCounters } from './irqs.js';
+import type { VfioUserState } from './port-state.js';
 
 export interface VfioUserServerOptions {
   /** Where the socket is made; at most 107 bytes. */
@@ -56,6 +58,51 @@ export class VfioUserServer {
     this.#listener.close();
   }
 
+  /** Serves no client until `resume`. */
+  pause(): void {
+    this.#listener.pause();
+    this.#connection?.pause();
+    this.#device.irqs.pause();
+  }
+
+  /** Goes on after `pause`, or begins after `restore`. */
+  resume(): void {
+    this.#listener.resume();
+    this.#device.irqs.resume();
+    this.#connection?.resume();
+  }
+
+  /** What another process has to go on from, of a server that is paused, but for the function. */
+  save(parcel: OutgoingParcel): VfioUserState {
+    return {
+      listener: parcel.addFd(this.#listener.fd),
+      connection: this.#connection?.save(parcel) ?? null,
+      dma: this.#device.dma.all.map((map) => ({ ...map, fd: parcel.addFdIfAny(map.fd) })),
+      irqs: this.#device.irqs.save(parcel),
+    };
+  }
+
+  /**
+   * In place of `listen`: goes on, once `resume` is called, where another process was. The function is to follow. Answers why not: `close`
+   * is to come then. @throws ParcelError
+   */
+  restore(state: VfioUserState, parcel: IncomingParcel): string | undefined {
+    this.#listener.adopt(parcel.takeFd(state.listener));
+    if (state.connection === null) return undefined;
+    const connection = this.#newConnection(parcel.takeFd(state.connection.fd));
+    this.#connection = connection;
+    if (!connection.restore(state.connection, parcel)) return 'its VMM said what cannot be';
+    if (!this.#device.irqs.restore(state.irqs, parcel)) return 'it has another number of interrupts';
+    for (const { fd, flags, offset, address, sizeBytes } of state.dma) {
+      const file = parcel.takeFdIfAny(fd);
+      const error = this.#device.dma.map(flags, offset, address, sizeBytes, file);
+      if (file >= 0) closeFd(file);
+      if (error !== 0) return `the memory of its VMM cannot be mapped: ${getSystemErrorName(error)}`;
+    }
+    this.#device.connect();
+    return undefined;
+  }
+
   #admit(fd: number): void {
     const { log, path } = this.#options;
     if (this.connected) {
@@ -68,9 +115,9 @@ export class VfioUserServer {
     this.#start(fd);
   }
 
-  #start(fd: number): void {
+  #newConnection(fd: number): Connection {
     const { reactor, log, path } = this.#options;
-    const connection = new Connection({
+    const connection: Connection = new Connection({
       fd,
       reactor,
       device: this.#device,
@@ -79,6 +126,12 @@ export class VfioUserServer {
       onNegotiated: this.#options.onConnect,
       onClosed: (reason) => this.#ended(connection, reason),
     });
+    return connection;
+  }
+
+  #start(fd: number): void {
+    const { log, path } = this.#options;
+    const connection = this.#newConnection(fd);
     const error = connection.open();
     if (error !== 0) {
       log(`${path}: cannot watch a connection: ${getSystemErrorName(error)}`);

@@ -116,12 +116,12 @@ export class VhostUserDevice {
 
   /** Takes nothing from rings any more; resolves once requests under way are done. A string says what was not, in that time. */
   pause(timeoutMs: number): Promise<string | undefined> {
-    return pauseRun(this.#run, timeoutMs);
+    return pauseRun(this.#run, this.#device, timeoutMs);
   }
 
   /** Goes on after `pause`, or begins after `restore`. */
   resume(): void {
-    resumeRun(this.#run);
+    resumeRun(this.#run, this.#device);
   }
 
   /** What another process has to go on from, for a device that is paused. @throws what `saveState` of the device throws */
@@ -157,6 +157,11 @@ export class VhostUserDevice {
     this.#channel.close();
     this.#protocolFeatures = 0n;
     await done;
+  }
+
+  /** Another process has the device: what that keeps is left alone. */
+  abandon(): void {
+    this.#run.inflight.abandon();
   }
 
   /** The device leaves for good: what is kept for a next process goes. */

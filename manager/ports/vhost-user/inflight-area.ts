@@ -8,7 +8,7 @@ import {
   QueueRegionSplit,
   queueRegionBytes,
 } from '../../../devices/virtio/ring/inflight/layout.js';
-import { SharedMapping, WINDOW_STRIDE_BYTES } from '../../../host/index.js';
+import { closeFd, duplicateFd, SharedMapping, WINDOW_STRIDE_BYTES } from '../../../host/index.js';
 import { InflightFile } from './inflight-file.js';
 import type { MemoryTable } from './memory-table.js';
 import type { Vring } from './vring.js';
@@ -23,6 +23,7 @@ export interface InflightDescription {
 
 interface FrontEndArea extends InflightDescription {
   readonly mapping: SharedMapping;
+  readonly fd: number;
 }
 
 export interface InflightAreaOptions {
@@ -59,12 +60,27 @@ export class InflightArea {
     if (queueSize === 0 || queues * queueRegionBytes(queueSize, false) > sizeBytes) return -Errno.EINVAL;
     try {
       const mapping = new SharedMapping(fd, offset + sizeBytes);
+      const kept = duplicateFd(fd);
+      if (kept < 0) {
+        mapping.close();
+        return kept;
+      }
       this.#closeFrontEnd();
-      this.#frontEnd = { ...description, mapping };
+      this.#frontEnd = { ...description, mapping, fd: kept };
       return 0;
     } catch (error) {
       return -errnoOfException(error);
     }
+  }
+
+  /** The front-end's area, for a process that is to take it over. */
+  get frontEnd(): (InflightDescription & { readonly fd: number }) | undefined {
+    return this.#frontEnd;
+  }
+
+  /** Another process has the rings, and writes down what is under way there: nothing of that is touched here. */
+  abandon(): void {
+    this.#file = undefined;
   }
 
   /** The region of a ring that has its addresses; undefined where there is none for it. */
@@ -152,6 +168,7 @@ export class InflightArea {
 
   #closeFrontEnd(): void {
     this.#frontEnd?.mapping.close();
+    if (this.#frontEnd) closeFd(this.#frontEnd.fd);
     this.#frontEnd = undefined;
   }
 }

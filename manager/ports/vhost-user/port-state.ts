@@ -78,9 +78,15 @@ export const BackEndState = Type.Object({
     place: OrNull(Type.Object({ fd: Numbered, sizeBytes: Count, offset: Count })),
     eventFd: OrNull(Numbered),
   }),
+  /** Where the front-end has what is under way written down. */
+  inflight: OrNull(
+    Type.Object({ fd: Numbered, sizeBytes: Count, offset: Count, queues: Count, queueSize: Count }),
+  ),
   vrings: Type.Array(VringState),
-  /** What the device says of itself, where a driver is at work. */
-  device: OrNull(Type.Object({ bytes: Numbered, fds: Type.Array(Numbered) })),
+  /** A driver is at work. */
+  works: Type.Boolean(),
+  /** What the device says of itself. */
+  device: Type.Object({ bytes: Numbered, fds: Type.Array(Numbered) }),
 });
 export type BackEndState = Static<typeof BackEndState>;
 

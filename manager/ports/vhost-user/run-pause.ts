@@ -2,35 +2,35 @@
  * A pause of a device that its guest does not know of: nothing is taken from rings, and what was taken is given back. Kicks stay in their
  * eventfds, since another process may be the one to hear of them.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import type { VirtioDevice } from '../../../devices/virtio/device.js';
+import { standStill } from '../../device-process/hand-over/stand-still.js';
 import type { DeviceRun } from './device-run.js';
 
-const LOOK_MS = 1;
-
-/** Resolves once requests under way are done. A string says what was not, in that time: then `resumeRun` is to come. */
-export async function pauseRun(run: DeviceRun, timeoutMs: number): Promise<string | undefined> {
-  const end = performance.now() + timeoutMs;
+/** Resolves once requests under way are done, or held. A string says what was not, in that time: then `resumeRun` is to come. */
+export async function pauseRun(
+  run: DeviceRun,
+  device: VirtioDevice,
+  timeoutMs: number,
+): Promise<string | undefined> {
   for (const vring of run.vrings) vring.ignoreKick();
   if (run.session) run.session.taking = false;
-  while (run.settled !== undefined || run.requestsUnderWay) {
-    if (performance.now() > end) return whatIsUnderWay(run);
-    // Most requests end within a turn of the event loop.
-    await (performance.now() > end - timeoutMs + LOOK_MS ? delay(LOOK_MS) : new Promise(setImmediate));
-  }
+  const isResetting = () => run.settled !== undefined;
+  const isBusy = () => isResetting() || run.requestsUnderWay;
+  if (!(await standStill({ device, isBusy, isResetting }, timeoutMs))) return whatIsUnderWay(run);
   for (const { ring } of run.vrings) ring?.flush();
   if (run.session) run.session.paused = true;
   return undefined;
 }
 
 /** Goes on after a pause, or for the first time. */
-export function resumeRun(run: DeviceRun): void {
+export function resumeRun(run: DeviceRun, device: VirtioDevice): void {
   const { session } = run;
   for (const vring of run.vrings) vring.watchKick();
-  if (session === undefined) return run.updateAll();
-  session.paused = false;
-  session.taking = true;
+  if (session) session.paused = false;
+  if (session) session.taking = true;
+  device.unhold?.();
   run.updateAll();
-  session.kickAll();
+  session?.kickAll();
   run.run();
 }
 

@@ -18,7 +18,6 @@ export function saveRun(
   parcel: OutgoingParcel,
 ): RunState {
   const { session, faulted, features, logging } = run;
-  const works = session !== undefined && !faulted;
   const { place, refused, eventFd } = logging.log;
   return {
     features: features === undefined ? null : String(features),
@@ -31,9 +30,17 @@ export function saveRun(
       place: place === undefined ? null : { ...place, fd: parcel.addFd(place.fd) },
       eventFd: parcel.addFdIfAny(eventFd),
     },
-    device: works ? saveDevice(device, parcel) : null,
+    inflight: saveInflight(run, parcel),
+    works: session !== undefined && !faulted,
+    device: saveDevice(device, parcel),
     vrings: run.vrings.map((vring) => saveVring(run, vring, parcel)),
   };
+}
+
+function saveInflight({ inflight }: DeviceRun, parcel: OutgoingParcel): RunState['inflight'] {
+  if (inflight.frontEnd === undefined) return null;
+  const { fd, sizeBytes, offset, queues, queueSize } = inflight.frontEnd;
+  return { fd: parcel.addFd(fd), sizeBytes, offset, queues, queueSize };
 }
 
 function saveDevice(device: VirtioDevice, parcel: OutgoingParcel): RunState['device'] {
@@ -63,14 +70,19 @@ export async function restoreRun(
   run.enabledFromStart = state.enabledFromStart;
   const problem = restoreMemory(state, table, parcel) ?? restoreLog(state, run, parcel);
   if (problem !== undefined) return problem;
+  if (!restoreInflight(state, run, parcel)) return 'the area of requests under way cannot be mapped';
   if (state.vrings.length !== run.vrings.length) return 'it has another number of queues';
   for (const [index, vring] of run.vrings.entries()) {
     if (!vring.restore(state.vrings[index], parcel)) return `queue ${index} is larger than it can be here`;
   }
-  if (state.faulted) run.takeOverFault();
-  if (state.device === null) return undefined;
   const refused = await restoreDevice(device, state.device, parcel);
-  return refused ?? run.takeOver(runningRings(state, run));
+  if (refused !== undefined) return refused;
+  if (state.works) return run.takeOver(runningRings(state, run));
+  if (!state.faulted) return undefined;
+  // What it knows of its driver is void, as it is by the reset that ends a fault.
+  await device.reset();
+  run.takeOverFault();
+  return undefined;
 }
 
 function restoreMemory({ memory }: RunState, table: MemoryTable, parcel: IncomingParcel): string | undefined {
@@ -98,9 +110,17 @@ function restoreLog(
   return error === 0 ? undefined : `the log of dirty pages cannot be gone on with: errno ${-error}`;
 }
 
+function restoreInflight({ inflight }: RunState, run: DeviceRun, parcel: IncomingParcel): boolean {
+  if (inflight === null) return true;
+  const fd = parcel.takeFd(inflight.fd);
+  const error = run.inflight.setFrontEnd(fd, inflight);
+  closeFd(fd);
+  return error === 0;
+}
+
 async function restoreDevice(
   device: VirtioDevice,
-  state: NonNullable<RunState['device']>,
+  state: RunState['device'],
   parcel: IncomingParcel,
 ): Promise<string | undefined> {
   const bytes = parcel.bytes(state.bytes);

@@ -29,6 +29,8 @@ export class VhostUserServer {
   readonly #device: VhostUserDevice;
   readonly #listener: UnixListener;
   #connection: Connection | undefined;
+  /** What is served here is another process's as yet. */
+  #asleep = false;
   /** Settles once the device is done with the last front-end. */
   #releasing: Promise<void> | undefined;
 
@@ -74,6 +76,7 @@ export class VhostUserServer {
    * finished its reset, so that it may be closed.
    */
   async close(): Promise<void> {
+    if (this.#asleep) this.#device.abandon();
     this.#listener.close();
     this.#connection?.close('the server was closed');
     await this.#releasing;
@@ -96,6 +99,7 @@ export class VhostUserServer {
 
   /** Goes on after `pause`, or begins after `restore`. */
   resume(): void {
+    this.#asleep = false;
     this.#listener.resume();
     this.#connection?.resume();
     this.#device.resume();
@@ -112,6 +116,7 @@ export class VhostUserServer {
 
   /** In place of `listen`: goes on, once `resume` is called, where another process was. Answers why not; `close` is to come then. @throws ParcelError */
   async restore(state: VhostUserState, parcel: IncomingParcel): Promise<string | undefined> {
+    this.#asleep = true;
     this.#listener.adopt(parcel.takeFd(state.listener));
     if (state.connection !== null) {
       const connection = this.#newConnection(parcel.takeFd(state.connection.fd));

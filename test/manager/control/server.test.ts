@@ -15,6 +15,7 @@ import {
   type PolicyView,
   type ReviewPage,
   type TopologyNode,
+  type Upgraded,
 } from '../../../manager/control/api.js';
 import { ChassisClient, DaemonNotRunningError } from '../../../manager/control/client.js';
 import { ControlServer } from '../../../manager/control/server.js';
@@ -72,6 +73,8 @@ const POLICY: PolicyView = { readOnly: true, revoked: false, policy: { deny: ['*
 const TREE: TopologyNode = { kind: 'root-complex', children: [] };
 
 /** Notes what it is asked; answers from above. */
+const UPGRADED: Upgraded = { chassis: 'dev', formerPid: 1, pid: 2, pausedMs: 3 };
+
 class NotingService implements ChassisService {
   readonly calls: unknown[][] = [];
   failure: unknown;
@@ -129,6 +132,7 @@ class NotingService implements ChassisService {
   plan = (...args: unknown[]) => this.answer(PLAN, 'plan', ...args);
   tree = (...args: unknown[]) => this.answer(TREE, 'tree', ...args);
   restart = (...args: unknown[]) => this.answer(CHASSIS, 'restart', ...args);
+  upgrade = (...args: unknown[]) => this.answer(UPGRADED, 'upgrade', ...args);
   qemuArgs = (...args: unknown[]) => this.answer({ args: ['-m', '1'] }, 'qemuArgs', ...args);
   shutdown(): void {
     this.calls.push(['shutdown']);
@@ -283,6 +287,7 @@ describe('the control server and its client', () => {
     expect(await client.plan({ mounts: 9 })).toEqual(PLAN);
     expect(await client.tree('dev')).toEqual(TREE);
     expect(await client.restart('dev')).toEqual(CHASSIS);
+    expect(await client.upgrade('dev')).toEqual(UPGRADED);
     expect(await client.qemuArgs('dev')).toEqual({ args: ['-m', '1'] });
     expect(await client.policy('dev', 'a/b')).toEqual(POLICY);
     expect(await client.changePolicy('dev', 'a/b', { unset: ['allow'] })).toEqual(POLICY);
@@ -301,6 +306,7 @@ describe('the control server and its client', () => {
       ['plan', { mounts: 9, via: 'auto', vmm: 'qemu' }],
       ['tree', 'dev'],
       ['restart', 'dev'],
+      ['upgrade', 'dev'],
       ['qemuArgs', 'dev', { memoryMiB: 1024 }],
       ['policy', 'dev', 'a/b'],
       ['changePolicy', 'dev', 'a/b', { set: {}, unset: ['allow'] }],

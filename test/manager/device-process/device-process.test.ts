@@ -3,6 +3,8 @@ import { ChassisError } from '../../../manager/control/api.js';
 import { DeviceProcess, type FunctionFactory } from '../../../manager/device-process/device-process.js';
 import { MountTree } from '../../../devices/9p/fs/mount-tree/mount-tree.js';
 import { Virtio9pMux } from '../../../devices/9p/virtio-9p-mux.js';
+import { HandOvers } from '../../../manager/device-process/hand-over/hand-overs.js';
+import type { MovableFunction } from '../../../manager/device-process/hand-over/movable.js';
 import { ServedMount } from '../../../manager/device-process/served-mount.js';
 import { ServedQueues } from '../../../manager/device-process/served-queues.js';
 import { ServedTree } from '../../../manager/device-process/served-tree.js';
@@ -26,6 +28,14 @@ function setUp(create: FunctionFactory) {
   const process = new DeviceProcess({
     createFunction: create,
     openOverlay: () => Promise.reject(new Error('no overlay')),
+    handOvers: new HandOvers({
+      connections: {
+        connect: () => Promise.reject(new Error('nobody is there')),
+        accept: () => Promise.reject(new Error('nobody comes')),
+      },
+      onTakenOver: () => undefined,
+      onHandedOver: () => undefined,
+    }),
     report: (report) => reports.push(report),
     log: (message) => log.push(message),
   });
@@ -33,12 +43,21 @@ function setUp(create: FunctionFactory) {
   return { process, receive, reports, log };
 }
 
+const IMMOVABLE: MovableFunction = {
+  offer: () => ({}),
+  pause: async () => undefined,
+  save: () => ({ device: {}, port: {} }),
+  restore: async () => undefined,
+  resume: () => undefined,
+};
+
 /** Makes functions that note when they are closed. */
 function noting(closed: string[]): FunctionFactory {
   return async (spec, hooks) => {
     hooks.onConnect();
     return {
       connected: true,
+      movable: IMMOVABLE,
       counters: () => NO_COUNTERS,
       tree: undefined,
       disk: undefined,

@@ -1,9 +1,20 @@
 /** A whole device: a virtio-pci function with an echo device, driven by a raw client as a VMM with a guest would. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { GuestMemory } from '../../../../devices/virtio/memory/guest-memory.js';
 import type { Chain, DeviceContext, VirtioDevice, Virtqueue } from '../../../../devices/virtio/device.js';
 import { VirtioPciFunction } from '../../../../devices/virtio/transport/virtio-pci.js';
 import { eventfdDrain, SharedMapping } from '../../../../host/index.js';
+import { dataAs } from '../../../../manager/device-process/hand-over/movable.js';
+import { OutgoingParcel } from '../../../../manager/device-process/hand-over/parcel.js';
+import {
+  pauseFunction,
+  restoreFunction,
+  resumeFunction,
+  saveFunction,
+  VfioUserFunctionState,
+} from '../../../../manager/device-process/hand-over/pci-function.js';
+import { VfioUserServer } from '../../../../manager/ports/vfio-user/server.js';
+import { carried } from '../../hand-over/carried.js';
 import { eventfd, Harness, mappingsOf, memoryFile } from './harness.js';
 import { Command, CONFIG_REGION, Irq, IrqFlag, Payload, type RawClient } from './raw-client.js';
 
@@ -90,7 +101,9 @@ function offsetOf(address: number): number {
 }
 
 class Machine {
-  readonly device = new EchoDevice();
+  device = new EchoDevice();
+  #server: VfioUserServer;
+  #fn: VirtioPciFunction;
   readonly harness: Harness<VirtioPciFunction>;
   readonly file: number;
   readonly ram: GuestRam;
@@ -100,6 +113,31 @@ class Machine {
     this.file = memoryFile(name, 2 * MiB);
     this.ram = new GuestRam(this.file);
     this.harness = new Harness((memory: GuestMemory) => new VirtioPciFunction(this.device, memory, { msix }));
+    this.#server = this.harness.server;
+    this.#fn = this.harness.fn;
+  }
+
+  /** Has another server go on, with a function and a device of its own, by what they say as JSON. */
+  async handOver(msix: boolean): Promise<void> {
+    const parcel = new OutgoingParcel();
+    this.#server.pause();
+    expect(await pauseFunction(this.#fn, this.device, 1000)).toBeUndefined();
+    const said = { server: this.#server.save(parcel), function: saveFunction(this.#fn, parcel) };
+    const arrived = carried(parcel);
+    const state = dataAs(VfioUserFunctionState, JSON.parse(JSON.stringify(said)));
+    const { path, reactor } = this.harness;
+    const hooks = { onConnect: () => undefined, onDisconnect: () => undefined, log: () => undefined };
+    const server = new VfioUserServer({
+      ...{ path, reactor, ...hooks },
+      createFunction: (memory) =>
+        (this.#fn = new VirtioPciFunction((this.device = new EchoDevice()), memory, { msix })),
+    });
+    onTestFinished(() => server.close());
+    expect(server.restore(state.server, arrived)).toBeUndefined();
+    expect(await restoreFunction(this.#fn, state.function, arrived)).toBeUndefined();
+    server.resume();
+    resumeFunction(this.#fn, this.device);
+    this.#server = server;
   }
 
   async mapRam(client: RawClient): Promise<void> {
@@ -243,6 +281,46 @@ describe('a virtio function over vfio-user', () => {
       expect(await client.errnoOf(Command.SET_IRQS, unmask)).toBe(0);
       expect(eventfdDrain(pin)).toBe(EAGAIN);
     }
+  });
+
+  it.each([true, false])('goes on in another process, again and again (MSI-X: %s)', async (msix) => {
+    const machine = new Machine(msix);
+    const client = await machine.harness.negotiated();
+    await machine.mapRam(client);
+    const fd = eventfd();
+    const irq = msix ? Irq.MSIX : Irq.INTX;
+    const set = Payload.setIrqs(IrqFlag.EVENTFD | IrqFlag.TRIGGER, irq, 0, 1);
+    expect(await client.errnoOf(Command.SET_IRQS, set, { fds: [fd] })).toBe(0);
+    if (msix) await enableMsix(client);
+    const driver = await Driver.start(client, msix ? 0 : NO_VECTOR);
+    machine.ram.write(REQUEST, 'olleh');
+    machine.ram.putDescriptor(0, REQUEST, 5, 1, 1);
+    machine.ram.putDescriptor(1, ANSWER, 16, 2, 0);
+    for (let round = 1; round <= 5; round++) {
+      machine.ram.makeAvailable(1);
+      await machine.handOver(msix);
+      // What nobody rang for is found, as the ring is looked at anew.
+      expect(machine.ram.usedIndex).toBe(2 * round - 1);
+      expect(await driver.readIsr()).toBe(msix ? 0 : 1);
+      expect(eventfdDrain(fd)).toBe(1);
+      // An INTx that fired has masked itself, and stays so until the VMM says so.
+      await machine.handOver(msix);
+      if (!msix) {
+        const unmask = Payload.setIrqs(IrqFlag.NONE | IrqFlag.UNMASK, Irq.INTX, 0, 1);
+        expect(await client.errnoOf(Command.SET_IRQS, unmask)).toBe(0);
+      }
+      expect(eventfdDrain(fd)).toBe(EAGAIN);
+      machine.ram.makeAvailable(1);
+      await driver.ring();
+      expect(await driver.readIsr()).toBe(msix ? 0 : 1);
+      expect(eventfdDrain(fd)).toBe(1);
+      if (!msix) {
+        const unmask = Payload.setIrqs(IrqFlag.NONE | IrqFlag.UNMASK, Irq.INTX, 0, 1);
+        expect(await client.errnoOf(Command.SET_IRQS, unmask)).toBe(0);
+      }
+    }
+    expect(machine.ram.usedIndex).toBe(10);
+    expect(machine.ram.read(ANSWER, 5)).toBe('hello');
   });
 
   it.each([
