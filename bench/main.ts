@@ -4,6 +4,7 @@ import { attach } from './attach.js';
 import { hotplug } from './hotplug.js';
 import { kicks } from './kicks.js';
 import { ring } from './ring.js';
+import { upgrade } from './upgrade.js';
 import { vm9p } from './vm-9p.js';
 import { vmBlk } from './vm-blk.js';
 import { vmNet } from './vm-net.js';
@@ -30,6 +31,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
     summary: 'attach and detach in one process and through the daemon, as mounts grow to 1,000',
     run: hotplug,
   },
+  upgrade: { summary: 'how long a guest waits while its device process is replaced', run: upgrade },
   attach: { summary: "from typing attach to the guest seeing it, beside QEMU's device_add", run: attach },
 };
 
