@@ -381,7 +381,7 @@ export class DeviceProcess {
   private inventory(): Inventory {
     const functions = Array.from(this.specs.values(), ({ function: name, port, msix, device }) => ({
       ...{ function: name, port, msix },
-      keep: { ...this.functions.get(name)?.keep },
+      ...keptBy(this.functions.get(name)),
       empty: device.type === '9p' && this.functions.get(name)?.mount === undefined,
       ...(device.type === 'card' && device.peer.type === 'switch' && { switchPort: device.peer.socketPath }),
     }));
@@ -391,4 +391,8 @@ export class DeviceProcess {
 
 function handingOver(): ChassisError {
   return new ChassisError('UPGRADE_REFUSED', 'the device process is being replaced', 'try again in a moment');
+}
+
+function keptBy(served: ServedFunction | undefined): { keep?: Kept['keep'] } {
+  return served?.keep === undefined ? {} : { keep: { ...served.keep } };
 }

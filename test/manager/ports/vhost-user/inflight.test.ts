@@ -15,8 +15,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Reactor } from '../../../../host/index.js';
 import { closeFd, memfdCreate } from '../../../../host/index.js';
 import { VhostUserServer } from '../../../../manager/ports/vhost-user/server.js';
-import type {
-  Harness} from './harness.js';
+import type { Harness } from './harness.js';
 import {
   EchoDevice,
   GuestRam,
