@@ -240,7 +240,7 @@ export class ChassisController {
     const mounts = [...this.model.mounts().map((mount) => this.view(mount)), ...this.seatViews()];
     const { tree } = this.model;
     if (!tree) return mounts;
-    const known = await this.devices.childrenOf(tree);
+    const known = await this.devices.carried.childrenOf(tree);
     const view = this.view(tree);
     return [
       ...mounts,

@@ -6,10 +6,10 @@ import {
   type Chassis,
   type FunctionCounters,
   type FunctionDriver,
-  type Lost,
   type SwitchPortCounters,
   type Upgraded,
 } from './control/api.js';
+import { CarriedMounts, type CarriedMountsOptions } from './carried-mounts.js';
 import type { ChassisPaths } from './control/state-directory.js';
 import {
   isCard,
@@ -17,16 +17,15 @@ import {
   isMount,
   type CardRecord,
   termsOf,
-  type ChildRecord,
   type DeviceRecord,
   type DiskRecord,
   type MountRecord,
   type Placement,
-  type SeatRecord,
 } from './chassis/chassis.js';
-import type { ChildStatus, DeviceSpec, FoundFunction, FunctionStatus } from './device-process/protocol.js';
+import type { DeviceSpec, FoundFunction, FunctionStatus } from './device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
 import { removeFunctionFiles } from './function-files.js';
+import { functionName } from './function-name.js';
 import { KeptFiles } from './kept-files.js';
 import type { CardPorts } from './switches.js';
 import type { PortUse } from './vmm/port-choice.js';
@@ -42,10 +41,8 @@ export interface DeviceFunctionsOptions {
   readonly onLost: (reason: string) => void;
   /** A VMM opened a function. */
   readonly onConnected: () => void;
-  /** What a tree is to show that is made anew. */
-  readonly children: () => Iterable<ChildRecord>;
-  /** What the queues of a multiplexing function are to show that is made anew. */
-  readonly seats: () => Iterable<SeatRecord>;
+  readonly children: CarriedMountsOptions['children'];
+  readonly seats: CarriedMountsOptions['seats'];
   readonly log: (message: string) => void;
 }
 
@@ -53,6 +50,8 @@ export interface DeviceFunctionsOptions {
 const LEAVE_TIMEOUT_MS = 2000;
 
 export class DeviceFunctions {
+  /** The mounts that have no function of their own. */
+  readonly carried: CarriedMounts;
   private readonly options: DeviceFunctionsOptions;
   private host: DeviceHost | undefined;
   private lostReason = 'it was not started yet';
@@ -72,6 +71,11 @@ export class DeviceFunctions {
   constructor(options: DeviceFunctionsOptions) {
     this.options = options;
     this.kept = new KeptFiles(options.log);
+    this.carried = new CarriedMounts({
+      ...options,
+      host: () => this.host,
+      requireRunning: () => this.requireRunning(),
+    });
   }
 
   get running(): boolean {
@@ -197,66 +201,8 @@ export class DeviceFunctions {
     this.uses.set(name, use);
     this.lastUses.set(name, use);
     if (!isMount(device)) return;
-    if (device.tree) await this.fillTree(device);
-    if (device.mux) await this.fillQueues(device);
-  }
-
-  /** Puts a mount into the tree. @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the source cannot be opened */
-  async addChild(tree: Placement, mount: ChildRecord): Promise<void> {
-    const { tag, source, target, watch } = mount;
-    const child = {
-      function: functionName(tree),
-      name: tag,
-      source,
-      ...termsOf(mount),
-      ...(watch && { watch }),
-    };
-    await this.requireRunning().addChild({ ...child, ...(target !== undefined && { target }) });
-  }
-
-  /** Resolves once the guest has mounted it at its target. @throws ChassisError GUEST_REFUSED or GUEST_TIMEOUT */
-  childMounted(tree: Placement, tag: string, timeoutMs: number): Promise<void> {
-    return this.requireRunning().childMounted(functionName(tree), tag, timeoutMs);
-  }
-
-  /** Resolves once the guest has let it go. @throws ChassisError MOUNT_BUSY, naming who holds it, or GUEST_TIMEOUT */
-  releaseChild(tree: Placement, tag: string, timeoutMs: number): Promise<void> {
-    return this.requireRunning().releaseChild(functionName(tree), tag, timeoutMs);
-  }
-
-  /** Takes it out of the tree, in use or not; answers what the guest had of it. Where the process is lost, it is gone already. */
-  async removeChild(tree: Placement, tag: string): Promise<Lost> {
-    return (await this.host?.removeChild(functionName(tree), tag)) ?? { fids: 0, openFiles: 0 };
-  }
-
-  /** What the guest does with the tree's mounts, by tag. Where the process is lost, nothing. */
-  async childrenOf(tree: Placement): Promise<ReadonlyMap<string, ChildStatus>> {
-    try {
-      const children = (await this.host?.children(functionName(tree))) ?? [];
-      return new Map(children.map((child) => [child.name, child]));
-    } catch (error) {
-      this.options.log(error instanceof Error ? error.message : String(error));
-      return new Map();
-    }
-  }
-
-  /**
-   * Puts a mount on the first of these queues that is free, and answers which.
-   * @throws ChassisError NO_SLOT_FREE, or as the source cannot be opened
-   */
-  addSeat(mux: Placement, mount: Omit<SeatRecord, 'queue'>, queues: readonly number[]): Promise<number> {
-    const { tag, source } = mount;
-    const seat = { function: functionName(mux), queues: [...queues], tag, source, ...termsOf(mount) };
-    return this.requireRunning().addSeat(seat);
-  }
-
-  /**
-   * Takes a queue's mount away; answers what the guest had of it. Where the process is lost, it is gone already.
-   * @throws ChassisError MOUNT_BUSY while the guest has it mounted, unless forced
-   */
-  async removeSeat(mux: Placement, queue: number, force: boolean): Promise<Lost> {
-    const lost = await this.host?.removeSeat({ function: functionName(mux), queue, force });
-    return lost ?? { fids: 0, openFiles: 0 };
+    if (device.tree) await this.carried.fillTree(device);
+    if (device.mux) await this.carried.fillQueues(device);
   }
 
   /** What a queue of a multiplexing function counted, as of the last `refresh`. */
@@ -268,24 +214,6 @@ export class DeviceFunctions {
   /** The queues of a multiplexing function that carry a mount, as of the last `refresh`. */
   seatsOf(mux: Placement): number[] {
     return this.latest.get(functionName(mux))?.seats?.map(({ queue }) => queue) ?? [];
-  }
-
-  /** Each on the queue that it had. */
-  private async fillQueues(mux: MountRecord): Promise<void> {
-    for (const seat of this.options.seats()) {
-      await this.addSeat(mux, seat, [seat.queue]).catch((error: unknown) =>
-        this.options.log(`${seat.tag} is not on queue ${seat.queue}: ${String(error)}`),
-      );
-    }
-  }
-
-  /** One whose source has gone is left out, so that it does not keep the others from coming back. */
-  private async fillTree(tree: MountRecord): Promise<void> {
-    for (const child of this.options.children()) {
-      await this.addChild(tree, child).catch((error: unknown) =>
-        this.options.log(`${child.tag} is not in the tree: ${String(error)}`),
-      );
-    }
   }
 
   /**
@@ -509,9 +437,4 @@ export class DeviceFunctions {
 function deviceSpec(device: DiskRecord | MountRecord): DeviceSpec {
   if (isDisk(device)) return { type: 'disk', readOnly: device.readOnly, ...device.disk };
   return { type: '9p', tag: device.tag, ...(!device.kept && { source: device.source }), ...termsOf(device) };
-}
-
-/** What the two processes call a function. */
-export function functionName(mount: Placement): string {
-  return `slot${mount.slot}-fn${mount.function}`;
 }

@@ -1,7 +1,7 @@
 /** Mounts by their tags, whatever carries them. */
 import { ChassisError } from './control/api.js';
 import type { ChassisModel, ChildRecord, MountRecord, SeatRecord } from './chassis/chassis.js';
-import { functionName } from './device-functions.js';
+import { functionName } from './function-name.js';
 import type { MountRef } from './device-process/protocol.js';
 
 export type AnyMount = MountRecord | ChildRecord | SeatRecord;

@@ -73,7 +73,7 @@ export class QueueMounts {
     const { model, devices } = this.options;
     const { mux } = model;
     if (!mux) throw new ChassisError('NO_MOUNT', `${JSON.stringify(tag)} went with its function`);
-    const lost = await devices.removeSeat(mux, seat.queue, query.force);
+    const lost = await devices.carried.removeSeat(mux, seat.queue, query.force);
     if (model.seats.get(tag) === seat) model.seats.delete(tag);
     return { tags: [tag], ...((lost.fids > 0 || lost.openFiles > 0) && { lost }) };
   }
@@ -83,7 +83,7 @@ export class QueueMounts {
     const { tag, source } = mount;
     const queues = this.freeQueues(tag);
     if (queues.length === 0) throw firstQueueKept(this.firstTag);
-    const queue = await devices.addSeat(mux, { tag, source, ...termsOf(mount) }, queues);
+    const queue = await devices.carried.addSeat(mux, { tag, source, ...termsOf(mount) }, queues);
     const seat: SeatRecord = { tag, source, ...termsOf(mount), queue };
     model.seats.set(tag, seat);
     if (queue === 0) this.firstTag = tag;
@@ -107,7 +107,7 @@ export class QueueMounts {
   private async undo(mux: MountRecord, seat: SeatRecord): Promise<void> {
     const { model, devices } = this.options;
     model.seats.delete(seat.tag);
-    await devices.removeSeat(mux, seat.queue, true).catch(() => undefined);
+    await devices.carried.removeSeat(mux, seat.queue, true).catch(() => undefined);
   }
 
   private place({ port }: Attachment): MountRecord {

@@ -3,7 +3,8 @@
  * and the journal does not say is taken away. No guest can have that: what it may see is noted first, and what it has let go, last.
  */
 import { isCard, isDisk, type ChassisModel, type DeviceRecord, type MountRecord } from './chassis/chassis.js';
-import { functionName, type DeviceFunctions } from './device-functions.js';
+import type { DeviceFunctions } from './device-functions.js';
+import { functionName } from './function-name.js';
 import type { FoundFunction } from './device-process/protocol.js';
 import { withSize } from './disks.js';
 import type { JournalDocument } from './journal-format.js';
@@ -77,11 +78,14 @@ export class Restoration {
 
   private async keepChildren(tree: MountRecord): Promise<void> {
     const { model, devices, log } = this.options;
-    const there = await devices.childrenOf(tree);
-    for (const tag of there.keys()) if (!model.children.has(tag)) await devices.removeChild(tree, tag);
+    const there = await devices.carried.childrenOf(tree);
+    for (const tag of there.keys())
+      if (!model.children.has(tag)) await devices.carried.removeChild(tree, tag);
     for (const child of model.children.values()) {
       if (there.has(child.tag)) continue;
-      await devices.addChild(tree, child).catch((error: unknown) => log(`${child.tag}: ${String(error)}`));
+      await devices.carried
+        .addChild(tree, child)
+        .catch((error: unknown) => log(`${child.tag}: ${String(error)}`));
     }
   }
 
@@ -91,11 +95,11 @@ export class Restoration {
     const wanted = new Set(Array.from(model.seats.values(), ({ queue }) => queue));
     for (const queue of there) {
       if (wanted.has(queue)) continue;
-      await devices.removeSeat(mux, queue, false).catch((error: unknown) => log(String(error)));
+      await devices.carried.removeSeat(mux, queue, false).catch((error: unknown) => log(String(error)));
     }
     for (const seat of model.seats.values()) {
       if (there.has(seat.queue)) continue;
-      await devices
+      await devices.carried
         .addSeat(mux, seat, [seat.queue])
         .catch((error: unknown) => log(`${seat.tag}: ${String(error)}`));
     }

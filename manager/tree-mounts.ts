@@ -51,7 +51,7 @@ export class TreeMounts {
     try {
       // Noted before a guest can see them: one that it has mounted is never unknown to the next daemon.
       record();
-      for (const child of children) await devices.addChild(tree, child);
+      for (const child of children) await devices.carried.addChild(tree, child);
     } catch (error) {
       for (const child of children) await this.drop(child);
       throw error;
@@ -70,12 +70,16 @@ export class TreeMounts {
     const wanted = children.filter((child) => child.target !== undefined && this.isCurrent(child));
     if (!tree || !model.isPresent(tree)) return false;
     try {
-      const mounting = Promise.all(wanted.map(({ tag }) => devices.childMounted(tree, tag, timeoutMs)));
+      const mounting = Promise.all(
+        wanted.map(({ tag }) => devices.carried.childMounted(tree, tag, timeoutMs)),
+      );
       if (await this.beforeVmGoes(mounting)) return true;
       throw new ChassisError('VMM_GONE', 'the VM went away meanwhile', 'attach again, for the next one');
     } catch (error) {
       const left = wanted.filter((child) => this.isCurrent(child));
-      await Promise.allSettled(left.map(({ tag }) => devices.releaseChild(tree, tag, UNDO_TIMEOUT_MS)));
+      await Promise.allSettled(
+        left.map(({ tag }) => devices.carried.releaseChild(tree, tag, UNDO_TIMEOUT_MS)),
+      );
       await exclusively(async () => {
         for (const child of children) await this.drop(child);
       });
@@ -99,7 +103,7 @@ export class TreeMounts {
     }
     const { tree } = model;
     if (tree && !query.force && model.slot(tree.slot).state === 'plugged') {
-      await this.beforeVmGoes(devices.releaseChild(tree, tag, query.timeoutMs));
+      await this.beforeVmGoes(devices.carried.releaseChild(tree, tag, query.timeoutMs));
     }
     return exclusively(async () => {
       const lost = await this.drop(child);
@@ -148,7 +152,7 @@ export class TreeMounts {
     const { model, devices } = this.options;
     if (!this.isCurrent(child)) return undefined;
     model.children.delete(child.tag);
-    return model.tree && devices.removeChild(model.tree, child.tag);
+    return model.tree && devices.carried.removeChild(model.tree, child.tag);
   }
 
   /** False where it was taken away meanwhile, even if another has its tag now. */
