@@ -16,7 +16,7 @@ import {
 import { decodeTflush, decodeTversion } from '../protocol/messages.js';
 import { encodeRversion } from '../protocol/replies.js';
 import { ActiveRequests } from './active-requests.js';
-import { Backlog, typeOf, waitingAgain, waitingRequest } from './backlog.js';
+import { Backlog, typeOf, waitingAgain, waitingRequest, type Waiting } from './backlog.js';
 import type { Operation } from './dialect.js';
 import { DIALECT_9P2000_L } from './dialect-9p2000l.js';
 import { control, dialectFor, NO_DIALECT } from './dialects.js';
@@ -55,13 +55,12 @@ export class Server {
   #versionRequest: Request | undefined;
   #draining = false;
   #closed = false;
-  /** A session is being found again: requests wait. */
-  #recovering = false;
   /** Nothing is begun: see `hold`. */
   #held = false;
   /** Another process may go on with the session by now, and with its journal. */
   #isElsewhere = false;
   readonly #journal: SessionJournal | undefined;
+  #recovering = false;
 
   /** With a `journal`, what the client has open outlives this process: see `recover`. */
   constructor(fs: FileSystem, options: ServerOptions, journal?: JournalStore) {
@@ -94,20 +93,13 @@ export class Server {
   handle<T>(request: IoVector, reply: IoVector, done: Done<T>, token: T, origin = NO_ORIGIN): void {
     const finish = done as Done<unknown>;
     const waits = this.#versionRequest !== undefined || this.#recovering || !this.#backlog.isEmpty;
-    if (waits || this.#held || this.#active.count >= REQUESTS_MAX)
-      this.#queue(request, reply, finish, token, origin);
+    const isFull = this.#held || this.#active.count >= REQUESTS_MAX;
+    if (waits || isFull) this.#queue(waitingRequest(request, reply, finish, token, origin));
     else this.#start(request, reply, finish, token, origin);
   }
 
   /** Makes the request wait its turn, unless it is one that ends others. */
-  #queue(
-    source: IoVector,
-    reply: IoVector,
-    done: Done<unknown>,
-    token: unknown,
-    origin: RequestOrigin,
-  ): void {
-    const waiting = waitingRequest(source, reply, done, token, origin);
+  #queue(waiting: Waiting): void {
     const type = typeOf(waiting);
     const ends = type === MessageType.Tflush || type === MessageType.Tversion;
     const room = this.#active.count < REQUESTS_MAX + OVERTAKING_MAX;
@@ -118,7 +110,7 @@ export class Server {
     }
     // A new version ends all that came before it, begun or not.
     if (type === MessageType.Tversion) this.#dropAllOf(this.#takeBacklog());
-    this.#start(source, reply, done, token, origin, waiting.header);
+    this.#startWaited(waiting);
   }
 
   /**
@@ -226,6 +218,10 @@ export class Server {
   #dropAllOf(backlog: Backlog): void {
     for (let next = backlog.shift(); next !== undefined; next = backlog.shift())
       this.#callDone(next.done, next.token, 0);
+  }
+
+  #startWaited({ source, reply, done, token, origin, header }: Waiting): void {
+    this.#start(source, reply, done, token, origin, header);
   }
 
   /** `header` are the message's first bytes where those have been fetched already. */
@@ -382,7 +378,7 @@ export class Server {
     while (!this.#held && this.#versionRequest === undefined && this.#active.count < REQUESTS_MAX) {
       const next = this.#backlog.shift();
       if (next === undefined) break;
-      this.#start(next.source, next.reply, next.done, next.token, next.origin, next.header);
+      this.#startWaited(next);
     }
     this.#draining = false;
   }
