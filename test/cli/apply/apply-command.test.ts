@@ -13,7 +13,8 @@ interface Applied {
   readonly done: { readonly operation: string }[];
 }
 
-describe('chassis apply', () => {
+/** A busy machine starts the command line slowly. */
+describe('chassis apply', { timeout: 180_000 }, () => {
   let daemon: TestDaemon;
   /** What mounts show stays, so that one test can go on from another. */
   let root: string;
@@ -139,7 +140,9 @@ describe('chassis apply', () => {
   it('goes on from what is there where a daemon was killed in the middle', async () => {
     const directory = join(root, 'd');
     const serve = async () => {
-      const running = execa(process.execPath, [CHASSIS, 'serve', '--dir', directory], { reject: false });
+      const running = execa(process.execPath, [CHASSIS, 'serve', '--end', '--dir', directory], {
+        reject: false,
+      });
       await running[Symbol.asyncIterator]().next();
       return { end: () => running.kill('SIGTERM'), gone: running.then(() => undefined) };
     };

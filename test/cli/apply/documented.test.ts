@@ -16,7 +16,7 @@ function blocks(language: string): string[] {
   return [...PAGE.matchAll(marked)].map(([, text]) => text);
 }
 
-describe('docs/manifests.md', () => {
+describe('docs/manifests.md', { timeout: 180_000 }, () => {
   const folder = temporaryFolders();
   let daemon: TestDaemon;
 
