@@ -17,7 +17,7 @@ for (const packed of [false, true]) {
   const freshRegion = () => new Uint8Array(queueRegionBytes(SIZE, packed));
 
   const activate = ({ config, memory, features }: RingFixture<MockDriver>, region: Uint8Array) => {
-    (config).inflight = region;
+    config.inflight = region;
     return config.activate(memory, features, SIGNALS, newQueueCounters());
   };
 
