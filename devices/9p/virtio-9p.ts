@@ -102,7 +102,7 @@ export class Virtio9p implements VirtioDevice {
   /** Finds the files of the state's client, which may take any time. */
   async prepareState(bytes: Uint8Array, descriptors?: GivenDescriptors): Promise<string | undefined> {
     this.#prepared = undefined;
-    await this.#server.dropAll();
+    await this.#server.dropAll(true);
     const problem = await this.#server.restoreState(bytes, descriptors);
     if (problem === undefined) this.#prepared = bytes;
     return problem;

@@ -116,13 +116,14 @@ export class Server {
   /**
    * The client is gone, or its device was reset: drops every fid and forgets the version. Requests under way end without a
    * reply, and what they use is released as each ends; where there are any, the promise is of the last one, and of the last
-   * file closed. Requests that come meanwhile are served as a new client's. Never rejects.
+   * file closed. Requests that come meanwhile are served as a new client's. Never rejects. `leavesJournal` where that is, or may be, another
+   * server's.
    */
-  dropAll(): MaybePromise<void> {
+  dropAll(leavesJournal = this.#isElsewhere): MaybePromise<void> {
     this.#generation++;
     this.#held = false;
     this.#dialect = NO_DIALECT;
-    if (this.#isElsewhere) this.#journal?.leave();
+    if (leavesJournal) this.#journal?.leave();
     else this.#journal?.clear();
     this.#isElsewhere = false;
     this.#session.msizeBytes = this.#session.options.maxMsizeBytes;
@@ -187,7 +188,7 @@ export class Server {
     if (typeof restored === 'string') return restored;
     session.adopt(restored, state.msizeBytes);
     this.#dialect = state.dialect === '' ? NO_DIALECT : (dialectFor(state.dialect) ?? NO_DIALECT);
-    this.#journal?.resume(this.#dialect.version, undefined);
+    this.#journal?.takeOver(this.#dialect.version);
     return undefined;
   }
 

@@ -53,6 +53,8 @@ export class SessionJournal {
   #isJournaled = false;
   /** What the store has is this server's, not one's before it. */
   #isOwn = false;
+  /** The session was handed over, and what the store has is of the server that had it: it may go on yet. */
+  #isAnothers = false;
   #fidWriter: MessageWriter | undefined;
 
   /** `active` are the requests under way, at any time. */
@@ -76,22 +78,31 @@ export class SessionJournal {
     if (this.#isJournaled) this.#begin(FIRST_BYTES);
   }
 
+  /** Goes on with the session of a server that lives, in this dialect, from the first request on: until then that one may go on itself. */
+  takeOver(dialect: string): void {
+    this.agreed(dialect);
+    this.#isAnothers = true;
+  }
+
   /** A new session begins, in this dialect. What of the last one's replies is unpublished stays. */
   agreed(dialect: string): void {
     this.#isOwn = true;
+    this.#isAnothers = false;
     this.#isJournaled = dialect === VERSION_9P2000_L;
     this.#repeats = undefined;
   }
 
   /** There is no session any more. */
   clear(): void {
+    const isAnothers = this.#isAnothers;
     this.leave();
-    this.#store.remove();
+    if (!isAnothers) this.#store.remove();
   }
 
   /** The session is another server's now, and so is what is kept of it. */
   leave(): void {
     this.#isOwn = true;
+    this.#isAnothers = false;
     this.#isJournaled = false;
     this.#log = undefined;
     this.#repeats = undefined;
@@ -101,6 +112,7 @@ export class SessionJournal {
   /** Serves a request, and notes first what has to be known if it is given to another server. */
   serve(r: Request, handle: Handler): MaybePromise<number> {
     const use = JOURNAL_USE[r.message.type];
+    if (this.#isAnothers) this.#beginAnew();
     if (use === JournalUse.none) return handle(this.#session, r);
     if (this.#repeats !== undefined) {
       const answer = this.#serveAgain(this.#repeats, r, handle);
@@ -113,6 +125,12 @@ export class SessionJournal {
     if (use === JournalUse.clunk) return this.#serveClunk(r, handle);
     if (use === JournalUse.write) return this.#serveWrite(r, handle);
     return handle(this.#session, r);
+  }
+
+  #beginAnew(): void {
+    this.#isAnothers = false;
+    if (this.#isJournaled) this.#begin(FIRST_BYTES);
+    else this.#store.remove();
   }
 
   #serveAgain(repeats: Repeats, r: Request, handle: Handler): MaybePromise<number> | undefined {

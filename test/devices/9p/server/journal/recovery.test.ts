@@ -68,6 +68,31 @@ const text = (reply: Reply): string => Buffer.from(reply.data).toString('latin1'
 const lock = (fid: number, type: number, start: number, length: number, pid = 7): Uint8Array =>
   T.lock(1, fid, type, 0, start, length, pid, 'guest');
 
+describe('a server that is handed over', () => {
+  it('has its journal until the next one serves a request, which has it from then on', async () => {
+    const old = await atWork();
+    await open(old, 1, O_RDWR, 'dir', 'deep', 'file');
+    const [{ store }] = living;
+    const journal = store.journal;
+    const state = old.server.saveState();
+    const givesUp = new Sender(await HostDirectory.open(exported.path), {}, store);
+    await givesUp.server.dropAll(true);
+    expect(await givesUp.server.restoreState(state)).toBeUndefined();
+    await givesUp.server.recover();
+    await givesUp.server.close();
+    expect(store.journal).toBe(journal);
+    const next = new Sender(await HostDirectory.open(exported.path), {}, store);
+    living.push({ client: next, store });
+    await next.server.dropAll(true);
+    expect(await next.server.restoreState(state)).toBeUndefined();
+    await next.ok(T.walk(1, 0, 2, 'dir'));
+    expect(store.journal).not.toBe(journal);
+    const killed = await kill(next);
+    expect(losses(killed)).toBe('');
+    for (const fid of [1, 2]) await killed.ok(T.getattr(1, fid));
+  });
+});
+
 describe('a guest whose server is killed', () => {
   it('has its fids and open files again, under the same numbers and qids', async () => {
     const old = await atWork();
