@@ -35,6 +35,7 @@ import { Networks } from './networks.js';
 import { FunctionMounts } from './function-mounts.js';
 import type { Journal } from './journal.js';
 import { fillModel, type JournalDocument } from './journal-format.js';
+import { isListening } from './leftovers.js';
 import { MountPolicies } from './mount-policies.js';
 import { Overlays } from './overlays.js';
 import { OverlayStore } from './overlay-store.js';
@@ -158,7 +159,8 @@ export class ChassisController {
     const { model, devices, slots, log } = this;
     await this.exclusively(async () => {
       try {
-        await new Restoration({ model, document, devices, slots, log }).run();
+        const vmRuns = () => isListening(this.paths.qmpSocket);
+        await new Restoration({ model, document, devices, slots, vmRuns, log }).run();
         this.recovery.started();
       } catch (error) {
         log(error instanceof Error ? error.message : String(error));

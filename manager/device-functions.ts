@@ -170,6 +170,11 @@ export class DeviceFunctions {
     return { formerPid: former.pid, pid: host.pid, pausedMs };
   }
 
+  /** A disk whose contents went with its process is not served again with others: see `KeptFiles`. */
+  loseContents(disk: DiskRecord): void {
+    this.kept.lose(functionName(disk));
+  }
+
   /** Sees to it that a function is served in this way. */
   async provide(device: DeviceRecord, use: PortUse): Promise<void> {
     const name = functionName(device);

@@ -49,6 +49,12 @@ export class KeptFiles {
     return Object.fromEntries(Array.from(files, ([file, fd]) => [file, `/proc/${process.pid}/fd/${fd}`]));
   }
 
+  /** What a function kept went with its process, and its guest may still have it: it is not made anew with other contents. */
+  lose(name: string): void {
+    this.drop(name);
+    this.held.set(name, undefined);
+  }
+
   /** The function is no more, nor what it kept. */
   drop(name: string): void {
     for (const fd of this.held.get(name)?.values() ?? []) closeSync(fd);

@@ -80,7 +80,8 @@ function removeFolder(directory: string): void {
   }
 }
 
-function isListening(path: string): Promise<boolean> {
+/** Whether somebody serves this socket. */
+export function isListening(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.once('connect', () => {

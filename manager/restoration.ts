@@ -17,6 +17,8 @@ export interface RestorationOptions {
   readonly document: JournalDocument;
   readonly devices: DeviceFunctions;
   readonly slots: VmSlots;
+  /** Whether there is a VM: it has what the earlier daemon showed it. */
+  readonly vmRuns: () => Promise<boolean>;
   readonly log: (message: string) => void;
 }
 
@@ -29,7 +31,7 @@ export class Restoration {
 
   /** @throws ChassisError DEVICE_PROCESS_LOST where there is no device process: all is as the journal says, and nothing is served */
   async run(): Promise<void> {
-    const { model, document, devices, slots, log } = this.options;
+    const { model, document, devices, slots, vmRuns, log } = this.options;
     for (const slot of document.unplugging) slots.unfinished.add(slot);
     for (const { slot, function: fn, use } of document.devices)
       if (use) devices.noteUse({ slot, function: fn }, use);
@@ -37,6 +39,7 @@ export class Restoration {
     if (!found) {
       log('its device process is gone, and is started over');
       await devices.start();
+      if (await vmRuns()) this.loseContents();
     }
     const left = new Map(found?.map((each) => [each.function, each]));
     for (const device of model.devices()) {
@@ -52,6 +55,16 @@ export class Restoration {
     }
     for (const name of left.keys()) devices.clear(name);
     await this.settleTerms();
+  }
+
+  /** What was written to memory, or to files without names, went with the process. */
+  private loseContents(): void {
+    const { model, devices } = this.options;
+    for (const device of model.devices()) {
+      if (!isDisk(device)) continue;
+      const { source, overlay } = device.disk;
+      if (overlay || (source.type === 'memory' && !device.readOnly)) devices.loseContents(device);
+    }
   }
 
   private async keep(device: DeviceRecord, found: FoundFunction): Promise<void> {

@@ -107,7 +107,7 @@ export class ControllerHarness {
     return this.current;
   }
 
-  private get paths(): ChassisPaths {
+  get paths(): ChassisPaths {
     return new ChassisPaths(this.folder, 'dev');
   }
 

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { describe, expect, it, vi } from 'vitest';
 import {
   ChassisError,
@@ -24,6 +26,36 @@ function disk(name: string, options: Partial<AddDiskRequest> = {}): AddDiskReque
 async function states(): Promise<string[]> {
   return (await lab.controller.disks.list()).map(({ name, slot, state }) => `${name} ${slot} ${state}`);
 }
+
+describe('disks whose device process died while there was no daemon', () => {
+  const added = async () => {
+    await lab.controller.disks.add(disk('memory'));
+    await lab.controller.disks.add(disk('overlay', { source: FILE, overlay: true }));
+    await lab.controller.disks.add(disk('file', { source: FILE }));
+  };
+  const served = () =>
+    [...lab.devices.functions.values()].map(({ device }) => device.type === 'disk' && device.serial);
+
+  it('are not shown to the VM that is still there with other contents than it wrote', async () => {
+    await added();
+    const vm = createServer().listen(lab.paths.qmpSocket);
+    await once(vm, 'listening');
+    try {
+      await lab.takeOver(lab.journaled, false);
+      expect(served()).toEqual(['file']);
+      const disks = await lab.controller.disks.list();
+      expect(disks.find(({ name }) => name === 'memory')?.reason).toMatch(/what the guest wrote was in/);
+    } finally {
+      vm.close();
+    }
+  });
+
+  it('begin anew where there is no VM', async () => {
+    await added();
+    await lab.takeOver(lab.journaled, false);
+    expect(served()).toEqual(['memory', 'overlay', 'file']);
+  });
+});
 
 describe('a disk', () => {
   it('waits without a VM, is plugged into the one that comes, and parked for the next', async () => {
