@@ -11,6 +11,7 @@ import { GuestRam, TestQueue } from '../ports/vhost-user/harness.js';
 import { Feature, memTable, RawFrontEnd, Request } from '../ports/vhost-user/raw-front-end.js';
 import { refusal } from '../refusal.js';
 import { temporaryFolders } from '../temporary-folder.js';
+import { EchoSwitch, PingingCard } from './pinging-card.js';
 import { LoadedDisk } from './loaded-disk.js';
 
 const MIB = 2 ** 20;
@@ -48,6 +49,11 @@ async function serve(device: DeviceSpec, fn = 0): Promise<string> {
 
 function disk(source: Extract<DeviceSpec, { type: 'disk' }>['source'], overlay = false): DeviceSpec {
   return { type: 'disk', source, readOnly: false, overlay, queues: 1, serial: 's' };
+}
+
+function cardOn(socketPath: string): DeviceSpec {
+  const name = { name: 'lan0', mac: '52:54:00:00:00:01', queuePairs: 1, up: true };
+  return { type: 'card', ...name, peer: { type: 'switch', socketPath } };
 }
 
 function image(): string {
@@ -137,6 +143,19 @@ describe('a device process that another one replaces', () => {
     expect(await host.children('slot1-fn2')).toMatchObject([{ name: 'child', openFiles: 1 }]);
     await replace();
     expect(await readFid(layered, 2)).toBe('in the overlay');
+  });
+
+  it('keeps the connections of cards, and loses no frame', async () => {
+    const echo = await EchoSwitch.start(join(folder(), 'port.sock'));
+    const card = await PingingCard.start(reactor, await serve(cardOn(echo.path)));
+    for (let turn = 0; turn < 4; turn++) {
+      await card.pings(20);
+      await replace();
+    }
+    await card.pings(20);
+    expect(echo.connections).toBe(1);
+    expect(lost).toEqual([]);
+    echo.close();
   });
 
   it('goes on where something of it is in its memory alone, and says what', async () => {
