@@ -157,6 +157,7 @@ export class Server {
 
   /** Goes on, as if nothing had been. */
   unhold(): void {
+    this.#journal?.goesOn();
     this.#held = false;
     this.#isElsewhere = false;
     this.#startWaiting();

@@ -78,7 +78,7 @@ export class SessionJournal {
     if (this.#isJournaled) this.#begin(FIRST_BYTES);
   }
 
-  /** Goes on with the session of a server that lives, in this dialect, from the first request on: until then that one may go on itself. */
+  /** Goes on with the session of a server that lives, in this dialect: until `goesOn`, or a request, that one may go on itself. */
   takeOver(dialect: string): void {
     this.agreed(dialect);
     this.#isAnothers = true;
@@ -112,7 +112,7 @@ export class SessionJournal {
   /** Serves a request, and notes first what has to be known if it is given to another server. */
   serve(r: Request, handle: Handler): MaybePromise<number> {
     const use = JOURNAL_USE[r.message.type];
-    if (this.#isAnothers) this.#beginAnew();
+    this.goesOn();
     if (use === JournalUse.none) return handle(this.#session, r);
     if (this.#repeats !== undefined) {
       const answer = this.#serveAgain(this.#repeats, r, handle);
@@ -127,7 +127,9 @@ export class SessionJournal {
     return handle(this.#session, r);
   }
 
-  #beginAnew(): void {
+  /** The session is this server's alone from now on. */
+  goesOn(): void {
+    if (!this.#isAnothers) return;
     this.#isAnothers = false;
     if (this.#isJournaled) this.#begin(FIRST_BYTES);
     else this.#store.remove();

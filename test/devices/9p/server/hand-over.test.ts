@@ -186,6 +186,7 @@ describe('the journal of a session that another process has by now', () => {
     const next = await journaled(store);
     await old.server.hold();
     expect(await receiveState(next.server, sendState(old.server))).toBeUndefined();
+    next.server.unhold();
     await old.server.close();
     const recovered = await journaled(store.left());
     await recovered.server.recover();
