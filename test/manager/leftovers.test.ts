@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from '
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ChassisPaths, SwitchPaths } from '../../manager/control/state-directory.js';
+import { ChassisPaths } from '../../manager/control/state-directory.js';
 import { sweepStateDirectory } from '../../manager/leftovers.js';
 import { isRunning, stampOf } from '../../manager/process-stamp.js';
 import { temporaryFolders } from './temporary-folder.js';
@@ -64,25 +64,6 @@ describe('sweepStateDirectory', () => {
     const ended = once(child, 'exit');
     expect(await sweepStateDirectory(directory)).toEqual([child.pid]);
     expect(await ended).toEqual([null, 'SIGKILL']);
-  });
-
-  it('ends a switch that outlived its daemon, and removes what it leaves and nothing else', async () => {
-    const child = spawn('sleep', ['600']);
-    await once(child, 'spawn');
-    const directory = folder();
-    const paths = new SwitchPaths(directory, 'lan');
-    for (const name of ['@lan', '@Not-A-Name', '@mine']) {
-      mkdirSync(join(directory, name));
-      for (const file of ['switch.sock', 'switch.log', 'p12.sock'])
-        writeFileSync(join(directory, name, file), '');
-    }
-    writeFileSync(join(directory, '@mine', 'device.sock'), '');
-    writeFileSync(paths.stamp, JSON.stringify(stampOf(child.pid ?? 0)));
-    const ended = once(child, 'exit');
-    expect(await sweepStateDirectory(directory)).toEqual([child.pid]);
-    expect(await ended).toEqual([null, 'SIGKILL']);
-    expect(readdirSync(directory).sort()).toEqual(['@Not-A-Name', '@mine']);
-    expect(readdirSync(join(directory, '@mine'))).toEqual(['device.sock']);
   });
 
   it('lets a process live that only has the number of a device process', async () => {

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StreamFraming } from '../../devices/net/backends/stream/framing.js';
@@ -27,7 +27,7 @@ describe('the switches of a daemon', () => {
   beforeEach(() => {
     directory = folder();
     log = [];
-    switches = new Switches({ directory, entry: BUILT_SWITCH_ENTRY, log: (line) => log.push(line) });
+    switches = daemonsSwitches();
     reactor = new Reactor({ onError: (error) => log.push(String(error)) });
     reactor.start();
   });
@@ -36,6 +36,9 @@ describe('the switches of a daemon', () => {
     await switches.stop();
     reactor.close();
   });
+
+  const daemonsSwitches = () =>
+    new Switches({ directory, entry: BUILT_SWITCH_ENTRY, log: (line) => log.push(line) });
 
   /** A card of a device process's, which is in this one. */
   async function plugIn(card: string, network: SwitchNetwork, mac: string) {
@@ -135,5 +138,33 @@ describe('the switches of a daemon', () => {
     expect(existsSync(join(directory, '@lan'))).toBe(false);
     await switches.join('vm1/a', LAN, MAC_A);
     expect(existsSync(join(directory, '@lan', 'p3.sock'))).toBe(true);
+  });
+
+  it('are found by the next daemon, which ends the ports that no card keeps, and switches without any', async () => {
+    const [kept, dropped] = [
+      await switches.join('vm1/a', LAN, MAC_A),
+      await switches.join('vm2/b', LAN, MAC_B),
+    ];
+    await switches.join('vm3/c', { ...LAN, switch: 'other' }, MAC_A);
+    switches.leaveAlone();
+    switches = daemonsSwitches();
+    await switches.find();
+    await switches.keep('vm1/a', LAN, MAC_A, kept);
+    await switches.settle();
+    expect([existsSync(kept), existsSync(dropped)]).toEqual([true, false]);
+    expect(readdirSync(directory)).toEqual(['@lan']);
+  });
+
+  it('whose process is gone leave nothing behind, and nothing else is taken for one', async () => {
+    for (const name of ['@lan', '@Not-A-Name', '@mine']) {
+      mkdirSync(join(directory, name));
+      for (const file of ['switch.sock', 'switch.log', 'p12.sock'])
+        writeFileSync(join(directory, name, file), '');
+    }
+    writeFileSync(join(directory, '@mine', 'device.sock'), '');
+    await switches.find();
+    await switches.settle();
+    expect(readdirSync(directory).sort()).toEqual(['@Not-A-Name', '@mine']);
+    expect(readdirSync(join(directory, '@mine'))).toEqual(['device.sock']);
   });
 });
