@@ -179,7 +179,7 @@ async function openSource(
 /** Its memory is a file, as that of every disk in memory is: so that another process can go on with it. */
 function seedDisk(bytes: Uint8Array): FileBackend {
   const disk = openMemoryDisk(bytes.length);
-  writeSync(disk.fd, bytes);
+  writeSync(disk.fd, bytes, 0, bytes.length, 0);
   return new FileBackend({ ...disk, readOnly: true });
 }
 

@@ -45,10 +45,28 @@ function image(sizeBytes = MIB): string {
   return path;
 }
 
+async function request(
+  { device }: ServedDevice,
+  type: number,
+  bytes: Uint8Array,
+  roomBytes = 1,
+  sector = 16,
+) {
+  const queue = new TestQueue();
+  const chain = serve(device as VirtioBlk, queue, joined(header(type, sector), bytes), roomBytes);
+  if (chain.status === NO_STATUS) await queue.flushed();
+  expect(chain.status).toBe(Status.OK);
+  return chain.data;
+}
+
 it('a disk with user data for cloud-init has a volume of them, which nobody writes to', async () => {
   const path = join(folder(), 'user-data.yaml');
   writeFileSync(path, '#cloud-config\n');
-  const { disk, device } = await open({ type: 'cloud-init', path }, { readOnly: true });
+  const served = await open({ type: 'cloud-init', path }, { readOnly: true });
+  const { disk, device } = served;
+  device.activate(new TestContext(device.features, []));
+  const first = await request(served, Type.IN, new Uint8Array(0), 513, 0);
+  expect(Buffer.from(first).toString('latin1', 43, 49)).toBe('CIDATA');
   expect(disk?.sizeBytes).toBe(2 * MIB);
   expect((device.features >> 5n) & 1n).toBe(1n);
   await expect(disk?.resize(4 * MIB, false)).rejects.toMatchObject(refusal('SIZE_INVALID', /read-only/));
@@ -98,14 +116,6 @@ describe('what a disk cannot be kept in', () => {
 });
 
 describe('what the guest was told is written is there for the next process', () => {
-  const request = async ({ device }: ServedDevice, type: number, bytes: Uint8Array, roomBytes = 1) => {
-    const queue = new TestQueue();
-    const chain = serve(device as VirtioBlk, queue, joined(header(type, 16), bytes), roomBytes);
-    if (chain.status === NO_STATUS) await queue.flushed();
-    expect(chain.status).toBe(Status.OK);
-    return chain.data;
-  };
-
   it.each([
     ['an overlay in memory', () => ({ type: 'file', path: image() }) as const, () => ({ overlay: true })],
     [
