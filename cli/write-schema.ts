@@ -1,8 +1,16 @@
-/** Writes schemas/manifest.schema.json, for editors of manifests. Part of the build. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+/** Writes what is in schemas/, for other programs: of manifests, and of the daemon's API. Part of the build. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { openApiDocument } from '../manager/control/openapi.js';
 import { manifestJsonSchema } from './apply/manifest/schema.js';
 
-const folder = fileURLToPath(new URL('../../schemas', import.meta.url));
-mkdirSync(folder, { recursive: true });
-writeFileSync(`${folder}/manifest.schema.json`, `${JSON.stringify(manifestJsonSchema(), null, 2)}\n`);
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8')) as { version: string };
+
+function write(name: string, document: unknown): void {
+  writeFileSync(`${root}/schemas/${name}`, `${JSON.stringify(document, null, 2)}\n`);
+}
+
+mkdirSync(`${root}/schemas`, { recursive: true });
+write('manifest.schema.json', manifestJsonSchema());
+write('openapi.json', openApiDocument(version));

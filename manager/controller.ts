@@ -224,9 +224,11 @@ export class ChassisController {
       ...(this.managedBy !== undefined && { managedBy: this.managedBy }),
       slots: this.model.slotCount,
       slotsFree: emptySlots(this.model, this.slots.unusable).length,
-      deviceProcess: this.recovery.isUnderWay
-        ? { ...this.devices.state, state: 'recovering' as const }
-        : this.devices.state,
+      deviceProcess: {
+        ...this.devices.state,
+        ...(this.recovery.isUnderWay && { state: 'recovering' as const }),
+        restarts: this.recovery.restarts,
+      },
       ...(driver && { vmm: driver.vmm }),
       ...(this.unsuitable && { vmmProblem: this.unsuitable.message }),
       qmpSocket: this.paths.qmpSocket,

@@ -82,7 +82,7 @@ export class DeviceFunctions {
     return this.host !== undefined;
   }
 
-  get state(): Chassis['deviceProcess'] {
+  get state(): Omit<Chassis['deviceProcess'], 'restarts'> {
     return this.host ? { state: 'running', pid: this.host.pid } : { state: 'lost', reason: this.lostReason };
   }
 

@@ -22,6 +22,7 @@ export class Recovery {
   private shortLives = 0;
   private startedAt = -Infinity;
   private diedAt = 0;
+  private recoveries = 0;
 
   constructor(options: RecoveryOptions) {
     this.options = options;
@@ -30,6 +31,11 @@ export class Recovery {
   /** True while the process is on its way back. */
   get isUnderWay(): boolean {
     return this.running;
+  }
+
+  /** How often the process came back after it had died. */
+  get restarts(): number {
+    return this.recoveries;
   }
 
   /** The process died. */
@@ -47,6 +53,7 @@ export class Recovery {
     this.startedAt = performance.now();
     if (!this.running) return;
     this.running = false;
+    this.recoveries++;
     clearTimeout(this.timer);
     this.options.log(
       `the device process runs again, after ${Math.round(performance.now() - this.diedAt)} ms`,

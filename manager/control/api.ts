@@ -193,6 +193,8 @@ export const Chassis = Type.Object({
     state: Type.Union([Type.Literal('running'), Type.Literal('recovering'), Type.Literal('lost')]),
     pid: Type.Optional(Type.Integer()),
     reason: Type.Optional(Type.String()),
+    /** How often it died by itself and was started again, since the daemon was started. */
+    restarts: Type.Integer(),
   }),
   vmm: Type.Optional(Vmm),
   /** Why the VM that answers at the QMP socket cannot be used. */
@@ -368,29 +370,5 @@ export class ChassisError extends Error {
   }
 }
 
-/**
- * Routes (all under `/v1`):
- * - GET `/chassis`, POST `/chassis` (CreateChassisRequest), GET and DELETE `/chassis/:name` (DeleteChassisQuery, answers Deleted)
- * - POST `/chassis/:name/attach` (AttachRequest) answers the mounts; GET `/chassis/:name/mounts`; GET `/mounts`
- * - DELETE `/chassis/:name/mounts/:tag` (DetachQuery) answers Detached
- * - GET and PATCH `/chassis/:name/mounts/:tag/policy` (PolicyChange) answer PolicyView
- * - POST `/chassis/:name/mounts/:tag/revoke` answers PolicyView
- * - GET `/chassis/:name/mounts/:tag/audit` (AuditQuery) answers AuditPage
- * - POST `/chassis/:name/mounts/:tag/review` (ReviewRequest) answers ReviewPages, one a line, as they come; an error that comes later is
- *   the last line: `{"error": ErrorBody}`. Whoever closes the connection stops the review
- * - POST `/chassis/:name/disks` (AddDiskRequest) answers the Disk; GET `/chassis/:name/disks`; GET `/disks`
- * - POST `/chassis/:name/disks/:disk/resize` (ResizeDiskRequest) answers the Disk
- * - DELETE `/chassis/:name/disks/:disk` (RemoveDiskQuery)
- * - POST `/chassis/:name/cards` (AddCardRequest) answers the Card; GET `/chassis/:name/cards`; GET `/cards`
- * - POST `/chassis/:name/cards/:card/link` (SetLinkRequest) answers the Card
- * - POST `/chassis/:name/cards/:card/capture` (CaptureRequest) answers Captured once it has ended: DELETE of the same ends it, and so does
- *   the end of the connection that asked for it
- * - DELETE `/chassis/:name/cards/:card` (RemoveCardQuery)
- * - GET `/chassis/:name/tree` answers the root TopologyNode; POST `/plan` (PlanRequest) answers Plan
- * - GET `/guest-setup` (GuestSetupQuery) answers GuestSetup
- * - POST `/chassis/:name/restart` starts a lost device process over, answers the chassis
- * - POST `/chassis/:name/upgrade` has a new process of the installed version go on with all functions, answers Upgraded
- * - POST `/chassis/:name/qemu-args` (QemuArgsRequest) answers QemuArgs
- * - GET `/health` answers Health, POST `/shutdown`
- */
+/** What the paths of most routes begin with: routes.ts lists them. */
 export const API_PREFIX = '/v1';

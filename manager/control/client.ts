@@ -2,7 +2,6 @@
 import { request, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import {
-  API_PREFIX,
   ChassisError,
   ErrorCode,
   type AddCardRequest,
@@ -39,6 +38,7 @@ import {
   type TopologyNode,
   type Upgraded,
 } from './api.js';
+import { ROUTES, type AnswerOf, type Operation, type Parameters, type Route } from './routes.js';
 import { apiSocketPath, defaultStateDirectory } from './state-directory.js';
 
 /** Nobody answers at the socket. */
@@ -73,59 +73,58 @@ export class ChassisClient {
   }
 
   health(): Promise<Health> {
-    return this.call('GET', '/health');
+    return this.call('health', {});
   }
 
   list(): Promise<Chassis[]> {
-    return this.call('GET', '/chassis');
+    return this.call('listChassis', {});
   }
 
   create(name: string, options: Omit<CreateChassisRequest, 'name'> = {}): Promise<Chassis> {
-    return this.call('POST', '/chassis', { name, ...options });
+    return this.call('createChassis', {}, { name, ...options });
   }
 
   get(name: string): Promise<Chassis> {
-    return this.call('GET', `/chassis/${encodeURIComponent(name)}`);
+    return this.call('getChassis', { name });
   }
 
   /** Answers the changes of guests that are kept. */
   delete(name: string, options: Partial<DeleteChassisQuery> = {}): Promise<Deleted> {
-    return this.call('DELETE', `/chassis/${encodeURIComponent(name)}${query(options)}`);
+    return this.call('deleteChassis', { name }, options);
   }
 
   /** Resolves once the VM has the mounts, or at once, parked, where no VM is connected. */
   attach(name: string, options: AttachOptions): Promise<Mount[]> {
-    return this.call('POST', `/chassis/${encodeURIComponent(name)}/attach`, options);
+    return this.call('attach', { name }, options);
   }
 
   /** Resolves once the VM let go; answers the tags that went, more than one where `slot` was given. */
   detach(name: string, tag: string, options: Partial<DetachQuery> = {}): Promise<Detached> {
-    return this.call('DELETE', mountPath(name, tag) + query(options));
+    return this.call('detach', { name, tag }, options);
   }
 
   policy(name: string, tag: string): Promise<PolicyView> {
-    return this.call('GET', `${mountPath(name, tag)}/policy`);
+    return this.call('getPolicy', { name, tag });
   }
 
   /** Resolves once the guest's next operation passes under the new one. */
   changePolicy(name: string, tag: string, change: Partial<PolicyChange>): Promise<PolicyView> {
-    return this.call('PATCH', `${mountPath(name, tag)}/policy`, change);
+    return this.call('changePolicy', { name, tag }, change);
   }
 
   /** Takes a mount from its guest for good. */
   revoke(name: string, tag: string): Promise<PolicyView> {
-    return this.call('POST', `${mountPath(name, tag)}/revoke`, {});
+    return this.call('revoke', { name, tag });
   }
 
   /** What was refused of late; with `waitMs`, what is next. */
   audit(name: string, tag: string, options: Partial<AuditQuery> = {}): Promise<AuditPage> {
-    return this.call('GET', `${mountPath(name, tag)}/audit${query(options)}`);
+    return this.call('audit', { name, tag }, options);
   }
 
   /** Reviews what a guest changed in an overlay, page by page. Whoever stops asking stops it; what was done by then stays done. */
   async *review(name: string, tag: string, request: Partial<ReviewRequest>): AsyncGenerator<ReviewPage> {
-    const path = `${API_PREFIX}${mountPath(name, tag)}/review`;
-    const answer = await this.send('POST', path, request);
+    const answer = await this.send('review', { name, tag }, request);
     const status = answer.statusCode ?? 500;
     if (status >= 400) throw refusal(status, parse(await textOf(answer)));
     try {
@@ -143,12 +142,12 @@ export class ChassisClient {
 
   /** The mounts of one chassis, or of all. */
   mounts(name?: string): Promise<Mount[]> {
-    return this.call('GET', name === undefined ? '/mounts' : `/chassis/${encodeURIComponent(name)}/mounts`);
+    return name === undefined ? this.call('listMounts', {}) : this.call('listMountsOfChassis', { name });
   }
 
   /** Resolves once the VM has the disk, or at once, parked, where no VM is connected. */
   addDisk(name: string, options: AddDiskOptions): Promise<Disk> {
-    return this.call('POST', `/chassis/${encodeURIComponent(name)}/disks`, options);
+    return this.call('addDisk', { name }, options);
   }
 
   /** Resolves once the guest is told. */
@@ -157,27 +156,27 @@ export class ChassisClient {
     disk: string,
     options: Partial<ResizeDiskRequest> & Pick<ResizeDiskRequest, 'sizeBytes'>,
   ): Promise<Disk> {
-    return this.call('POST', `${diskPath(name, disk)}/resize`, options);
+    return this.call('resizeDisk', { name, disk }, options);
   }
 
   /** Resolves once the VM let go. */
   async removeDisk(name: string, disk: string, options: Partial<RemoveDiskQuery> = {}): Promise<void> {
-    await this.call('DELETE', diskPath(name, disk) + query(options));
+    await this.call('removeDisk', { name, disk }, options);
   }
 
   /** The disks of one chassis, or of all. */
   disks(name?: string): Promise<Disk[]> {
-    return this.call('GET', name === undefined ? '/disks' : `/chassis/${encodeURIComponent(name)}/disks`);
+    return name === undefined ? this.call('listDisks', {}) : this.call('listDisksOfChassis', { name });
   }
 
   /** Resolves once the VM has the card, or at once, parked, where no VM is connected. */
   addCard(name: string, options: AddCardOptions): Promise<Card> {
-    return this.call('POST', `/chassis/${encodeURIComponent(name)}/cards`, options);
+    return this.call('addCard', { name }, options);
   }
 
   /** Pulls a card's cable, or plugs it in again. */
   setLink(name: string, card: string, up: boolean): Promise<Card> {
-    return this.call('POST', `${cardPath(name, card)}/link`, { up });
+    return this.call('setLink', { name, card }, { up });
   }
 
   /** Resolves once the capture has ended; it ends with this program, too. */
@@ -186,76 +185,88 @@ export class ChassisClient {
     card: string,
     options: Partial<CaptureRequest> & Pick<CaptureRequest, 'path'>,
   ): Promise<Captured> {
-    return this.call('POST', `${cardPath(name, card)}/capture`, options);
+    return this.call('capture', { name, card }, options);
   }
 
   /** Ends the capture that is under way, if there is one. */
   async endCapture(name: string, card: string): Promise<void> {
-    await this.call('DELETE', `${cardPath(name, card)}/capture`);
+    await this.call('endCapture', { name, card });
   }
 
   /** Resolves once the VM let go. */
   async removeCard(name: string, card: string, options: Partial<RemoveCardQuery> = {}): Promise<void> {
-    await this.call('DELETE', cardPath(name, card) + query(options));
+    await this.call('removeCard', { name, card }, options);
   }
 
   /** The network cards of one chassis, or of all. */
   cards(name?: string): Promise<Card[]> {
-    return this.call('GET', name === undefined ? '/cards' : `/chassis/${encodeURIComponent(name)}/cards`);
+    return name === undefined ? this.call('listCards', {}) : this.call('listCardsOfChassis', { name });
   }
 
   /** What a guest is to be given, so that it mounts what is wanted by itself. */
   guestSetup(format: GuestSetupQuery['format']): Promise<GuestSetup> {
-    return this.call('GET', `/guest-setup?format=${format}`);
+    return this.call('guestSetup', {}, { format });
   }
 
   /** What mounts would need, and what would be left; nothing is changed. */
   plan(request: Partial<PlanRequest> & Pick<PlanRequest, 'mounts'>): Promise<Plan> {
-    return this.call('POST', '/plan', request);
+    return this.call('plan', {}, request);
   }
 
   /** The hierarchy, with what sits where. */
   tree(name: string): Promise<TopologyNode> {
-    return this.call('GET', `/chassis/${encodeURIComponent(name)}/tree`);
+    return this.call('tree', { name });
   }
 
   /** Starts a lost device process over. */
   restart(name: string): Promise<Chassis> {
-    return this.call('POST', `/chassis/${encodeURIComponent(name)}/restart`, {});
+    return this.call('restart', { name });
   }
 
   /** Replaces a running device process by a new one of the installed version. */
   upgrade(name: string): Promise<Upgraded> {
-    return this.call('POST', `/chassis/${encodeURIComponent(name)}/upgrade`, {});
+    return this.call('upgrade', { name });
   }
 
   qemuArgs(name: string, options: Partial<QemuArgsRequest> = {}): Promise<QemuArgs> {
-    return this.call('POST', `/chassis/${encodeURIComponent(name)}/qemu-args`, options);
+    return this.call('qemuArgs', { name }, options);
   }
 
   /** Asks the daemon to stop; it answers before it does. */
   async shutdown(): Promise<void> {
-    await this.call('POST', '/shutdown', {});
+    await this.call('shutdown', {});
   }
 
-  private async call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const { status, text } = await this.exchange(method, API_PREFIX + path, body);
-    const value = parse(text);
+  /** What crossed all devices, in Prometheus's text format. */
+  async metrics(): Promise<string> {
+    const answer = await this.send('metrics', {});
+    const text = await textOf(answer);
+    const status = answer.statusCode ?? 500;
+    if (status >= 400) throw refusal(status, parse(text));
+    return text;
+  }
+
+  /** `input` is its body, or where it takes none, its query. */
+  private async call<K extends Operation>(
+    operation: K,
+    parameters: Parameters<K>,
+    input?: object,
+  ): Promise<AnswerOf<K>> {
+    const answer = await this.send(operation, parameters, input);
+    const status = answer.statusCode ?? 500;
+    const value = parse(await textOf(answer));
     if (status >= 400) throw refusal(status, value);
-    return value as T;
+    return value as AnswerOf<K>;
   }
 
-  private async exchange(
-    method: string,
-    path: string,
-    body: unknown,
-  ): Promise<{ status: number; text: string }> {
-    const answer = await this.send(method, path, body);
-    return { status: answer.statusCode ?? 500, text: await textOf(answer) };
-  }
-
-  private send(method: string, path: string, body: unknown): Promise<IncomingMessage> {
-    const payload = body === undefined ? undefined : JSON.stringify(body);
+  private send<K extends Operation>(
+    operation: K,
+    parameters: Parameters<K>,
+    input?: object,
+  ): Promise<IncomingMessage> {
+    const { method, path: template, body, query }: Route = ROUTES[operation];
+    const path = pathOf(template, parameters) + (query && input ? queryText(input) : '');
+    const payload = body && JSON.stringify(input ?? {});
     return new Promise((resolve, reject) => {
       const headers = payload === undefined ? {} : { 'content-type': 'application/json' };
       // No agent: a connection kept alive would keep a command from ending.
@@ -298,19 +309,11 @@ async function textOf(answer: IncomingMessage): Promise<string> {
   return Buffer.concat(pieces).toString('utf8');
 }
 
-function mountPath(chassis: string, tag: string): string {
-  return `/chassis/${encodeURIComponent(chassis)}/mounts/${encodeURIComponent(tag)}`;
+function pathOf(template: string, parameters: Readonly<Record<string, string>>): string {
+  return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(parameters[name]));
 }
 
-function diskPath(chassis: string, disk: string): string {
-  return `/chassis/${encodeURIComponent(chassis)}/disks/${encodeURIComponent(disk)}`;
-}
-
-function cardPath(chassis: string, card: string): string {
-  return `/chassis/${encodeURIComponent(chassis)}/cards/${encodeURIComponent(card)}`;
-}
-
-function query(options: Partial<DetachQuery & AuditQuery>): string {
+function queryText(options: object): string {
   const parameters = new URLSearchParams();
   for (const [key, value] of Object.entries(options)) {
     if (value !== undefined) parameters.set(key, String(value));

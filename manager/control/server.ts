@@ -2,32 +2,11 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import type { Static, TSchema } from '@sinclair/typebox';
+import type { TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import {
-  AddCardRequest,
-  AddDiskRequest,
-  API_PREFIX,
-  AttachRequest,
-  CaptureRequest,
-  AuditQuery,
-  ChassisError,
-  CreateChassisRequest,
-  DeleteChassisQuery,
-  DetachQuery,
-  ErrorCode,
-  GuestSetupQuery,
-  PlanRequest,
-  PolicyChange,
-  QemuArgsRequest,
-  RemoveCardQuery,
-  RemoveDiskQuery,
-  ResizeDiskRequest,
-  SetLinkRequest,
-  ReviewRequest,
-  type ErrorBody,
-  type ReviewPage,
-} from './api.js';
+import { ChassisError, ErrorCode, type ErrorBody } from './api.js';
+import { HANDLERS, type Call } from './handlers.js';
+import { JSON_LINES, ROUTES, type Operation, type Route } from './routes.js';
 import type { ChassisService } from './service.js';
 
 export interface ControlServerOptions {
@@ -35,13 +14,6 @@ export interface ControlServerOptions {
   readonly service: ChassisService;
   /** Takes what went wrong on our side, with its stack: the client hears only that it did. */
   readonly log: (message: string) => void;
-}
-
-interface NameParams {
-  name: string;
-}
-interface MountParams extends NameParams {
-  tag: string;
 }
 
 /** Far above any request: eight mounts of 4 KiB paths. */
@@ -73,10 +45,7 @@ export class ControlServer {
         reply,
       );
     });
-    this.addRoutes(options.service);
-    this.addDiskRoutes(options.service);
-    this.addCardRoutes(options.service);
-    this.addPolicyRoutes(options.service);
+    for (const operation of Object.keys(ROUTES) as Operation[]) this.addRoute(operation);
   }
 
   /** Listens. The caller holds the directory's lock, so a socket that is there already is a leftover. */
@@ -117,137 +86,45 @@ export class ControlServer {
     }
   }
 
-  private addRoutes(service: ChassisService): void {
-    const { app } = this;
-    const at = (path: string) => API_PREFIX + path;
-    app.get(at('/health'), () => service.health());
-    app.get(at('/chassis'), () => service.list());
-    app.post(at('/chassis'), (request) => service.create(parseBody(CreateChassisRequest, request)));
-    app.get(at('/mounts'), () => service.mounts());
-    app.get<{ Params: NameParams }>(at('/chassis/:name'), ({ params }) => service.get(params.name));
-    app.delete<{ Params: NameParams }>(at('/chassis/:name'), (request) =>
-      service.delete(request.params.name, parseQuery(DeleteChassisQuery, request)),
-    );
-    app.get<{ Params: NameParams }>(at('/chassis/:name/mounts'), ({ params }) => service.mounts(params.name));
-    app.post<{ Params: NameParams }>(at('/chassis/:name/attach'), (request) =>
-      service.attach(request.params.name, parseBody(AttachRequest, request)),
-    );
-    app.delete<{ Params: MountParams }>(at('/chassis/:name/mounts/:tag'), (request) => {
-      const { name, tag } = request.params;
-      return service.detach(name, tag, parseQuery(DetachQuery, request));
-    });
-    app.get(at('/guest-setup'), (request) => service.guestSetup(parseQuery(GuestSetupQuery, request)));
-    app.post(at('/plan'), (request) => service.plan(parseBody(PlanRequest, request)));
-    app.get<{ Params: NameParams }>(at('/chassis/:name/tree'), ({ params }) => service.tree(params.name));
-    app.post<{ Params: NameParams }>(at('/chassis/:name/restart'), ({ params }) =>
-      service.restart(params.name),
-    );
-    app.post<{ Params: NameParams }>(at('/chassis/:name/upgrade'), ({ params }) =>
-      service.upgrade(params.name),
-    );
-    app.post<{ Params: NameParams }>(at('/chassis/:name/qemu-args'), (request) =>
-      service.qemuArgs(request.params.name, parseBody(QemuArgsRequest, request)),
-    );
-    app.post(at('/shutdown'), () => {
-      service.shutdown();
-      return {};
+  private addRoute(operation: Operation): void {
+    const route: Route = ROUTES[operation];
+    // Which types its requests have is the table's to say; here they are checked.
+    const handle = HANDLERS[operation] as (service: ChassisService, call: Call<never>) => unknown;
+    this.app.route({
+      method: route.method,
+      url: route.path.replaceAll(/\{(\w+)\}/g, ':$1'),
+      handler: (request, reply) => {
+        const answer = handle(this.options.service, callOf(route, request, reply));
+        if (route.type === JSON_LINES) return this.sendLines(answer as AsyncGenerator, reply);
+        if (route.type !== undefined) reply.type(route.type);
+        return answer;
+      },
     });
   }
 
-  private addDiskRoutes(service: ChassisService): void {
-    const { app } = this;
-    const disks = `${API_PREFIX}/chassis/:name/disks`;
-    app.get(`${API_PREFIX}/disks`, () => service.disks());
-    app.get<{ Params: NameParams }>(disks, ({ params }) => service.disks(params.name));
-    app.post<{ Params: NameParams }>(disks, (request) =>
-      service.addDisk(request.params.name, parseBody(AddDiskRequest, request)),
-    );
-    app.post<{ Params: NameParams & { disk: string } }>(`${disks}/:disk/resize`, (request) => {
-      const { name, disk } = request.params;
-      return service.resizeDisk(name, disk, parseBody(ResizeDiskRequest, request));
-    });
-    app.delete<{ Params: NameParams & { disk: string } }>(`${disks}/:disk`, async (request) => {
-      const { name, disk } = request.params;
-      await service.removeDisk(name, disk, parseQuery(RemoveDiskQuery, request));
-      return {};
-    });
-  }
-
-  private addCardRoutes(service: ChassisService): void {
-    const { app } = this;
-    const cards = `${API_PREFIX}/chassis/:name/cards`;
-    type CardParams = { Params: NameParams & { card: string } };
-    app.get(`${API_PREFIX}/cards`, () => service.cards());
-    app.get<{ Params: NameParams }>(cards, ({ params }) => service.cards(params.name));
-    app.post<{ Params: NameParams }>(cards, (request) =>
-      service.addCard(request.params.name, parseBody(AddCardRequest, request)),
-    );
-    app.post<CardParams>(`${cards}/:card/link`, (request) =>
-      service.setLink(request.params.name, request.params.card, parseBody(SetLinkRequest, request)),
-    );
-    app.post<CardParams>(`${cards}/:card/capture`, (request, reply) => {
-      const { name, card } = request.params;
-      const end = () => void service.endCapture(name, card).catch(() => undefined);
-      // Who asked for it is gone, and would never end it.
-      reply.raw.once('close', () => {
-        if (!reply.raw.writableFinished) end();
-      });
-      return service.capture(name, card, parseBody(CaptureRequest, request));
-    });
-    app.delete<CardParams>(`${cards}/:card/capture`, async ({ params }) => {
-      await service.endCapture(params.name, params.card);
-      return {};
-    });
-    app.delete<CardParams>(`${cards}/:card`, async (request) => {
-      const { name, card } = request.params;
-      await service.removeCard(name, card, parseQuery(RemoveCardQuery, request));
-      return {};
-    });
-  }
-
-  private addPolicyRoutes(service: ChassisService): void {
-    const { app } = this;
-    const mount = `${API_PREFIX}/chassis/:name/mounts/:tag`;
-    app.get<{ Params: MountParams }>(`${mount}/policy`, ({ params }) =>
-      service.policy(params.name, params.tag),
-    );
-    app.patch<{ Params: MountParams }>(`${mount}/policy`, (request) => {
-      const { name, tag } = request.params;
-      return service.changePolicy(name, tag, parseBody(PolicyChange, request));
-    });
-    app.post<{ Params: MountParams }>(`${mount}/revoke`, ({ params }) =>
-      service.revoke(params.name, params.tag),
-    );
-    app.get<{ Params: MountParams }>(`${mount}/audit`, (request) => {
-      const { name, tag } = request.params;
-      return service.audit(name, tag, parseQuery(AuditQuery, request));
-    });
-    app.post<{ Params: MountParams }>(`${mount}/review`, async (request, reply) => {
-      const { name, tag } = request.params;
-      const pages = service.review(name, tag, parseBody(ReviewRequest, request));
-      // What is wrong from the start is an answer like others.
-      const first = await pages.next();
-      return reply.type('application/x-ndjson').send(Readable.from(this.lines(first, pages)));
-    });
+  private async sendLines(answers: AsyncGenerator, reply: FastifyReply): Promise<FastifyReply> {
+    // What is wrong from the start is an answer like others.
+    const first = await answers.next();
+    return reply.type(JSON_LINES).send(Readable.from(this.lines(first, answers)));
   }
 
   private async *lines(
-    first: IteratorResult<ReviewPage, unknown>,
-    pages: AsyncGenerator<ReviewPage>,
+    first: IteratorResult<unknown, unknown>,
+    answers: AsyncGenerator,
   ): AsyncGenerator<string> {
     try {
       if (!first.done) yield `${JSON.stringify(first.value)}\n`;
-      for await (const page of pages) yield `${JSON.stringify(page)}\n`;
+      for await (const answer of answers) yield `${JSON.stringify(answer)}\n`;
     } catch (error) {
       yield `${JSON.stringify({ error: this.bodyOf(error).body })}\n`;
     } finally {
-      await pages.return(undefined);
+      await answers.return(undefined);
     }
   }
 
   private answerError(error: unknown, reply: FastifyReply): void {
     const { code, body } = this.bodyOf(error);
-    void reply.status(ErrorCode[code]).send(body);
+    void reply.status(ErrorCode[code]).type('application/json; charset=utf-8').send(body);
   }
 
   /** What the client hears of it; what is our own fault is logged. */
@@ -272,16 +149,25 @@ function httpError(error: unknown): ChassisError | undefined {
   return error.statusCode < 500 ? new ChassisError('BAD_REQUEST', error.message) : undefined;
 }
 
-function parseBody<T extends TSchema>(schema: T, request: FastifyRequest): Static<T> {
-  return parse(schema, request.body ?? {});
+/** @throws ChassisError BAD_REQUEST */
+function callOf({ query, body }: Route, request: FastifyRequest, reply: FastifyReply): Call<never> {
+  return {
+    params: request.params as Call<never>['params'],
+    query: query && parseQuery(query, request),
+    body: body && parse(body, request.body ?? {}),
+    onGone: (callback) =>
+      reply.raw.once('close', () => {
+        if (!reply.raw.writableFinished) callback();
+      }),
+  };
 }
 
 /** Query values are text: they are converted to what the schema asks for where that loses nothing. */
-function parseQuery<T extends TSchema>(schema: T, request: FastifyRequest): Static<T> {
+function parseQuery(schema: TSchema, request: FastifyRequest): unknown {
   return parse(schema, Value.Convert(schema, request.query ?? {}));
 }
 
-function parse<T extends TSchema>(schema: T, input: unknown): Static<T> {
+function parse(schema: TSchema, input: unknown): unknown {
   const value: unknown = Value.Default(schema, input);
   const problem = Value.Errors(schema, value).First();
   if (!problem) return value;

@@ -55,25 +55,38 @@ export const Plan = Type.Object({
 export type Plan = Static<typeof Plan>;
 
 /** One node of the hierarchy, with what is below it. */
-export interface TopologyNode {
-  /** A disk or network card is a function; one of kind 'function' carries a mount, or the tree. */
-  readonly kind:
-    'root-complex' | 'root-port' | 'switch' | 'downstream-port' | 'function' | 'mount' | 'disk' | 'card';
-  /** Device and function numbers on the bus that it sits on, as lspci writes them: `10.0`. */
-  readonly address?: string;
-  /** Of a port: the chassis's slot behind it. */
-  readonly slot?: number;
-  /** Of a mount on a queue: which one, from 0. */
-  readonly queue?: number;
-  /** Of a function or mount; a disk's or card's name. */
-  readonly tag?: string;
-  readonly state?: string;
-  /** What a mount shows, a disk is kept in, or a card is plugged into, in words. */
-  readonly source?: string;
-  /** Where in the guest a mount of the tree is wanted. */
-  readonly target?: string;
-  readonly children: readonly TopologyNode[];
-}
+export const TopologyNode = Type.Recursive(
+  (This) =>
+    Type.Object({
+      /** A disk or network card is a function; one of kind 'function' carries a mount, or the tree. */
+      kind: Type.Union([
+        Type.Literal('root-complex'),
+        Type.Literal('root-port'),
+        Type.Literal('switch'),
+        Type.Literal('downstream-port'),
+        Type.Literal('function'),
+        Type.Literal('mount'),
+        Type.Literal('disk'),
+        Type.Literal('card'),
+      ]),
+      /** Device and function numbers on the bus that it sits on, as lspci writes them: `10.0`. */
+      address: Type.Optional(Type.String()),
+      /** Of a port: the chassis's slot behind it. */
+      slot: Type.Optional(Type.Integer()),
+      /** Of a mount on a queue: which one, from 0. */
+      queue: Type.Optional(Type.Integer()),
+      /** Of a function or mount; a disk's or card's name. */
+      tag: Type.Optional(Type.String()),
+      state: Type.Optional(Type.String()),
+      /** What a mount shows, a disk is kept in, or a card is plugged into, in words. */
+      source: Type.Optional(Type.String()),
+      /** Where in the guest a mount of the tree is wanted. */
+      target: Type.Optional(Type.String()),
+      children: Type.Array(This),
+    }),
+  { $id: 'TopologyNode' },
+);
+export type TopologyNode = Static<typeof TopologyNode>;
 
 /** Query of what a guest is to be given, so that it mounts what is wanted by itself. */
 export const GuestSetupQuery = Type.Object(

@@ -402,7 +402,9 @@ describe('ChassisController', () => {
       await controller.attach(request(['b'], { slot: 2, function: 1 }));
       devices().die('killed by SIGKILL');
       const chassis = await controller.describe();
-      expect(chassis.deviceProcess).toEqual({ state: 'recovering', reason: 'killed by SIGKILL' });
+      expect(chassis.deviceProcess).toEqual({
+        ...{ state: 'recovering', reason: 'killed by SIGKILL', restarts: 0 },
+      });
       expect(chassis.mounts.map(({ state }) => state)).toEqual(['recovering', 'parked']);
     });
 
@@ -412,7 +414,7 @@ describe('ChassisController', () => {
       await controller.attach(request(['b'], { slot: 2, function: 1 }));
       devices().die('killed');
       const chassis = await controller.restart();
-      expect(chassis.deviceProcess).toEqual({ state: 'running', pid: 2 });
+      expect(chassis.deviceProcess).toEqual({ state: 'running', pid: 2, restarts: 1 });
       expect([...devices().functions.keys()]).toEqual(['slot1-fn0', 'slot2-fn1']);
       expect(vmm.calls).toEqual(['plug 1: 0']);
       expect(chassis.mounts[0]).toMatchObject({

@@ -40,7 +40,7 @@ export class FakeDaemon implements ApplyClient {
     this.called(`create ${name}`);
     if (this.chassis.has(name)) throw new ChassisError('CHASSIS_EXISTS', name);
     const made: Chassis = {
-      ...{ name, slots, slotsFree: slots, deviceProcess: { state: 'running' }, qmpSocket: '' },
+      ...{ name, slots, slotsFree: slots, deviceProcess: { state: 'running', restarts: 0 }, qmpSocket: '' },
       ...{ mounts: [], kept: [], disks: [], cards: [] },
       ...(managedBy !== undefined && { managedBy }),
     };

@@ -3,147 +3,13 @@ import { createServer, type RequestListener } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import {
-  ChassisError,
-  type Captured,
-  type Card,
-  type Chassis,
-  type Disk,
-  type Mount,
-  type PasstNetwork,
-  type Plan,
-  type PolicyView,
-  type ReviewPage,
-  type TopologyNode,
-  type Upgraded,
-} from '../../../manager/control/api.js';
+import { ChassisError, type PasstNetwork } from '../../../manager/control/api.js';
 import { ChassisClient, DaemonNotRunningError } from '../../../manager/control/client.js';
 import { ControlServer } from '../../../manager/control/server.js';
-import type { ChassisService } from '../../../manager/control/service.js';
 import { apiSocketPath } from '../../../manager/control/state-directory.js';
 import { refusal } from '../refusal.js';
 import { temporaryFolders } from '../temporary-folder.js';
-
-const MOUNT: Mount = {
-  chassis: 'dev',
-  tag: 'a/b ü',
-  source: { type: 'memory' },
-  readOnly: false,
-  permanent: false,
-  via: 'function',
-  slot: 1,
-  function: 0,
-  state: 'parked',
-  mountCommand: 'mount',
-};
-const DISK: Disk = {
-  ...{ chassis: 'dev', name: 'root', source: { type: 'memory', sizeBytes: 512 }, readOnly: false },
-  ...{ overlay: false, serial: 'root', queues: 4, slot: 2, function: 0, state: 'parked' },
-};
-const CARD: Card = {
-  ...{ chassis: 'dev', name: 'lan0', network: { type: 'tap', interface: 't0' }, mac: '52:54:00:00:00:01' },
-  ...{ queuePairs: 1, up: true, slot: 3, function: 0, state: 'parked' },
-};
-const CHASSIS: Chassis = {
-  name: 'dev',
-  slots: 8,
-  slotsFree: 7,
-  deviceProcess: { state: 'running', pid: 7 },
-  qmpSocket: '/q',
-  mounts: [MOUNT],
-  kept: [],
-  disks: [],
-  cards: [],
-};
-
-const PLAN: Plan = {
-  vmm: 'qemu',
-  via: 'function',
-  mounts: 9,
-  slots: 2,
-  functionsPerSlot: 8,
-  extensions: 0,
-  extensionKind: 'switch',
-  growsWhileRunning: false,
-  room: 16,
-  left: 7,
-  oneByOne: 2,
-};
-const POLICY: PolicyView = { readOnly: true, revoked: false, policy: { deny: ['**/.env'] } };
-const TREE: TopologyNode = { kind: 'root-complex', children: [] };
-
-/** Notes what it is asked; answers from above. */
-const UPGRADED: Upgraded = { chassis: 'dev', formerPid: 1, pid: 2, pausedMs: 3 };
-
-class NotingService implements ChassisService {
-  readonly calls: unknown[][] = [];
-  failure: unknown;
-
-  health() {
-    return { version: '1.2.3', pid: 7 };
-  }
-  list = () => this.answer([CHASSIS], 'list');
-  create = (...args: unknown[]) => this.answer(CHASSIS, 'create', ...args);
-  get = (...args: unknown[]) => this.answer(CHASSIS, 'get', ...args);
-  delete = (...args: unknown[]) => this.answer({ kept: [] }, 'delete', ...args);
-  attach = (...args: unknown[]) => this.answer([MOUNT], 'attach', ...args);
-  detach = (...args: unknown[]) => this.answer({ tags: ['a', 'b'] }, 'detach', ...args);
-  policy = (...args: unknown[]) => this.answer(POLICY, 'policy', ...args);
-  changePolicy = (...args: unknown[]) => this.answer(POLICY, 'changePolicy', ...args);
-  revoke = (...args: unknown[]) => this.answer({ ...POLICY, revoked: true }, 'revoke', ...args);
-  audit = (...args: unknown[]) => this.answer({ events: [], dropped: 3, next: 3 }, 'audit', ...args);
-  pages: (ReviewPage | Error)[] = [];
-  reviewEnded = false;
-  async *review(...args: unknown[]): AsyncGenerator<ReviewPage> {
-    await this.answer(undefined, 'review', ...args);
-    try {
-      for (const page of this.pages) {
-        if (page instanceof Error) throw page;
-        yield page;
-      }
-    } finally {
-      this.reviewEnded = true;
-    }
-  }
-  mounts = (...args: unknown[]) => this.answer([MOUNT], 'mounts', ...args);
-  guestSetup(...args: unknown[]) {
-    this.calls.push(['guestSetup', ...args]);
-    return { text: 'mount' };
-  }
-  addDisk = (...args: unknown[]) => this.answer(DISK, 'addDisk', ...args);
-  resizeDisk = (...args: unknown[]) => this.answer(DISK, 'resizeDisk', ...args);
-  removeDisk = (...args: unknown[]) => this.answer(undefined, 'removeDisk', ...args);
-  disks = (...args: unknown[]) => this.answer([DISK], 'disks', ...args);
-  addCard = (...args: unknown[]) => this.answer(CARD, 'addCard', ...args);
-  setLink = (...args: unknown[]) => this.answer(CARD, 'setLink', ...args);
-  removeCard = (...args: unknown[]) => this.answer(undefined, 'removeCard', ...args);
-  cards = (...args: unknown[]) => this.answer([CARD], 'cards', ...args);
-  /** As a capture lasts until it is ended. */
-  capture = async (...args: unknown[]) => {
-    const ended = new Promise<Captured>((resolve) => (this.endOfCapture = resolve));
-    await this.answer(undefined, 'capture', ...args);
-    return ended;
-  };
-  endCapture = async (...args: unknown[]) => {
-    await this.answer(undefined, 'endCapture', ...args);
-    this.endOfCapture({ frames: 2, bytes: 300, reason: 'ended' });
-  };
-  endOfCapture: (captured: Captured) => void = () => undefined;
-  plan = (...args: unknown[]) => this.answer(PLAN, 'plan', ...args);
-  tree = (...args: unknown[]) => this.answer(TREE, 'tree', ...args);
-  restart = (...args: unknown[]) => this.answer(CHASSIS, 'restart', ...args);
-  upgrade = (...args: unknown[]) => this.answer(UPGRADED, 'upgrade', ...args);
-  qemuArgs = (...args: unknown[]) => this.answer({ args: ['-m', '1'] }, 'qemuArgs', ...args);
-  shutdown(): void {
-    this.calls.push(['shutdown']);
-  }
-
-  private async answer<T>(value: T, ...call: unknown[]): Promise<T> {
-    this.calls.push(call);
-    if (this.failure !== undefined) throw this.failure as Error;
-    return value;
-  }
-}
+import { CARD, CHASSIS, DISK, MOUNT, NotingService, PLAN, POLICY, TREE, UPGRADED } from './noting-service.js';
 
 describe('the control server and its client', () => {
   const folder = temporaryFolders();
@@ -335,6 +201,14 @@ describe('the control server and its client', () => {
     await expect(client.review('dev', 'a', { kind: 'diff' }).next()).rejects.toMatchObject(
       refusal('NO_MOUNT'),
     );
+  });
+
+  it('carries metrics as text, and their errors as JSON', async () => {
+    expect(await client.metrics()).toMatch(/^chassis_slots{chassis="dev"} 8$/m);
+    const answer = await exchange('GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    expect(answer).toMatch(/content-type: text\/plain; version=0\.0\.4/i);
+    service.failure = new ChassisError('DEVICE_PROCESS_LOST', 'it died', 'wait');
+    await expect(client.metrics()).rejects.toMatchObject(refusal('DEVICE_PROCESS_LOST', /it died/, /wait/));
   });
 
   it('stops a review whose client has gone', async () => {
