@@ -41,7 +41,7 @@ import {
   type Upgraded,
 } from './control/api.js';
 import { ControlServer } from './control/server.js';
-import type { ChassisService } from './control/service.js';
+import type { ChassisService, Observed } from './control/service.js';
 import {
   apiSocketPath,
   ChassisPaths,
@@ -57,6 +57,7 @@ import { guestSetup } from './guest-setup.js';
 import { Journal, journalError, readJournal } from './journal.js';
 import type { JournalDocument } from './journal-format.js';
 import { chassisFolders, killLeft, removeChassisFiles, sweepStateDirectory } from './leftovers.js';
+import { observe } from './observation.js';
 import { SerialQueue } from './serial-queue.js';
 import { Switches } from './switches.js';
 import { VmmLink } from './vmm-link.js';
@@ -129,6 +130,13 @@ export class Daemon implements ChassisService {
 
   list(): Promise<Chassis[]> {
     return Promise.all(this.sorted().map(({ controller }) => controller.describe()));
+  }
+
+  observe(timeoutMs: number): Promise<Observed> {
+    return observe(
+      this.sorted().map(({ controller }) => controller),
+      timeoutMs,
+    );
   }
 
   create(request: CreateChassisRequest): Promise<Chassis> {

@@ -4,12 +4,16 @@
  */
 import type { Card, Chassis, Disk, FunctionCounters, Health, Mount } from './api.js';
 import { Exposition, type Family, type Labels } from './exposition.js';
+import type { Observed } from './service.js';
 
 const counter = (help: string): Family => ({ type: 'counter', help });
 const gauge = (help: string): Family => ({ type: 'gauge', help });
 
 export const FAMILIES = {
   chassis_daemon_info: gauge('The daemon, with its version; always 1.'),
+  chassis_device_process_answers: gauge(
+    '1, or 0 where nothing else is told of the chassis, because its device process does not answer in time.',
+  ),
   chassis_slots: gauge('Hot-plug slots of the chassis.'),
   chassis_slots_free: gauge('Hot-plug slots that are empty and can be used.'),
   chassis_device_process_state: gauge('1 for the state that the device process is in, 0 for the others.'),
@@ -19,7 +23,7 @@ export const FAMILIES = {
   chassis_vmm_info: gauge('The VMM that the daemon is connected to, with its version; always 1.'),
   chassis_kept_overlays: gauge('Overlays whose changes are kept though no mount shows them.'),
   chassis_device_info: gauge('A mount, disk or network card, with where it is and its state; always 1.'),
-  chassis_requests_total: counter('Requests of the guest that were answered.'),
+  chassis_requests_total: counter('Requests of the guest: chains of its queues.'),
   chassis_kicks_total: counter('Doorbells of the guest that arrived.'),
   chassis_wakes_total: counter('Kicks that found a queue asleep.'),
   chassis_spurious_wakes_total: counter('Kicks that found a queue asleep, and nothing to do.'),
@@ -27,7 +31,7 @@ export const FAMILIES = {
   chassis_interrupts_total: counter('Interrupts to the guest.'),
   chassis_read_bytes_total: counter('Bytes that the guest read.'),
   chassis_written_bytes_total: counter('Bytes that the guest wrote.'),
-  chassis_queues: gauge('Queues for requests or frames.'),
+  chassis_queues: gauge('Queues of the function.'),
   chassis_fids: gauge('Files and directories of a mount that the guest knows.'),
   chassis_open_files: gauge('Files of a mount of the tree that the guest has open.'),
   chassis_watched_directories: gauge('Directories of a mount that are watched for changes on the host.'),
@@ -49,9 +53,10 @@ type Metrics = Exposition<keyof typeof FAMILIES>;
 
 const PROCESS_STATES = ['running', 'recovering', 'lost'] as const;
 
-export function metricsText({ version }: Health, all: readonly Chassis[]): string {
+export function metricsText({ version }: Health, { chassis: all, silent }: Observed): string {
   const metrics: Metrics = new Exposition(FAMILIES);
   metrics.add('chassis_daemon_info', { version }, 1);
+  for (const chassis of silent) metrics.add('chassis_device_process_answers', { chassis }, 0);
   for (const chassis of all) {
     addChassis(metrics, chassis);
     for (const mount of chassis.mounts) addMount(metrics, mount);
@@ -63,6 +68,7 @@ export function metricsText({ version }: Health, all: readonly Chassis[]): strin
 
 function addChassis(metrics: Metrics, { name, slots, slotsFree, deviceProcess, vmm, kept }: Chassis): void {
   const labels = { chassis: name };
+  metrics.add('chassis_device_process_answers', labels, 1);
   metrics.add('chassis_slots', labels, slots);
   metrics.add('chassis_slots_free', labels, slotsFree);
   for (const state of PROCESS_STATES)

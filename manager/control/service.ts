@@ -35,9 +35,17 @@ import type {
   Upgraded,
 } from './api.js';
 
+/** Those chassis whose device processes answer in time, and the names of the others. */
+export interface Observed {
+  readonly chassis: readonly Chassis[];
+  readonly silent: readonly string[];
+}
+
 export interface ChassisService {
   health(): Health;
   list(): Promise<Chassis[]>;
+  /** As `list`, and none that hangs keeps the others from being seen. */
+  observe(timeoutMs: number): Promise<Observed>;
   create(request: CreateChassisRequest): Promise<Chassis>;
   get(name: string): Promise<Chassis>;
   delete(name: string, query: DeleteChassisQuery): Promise<Deleted>;

@@ -12,7 +12,7 @@ const COUNTERS: FunctionCounters = {
 };
 
 function lines(...all: Chassis[]): string[] {
-  return metricsText(HEALTH, all).split('\n');
+  return metricsText(HEALTH, { chassis: all, silent: [] }).split('\n');
 }
 
 /** Those of one name in the labels. */
@@ -75,6 +75,7 @@ describe('the metrics', () => {
       mounts: [],
     });
     expect(chassis.filter((line) => line.includes('chassis="dev"'))).toEqual([
+      'chassis_device_process_answers{chassis="dev"} 1',
       'chassis_slots{chassis="dev"} 8',
       'chassis_slots_free{chassis="dev"} 7',
       'chassis_device_process_state{chassis="dev",state="running"} 0',
@@ -84,6 +85,16 @@ describe('the metrics', () => {
       'chassis_vmm_info{chassis="dev",type="qemu",version="10.0.2"} 1',
       'chassis_kept_overlays{chassis="dev"} 0',
     ]);
+  });
+
+  it('say of a chassis that does not answer that it does not', () => {
+    const text = metricsText(HEALTH, { chassis: [CHASSIS], silent: ['two'] });
+    const samples = text.split('\n').filter((line) => /^chassis_device_process_answers/.test(line));
+    expect(samples.sort()).toEqual([
+      'chassis_device_process_answers{chassis="dev"} 1',
+      'chassis_device_process_answers{chassis="two"} 0',
+    ]);
+    expect(text.match(/"two"/g)).toHaveLength(1);
   });
 
   it('have what crossed a mount, and what the guest holds of it', () => {

@@ -72,6 +72,7 @@ export class NotingService implements ChassisService {
     return { version: '1.2.3', pid: 7 };
   }
   list = () => this.answer([CHASSIS], 'list');
+  observe = (...args: unknown[]) => this.answer({ chassis: [CHASSIS], silent: [] }, 'observe', ...args);
   create = (...args: unknown[]) => this.answer(CHASSIS, 'create', ...args);
   get = (...args: unknown[]) => this.answer(CHASSIS, 'get', ...args);
   delete = (...args: unknown[]) => this.answer({ kept: [] }, 'delete', ...args);
