@@ -23,7 +23,7 @@ export const FAMILIES = {
   chassis_vmm_info: gauge('The VMM that the daemon is connected to, with its version; always 1.'),
   chassis_kept_overlays: gauge('Overlays whose changes are kept though no mount shows them.'),
   chassis_device_info: gauge('A mount, disk or network card, with where it is and its state; always 1.'),
-  chassis_requests_total: counter('Requests of the guest: chains of its queues.'),
+  chassis_requests_total: counter('Requests of the guest that were answered; of a card, buffers for frames.'),
   chassis_kicks_total: counter('Doorbells of the guest that arrived.'),
   chassis_wakes_total: counter('Kicks that found a queue asleep.'),
   chassis_spurious_wakes_total: counter('Kicks that found a queue asleep, and nothing to do.'),
