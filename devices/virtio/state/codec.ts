@@ -16,7 +16,6 @@ import { sameBytes } from '../../same-bytes.js';
 import { StateReader } from '../../state-reader.js';
 import { StateWriter } from '../../state-writer.js';
 import type { ChainState, SegmentState } from '../ring/chain-state.js';
-import { crc32c } from './checksum.js';
 import {
   CHAIN_FIELDS,
   FUNCTION_FIELDS,
@@ -25,17 +24,14 @@ import {
   type FunctionState,
   type QueueState,
 } from './function-state.js';
+import { beginState, problemOfHeader, sealState, StateHeader, type StateKind } from './header.js';
 
-/** "ChSt" */
-export const STATE_MAGIC = 0x7453_6843;
-/** Another layout or meaning of a field is another version. There is no reading of others: see docs/device-state.md. */
-export const STATE_VERSION = 1;
-/** Offsets in the header. */
-export const StateHeader = { MAGIC: 0, VERSION: 4, LENGTH: 8, CHECKSUM: 12, BYTES: 16 } as const;
+/** "ChSt". Another layout or meaning of a field is another version. There is no reading of others: see docs/device-state.md. */
+const KIND: StateKind = { name: 'function', magic: 0x7453_6843, version: 1 };
 
 export function encodeState(state: FunctionState): Uint8Array {
   const writer = new StateWriter();
-  for (const value of [STATE_MAGIC, STATE_VERSION, 0, 0]) writer.write(4, value);
+  beginState(writer, KIND);
   writer.record(FUNCTION_FIELDS, state);
   writer.blob(state.configSpace);
   writer.blob(state.msixTable);
@@ -43,12 +39,12 @@ export function encodeState(state: FunctionState): Uint8Array {
   writer.blob(state.deviceConfig);
   writer.list(state.queues, (queue) => writeQueue(writer, queue));
   writer.blob(state.device);
-  return seal(writer.bytes);
+  return sealState(writer.bytes);
 }
 
 /** The state, or why the blob is refused. What its fields say is still to be checked. */
 export function decodeState(blob: Uint8Array): FunctionState | string {
-  const problem = problemOfHeader(blob);
+  const problem = problemOfHeader(blob, KIND);
   if (problem !== undefined) return problem;
   const reader = new StateReader(blob.subarray(StateHeader.BYTES));
   const state: FunctionState = {
@@ -63,32 +59,6 @@ export function decodeState(blob: Uint8Array): FunctionState | string {
   if (reader.overrun) return 'the state ends before its last field';
   if (reader.leftBytes > 0) return 'the state goes on after its last field';
   return sameBytes(encodeState(state), blob) ? state : 'a field of the state holds what it cannot hold';
-}
-
-function problemOfHeader(blob: Uint8Array): string | undefined {
-  if (blob.length < StateHeader.BYTES) return 'the state is cut off in its header';
-  const view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength);
-  if (view.getUint32(StateHeader.MAGIC, true) !== STATE_MAGIC) return 'this is no state of a function';
-  const version = view.getUint32(StateHeader.VERSION, true);
-  if (version !== STATE_VERSION)
-    return `the state is of version ${version}, and only ${STATE_VERSION} is known`;
-  const lengthBytes = view.getUint32(StateHeader.LENGTH, true);
-  if (lengthBytes !== blob.length)
-    return `the state has ${blob.length} bytes, and should have ${lengthBytes}`;
-  if (view.getUint32(StateHeader.CHECKSUM, true) !== checksumOf(blob)) return 'the checksum is wrong';
-  return undefined;
-}
-
-/** Puts length and checksum into the header. */
-function seal(blob: Uint8Array): Uint8Array {
-  const view = new DataView(blob.buffer);
-  view.setUint32(StateHeader.LENGTH, blob.length, true);
-  view.setUint32(StateHeader.CHECKSUM, checksumOf(blob), true);
-  return blob;
-}
-
-function checksumOf(blob: Uint8Array): number {
-  return crc32c(blob.subarray(0, StateHeader.CHECKSUM), blob.subarray(StateHeader.BYTES));
 }
 
 function writeQueue(writer: StateWriter, queue: QueueState): void {
