@@ -9,7 +9,7 @@ import { SAME_PROCESS, type GivenDescriptors, type StateDestination } from '../s
 import type { Chain, DeviceContext, VirtioDevice, Virtqueue } from '../virtio/device.js';
 import { VirtioDeviceId } from '../virtio/device.js';
 import { isPromise, type FileSystem } from './fs/file-system.js';
-import { MUX_TAG_MAX_BYTES, MuxConfig } from './mux-config.js';
+import { MUX_CONFIG_BYTES, MUX_TAG_MAX_BYTES, MuxConfig } from './mux-config.js';
 import { decodeMux, encodeMux, type MuxState } from './mux-state.js';
 import { QueueReplies } from './queue-replies.js';
 import type { ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
@@ -36,6 +36,8 @@ export class Virtio9pMux implements VirtioDevice {
   readonly features = (1n << BigInt(Virtio9pFeature.VIRTIO_9P_MOUNT_TAG)) | MULTIPLEX;
   readonly queueSizes: readonly number[];
   readonly config: Uint8Array;
+  /** What it shows is in its state. */
+  readonly changingConfig = [{ offset: 0, lengthBytes: MUX_CONFIG_BYTES }];
   readonly #registers: MuxConfig;
   readonly #seats: (Seat | undefined)[];
   readonly #replies: (QueueReplies | undefined)[];

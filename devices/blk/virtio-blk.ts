@@ -61,6 +61,7 @@ export class VirtioBlk implements VirtioDevice {
   readonly pciClass = PCI_CLASS;
   readonly features: bigint;
   readonly queueSizes: readonly number[];
+  readonly changingConfig = [{ offset: ConfigField.WRITEBACK, lengthBytes: 1 }];
   readonly #backend: BlockBackend;
   readonly #server: BlockServer;
   readonly #config: BlockConfigSpace;

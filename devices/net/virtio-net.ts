@@ -34,6 +34,8 @@ export class VirtioNet implements VirtioDevice {
   readonly features: bigint;
   readonly queueSizes: readonly number[];
   readonly completesInOrder = true;
+  /** The address that the driver gave the card, and the link. */
+  readonly changingConfig = [{ offset: ConfigField.MAC, lengthBytes: ConfigField.MAX_VIRTQUEUE_PAIRS }];
   readonly filledQueues: FilledQueues = {
     includes: (queueIndex) => this.#isReceiveQueue(queueIndex),
     buffersAdded: (queue) => this.#buffersAdded(queue),

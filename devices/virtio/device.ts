@@ -112,6 +112,12 @@ export interface FilledQueues {
   buffersAdded(queue: Virtqueue): number;
 }
 
+/** Bytes of a config space. */
+export interface ConfigSpan {
+  readonly offset: number;
+  readonly lengthBytes: number;
+}
+
 export interface VirtioDevice {
   readonly deviceId: number;
   /** PCI class code (24 bits: class, subclass, interface) that suits the device. */
@@ -127,6 +133,11 @@ export interface VirtioDevice {
   readonly completesInOrder?: boolean;
   /** The device's config space, little-endian as on the wire. The device changes it, then calls `configChanged`. */
   readonly config: Uint8Array;
+  /**
+   * What in the config space is the driver's choice, or of the moment: the rest of it is alike in two devices of which one may take over from
+   * the other. Nothing where left out.
+   */
+  readonly changingConfig?: readonly ConfigSpan[];
   /** A driver's write to the config space: the device applies what it accepts and ignores the rest. */
   writeConfig(offset: number, bytes: Uint8Array): void;
   /** DRIVER_OK: the queues are live. */

@@ -1,5 +1,10 @@
 /** A device of a device process behind its socket, over either port. */
-import { VirtioFeature, type QueueCounters, type VirtioDevice } from '../../devices/virtio/device.js';
+import {
+  VirtioDeviceId,
+  VirtioFeature,
+  type QueueCounters,
+  type VirtioDevice,
+} from '../../devices/virtio/device.js';
 import type { GuestMemory } from '../../devices/virtio/memory/guest-memory.js';
 import { hasFeature } from '../../devices/virtio/ring/features.js';
 import { VirtioPciFunction } from '../../devices/virtio/transport/virtio-pci.js';
@@ -238,6 +243,9 @@ export class VhostUserFunction extends DeviceFunction {
       reactor,
       device: served.device,
       ...(spec.files !== undefined && { inflightPath: spec.files + FunctionFile.INFLIGHT }),
+      // VMMs answer a card's control queue themselves, so that there is nothing to move. Yet QEMU, from 10.0 on, moves it where it is on
+      // offer, and then neither an older QEMU nor a back-end without it can be the destination.
+      withholdsState: served.device.deviceId === VirtioDeviceId.network,
       onConnect: () => hooks.onConnect(),
       onDisconnect: () => hooks.onDisconnect(),
       log,

@@ -17,22 +17,18 @@ import {
   type SessionTransport,
 } from '../../../devices/virtio/device-session.js';
 import type { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
-import { RingPoller } from '../../../devices/virtio/ring-poller.js';
 import { hasFeature } from '../../../devices/virtio/ring/features.js';
 import { newQueueCounters } from '../../../devices/virtio/ring/running-ring.js';
 import type { Reactor } from '../../../host/index.js';
+import { DeviceAtRest } from './device-at-rest.js';
+import { DRAIN_TIMEOUT_MS, DrainBudget } from './drain-budget.js';
 import { GatedRing } from './gated-ring.js';
 import { InflightArea } from './inflight-area.js';
 import { MemoryLogging } from './memory-logging.js';
 import type { MemoryTable } from './memory-table.js';
+import { UnkickedRings } from './unkicked-rings.js';
 import { encodeVringBase } from './vring-base.js';
 import { Vring } from './vring.js';
-
-/**
- * How long a ring that is disabled or stops waits for requests under way. Rings that are stopped one after the other have this
- * time together: the front-end, and with it the whole virtual machine, stands still meanwhile.
- */
-const DRAIN_TIMEOUT_MS = 1000;
 
 /** How the run reaches the front-end's side. */
 export interface DeviceRunEvents {
@@ -46,6 +42,7 @@ export class DeviceRun implements SessionTransport {
   readonly vrings: readonly Vring[];
   readonly logging: MemoryLogging;
   readonly inflight: InflightArea;
+  readonly rest: DeviceAtRest;
   readonly keepAwake: (session: AwakeSession) => void;
   /** As negotiated, without the protocol's own bits; undefined until they are. */
   features: bigint | undefined;
@@ -55,14 +52,10 @@ export class DeviceRun implements SessionTransport {
   readonly #memory: RegionMemory;
   readonly #table: MemoryTable;
   readonly #events: DeviceRunEvents;
-  readonly #poller = new RingPoller((work) => this.defer(work));
-  /** Those whose front-end gave no descriptor for kicks. */
-  readonly #unkicked = { poll: () => this.#pollUnkicked() };
+  readonly #unkicked: UnkickedRings;
+  readonly #drain = new DrainBudget();
   #session: DeviceSession | undefined;
-  /** When the rings that are being stopped have waited long enough, by performance.now(). */
-  #drainDeadline = -Infinity;
   #faulted = false;
-  #resetting: Promise<void> | undefined;
 
   constructor(
     device: VirtioDevice,
@@ -79,17 +72,20 @@ export class DeviceRun implements SessionTransport {
     this.vrings = device.queueSizes.map(
       (size, index) => new Vring(index, size, reactor, (vring) => this.#kicked(vring)),
     );
+    const log = (message: string) => events.log(message);
+    this.rest = new DeviceAtRest(device, { ready: () => this.#ready(), log });
+    this.#unkicked = new UnkickedRings(this.vrings, () => (this.#faulted ? undefined : this.#session));
     this.logging = new MemoryLogging({
       table,
       vrings: this.vrings,
       features: () => this.features ?? 0n,
-      report: (problem) => events.log(problem),
+      report: log,
     });
     this.inflight = new InflightArea({
       table,
       queueSizes: device.queueSizes,
       path: events.inflightPath,
-      report: (problem) => events.log(problem),
+      report: log,
     });
   }
 
@@ -111,9 +107,9 @@ export class DeviceRun implements SessionTransport {
     return this.vrings.some((vring) => vring.ring !== undefined && vring.ring.inFlight > 0);
   }
 
-  /** Resolves once a reset that is under way is over. */
+  /** Resolves once a reset that is under way is over, or the device is ready to go on from a state. */
   get settled(): Promise<void> | undefined {
-    return this.#resetting;
+    return this.rest.busy;
   }
 
   /** Of the driver at work, if there is one. */
@@ -133,7 +129,7 @@ export class DeviceRun implements SessionTransport {
     if (ring !== undefined) {
       if (enabled && !ring.enabled) this.#resume();
       ring.enabled = enabled;
-      if (vring.polled) this.#poller.start(this.#unkicked);
+      this.#unkicked.include(vring);
       return;
     }
     if (vring.hasRun(this.packed) || this.inflight.hasRun(vring, this.packed))
@@ -158,7 +154,7 @@ export class DeviceRun implements SessionTransport {
   settle(vring: Vring): number | Promise<number> {
     const { ring } = vring;
     if (ring === undefined || ring.enabled || ring.inFlight === 0) return 0;
-    return this.#drained(ring).then((drained) => {
+    return this.#drain.drained(ring).then((drained) => {
       if (drained) ring.flush();
       return 0;
     });
@@ -197,12 +193,10 @@ export class DeviceRun implements SessionTransport {
   /** The memory table has changed: rings whose memory is gone wait for it, and go on when it is back. */
   memoryChanged(): void {
     for (const vring of this.vrings) {
-      const { ring, config } = vring;
+      const { ring, areas } = vring;
       if (ring === undefined) continue;
-      const { descriptorArea, driverArea, deviceArea } = config;
-      const before = [descriptorArea.value, driverArea.value, deviceArea.value].join();
       if (!vring.locate(this.#table, this.packed)) ring.hold();
-      else if (before === [descriptorArea.value, driverArea.value, deviceArea.value].join()) ring.release();
+      else if (areas === vring.areas) ring.release();
       else this.#session?.fault(`queue ${vring.index} was moved in memory while it ran`);
     }
     this.#session?.kickAll();
@@ -213,7 +207,7 @@ export class DeviceRun implements SessionTransport {
     const session = this.#session;
     const dropped = this.vrings.flatMap((vring) => vring.ring ?? []);
     session?.end();
-    this.#poller.stop();
+    this.#unkicked.stop();
     for (const vring of this.vrings) {
       if (vring.ring !== undefined) vring.base = this.#baseOf(vring.ring);
       vring.forgetRing();
@@ -222,14 +216,18 @@ export class DeviceRun implements SessionTransport {
     }
     this.#session = undefined;
     this.#faulted = false;
-    if (session === undefined) return this.#resetting;
-    const work = this.#resetDevice();
-    if (work === undefined) return this.#abandon(dropped);
-    this.#resetting = work.then(() => {
-      this.#abandon(dropped);
-      this.#resetDone();
-    });
-    return this.#resetting;
+    return session === undefined ? this.rest.forget() : this.rest.reset(() => this.#abandon(dropped));
+  }
+
+  /**
+   * Has the device go on where another back-end's was, once rings start whose driver agreed to these features. The bytes come from
+   * outside: answers why the device refuses them, and it is as at power-on then, as it is for rings of any other driver.
+   */
+  async restore(features: bigint, bytes: Uint8Array): Promise<string | undefined> {
+    // The front-end may have started them while the state was on its way.
+    if (this.running) return 'its rings were started';
+    void this.reset();
+    return this.rest.restore(features, bytes);
   }
 
   /** Goes on, asleep, with rings that ran in another process, as their configs say. Answers what is wrong with them. */
@@ -278,18 +276,23 @@ export class DeviceRun implements SessionTransport {
   }
 
   #start(vring: Vring): void {
-    if (this.#resetting !== undefined || this.#faulted) return;
+    if (this.settled !== undefined || this.#faulted) return;
     if (this.#session !== undefined && !this.#mayJoin(this.#session)) {
       this.inflight.forgetRings();
       // Where this takes time, all rings are looked at again afterwards.
       if (this.reset() !== undefined) return;
     }
+    if (!this.rest.isFor(this.features)) {
+      this.#events.log('the state that was loaded is of a driver with other features: it is dropped');
+      if (this.reset() !== undefined) return;
+    }
+    this.rest.begin();
     const isNew = this.#session === undefined;
     const session = (this.#session ??= new DeviceSession(this.#device, this.features ?? 0n, this));
     const problem = this.#startRing(session, vring);
     if (problem !== undefined) return session.fault(`queue ${vring.index}: ${problem}`);
     if (isNew) session.activate();
-    if (vring.polled) this.#poller.start(this.#unkicked);
+    this.#unkicked.include(vring);
   }
 
   /** Whether a ring that starts is one of the session's driver. */
@@ -323,12 +326,12 @@ export class DeviceRun implements SessionTransport {
     vring.ring = new GatedRing(ring, () => this.#ringIdle());
     this.logging.attach(vring);
     session.addRing(vring.ring);
-    this.#drainDeadline = -Infinity;
+    this.#drain.renew();
     return undefined;
   }
 
   async #stopOnceDrained(vring: Vring, ring: GatedRing): Promise<number> {
-    const drained = await this.#drained(ring);
+    const drained = await this.#drain.drained(ring);
     // The front-end left meanwhile, and maybe the next one is at work.
     if (vring.ring !== ring) return 0;
     if (drained) return this.#stopDrained(vring, ring);
@@ -359,15 +362,8 @@ export class DeviceRun implements SessionTransport {
     return base;
   }
 
-  async #drained(ring: GatedRing): Promise<boolean> {
-    const now = performance.now();
-    // Who comes after rings that waited in vain does not wait again.
-    if (now > this.#drainDeadline + DRAIN_TIMEOUT_MS) this.#drainDeadline = now + DRAIN_TIMEOUT_MS;
-    return ring.idle(this.#drainDeadline - now);
-  }
-
   #resume(): void {
-    this.#drainDeadline = -Infinity;
+    this.#drain.renew();
     this.#session?.kickAll();
   }
 
@@ -390,41 +386,13 @@ export class DeviceRun implements SessionTransport {
     if (!this.requestsUnderWay) this.#table.releaseRetired();
   }
 
-  #pollUnkicked(): boolean {
-    const session = this.#faulted ? undefined : this.#session;
-    let looks = 0;
-    let served = 0;
-    for (const vring of this.vrings) {
-      if (session === undefined || vring.ring === undefined || !vring.polled) continue;
-      looks++;
-      served += session.poll(vring.index);
-    }
-    if (looks === 0) this.#poller.stop();
-    return served > 0;
-  }
-
-  #resetDevice(): Promise<void> | undefined {
-    try {
-      const work = this.#device.reset();
-      return work instanceof Promise ? work.catch((error: unknown) => this.#resetFailed(error)) : undefined;
-    } catch (error) {
-      this.#resetFailed(error);
-      return undefined;
-    }
-  }
-
   /** What was set up while the device was busy starts now. */
-  #resetDone(): void {
-    this.#resetting = undefined;
+  #ready(): void {
     try {
       this.updateAll();
       this.run();
     } catch (error) {
       this.#events.log(`starting after a reset failed: ${describeError(error)}`);
     }
-  }
-
-  #resetFailed(error: unknown): void {
-    this.#events.log(`the device failed to reset: ${describeError(error)}`);
   }
 }

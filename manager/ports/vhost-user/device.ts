@@ -12,6 +12,7 @@ import type { Reactor } from '../../../host/index.js';
 import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import { BackendChannel } from './backend-channel.js';
 import { DeviceRun } from './device-run.js';
+import { DeviceStateRequests } from './device-state-requests.js';
 import { InflightRequests } from './inflight-requests.js';
 import { LogRequests } from './log-requests.js';
 import { MemoryRequests } from './memory-requests.js';
@@ -39,6 +40,7 @@ import {
 import { VringRequests } from './vring-requests.js';
 
 const PROTOCOL_FEATURES = Object.values(Feature).reduce((bits, bit) => bits | bitOf(bit), 0n);
+const DEVICE_STATE = bitOf(Feature.VHOST_USER_PROTOCOL_F_DEVICE_STATE);
 /** Bits between the front-end and us, which neither the driver nor the device knows. */
 const VHOST_FEATURES = bitOf(VHOST_USER_F_PROTOCOL_FEATURES) | bitOf(VHOST_F_LOG_ALL);
 const TRANSPORT_FEATURES = bitOf(VirtioFeature.VIRTIO_F_VERSION_1) | VHOST_FEATURES;
@@ -46,23 +48,30 @@ const TRANSPORT_FEATURES = bitOf(VirtioFeature.VIRTIO_F_VERSION_1) | VHOST_FEATU
 const STATUS_MASK = 0xffn;
 const NEEDS_RESET = VirtioStatus.VIRTIO_CONFIG_S_NEEDS_RESET;
 
+export interface VhostUserDeviceOptions {
+  readonly device: VirtioDevice;
+  readonly reactor: Reactor;
+  readonly log: (message: string) => void;
+  /** Of a file for requests under way, where the front-end keeps none for us. */
+  readonly inflightPath: string | undefined;
+  /** See `VhostUserServerOptions`. */
+  readonly withholdsState: boolean;
+}
+
 export class VhostUserDevice {
   readonly #device: VirtioDevice;
   readonly #offered: bigint;
   readonly #table: MemoryTable;
   readonly #run: DeviceRun;
   readonly #rules: ReadonlyMap<number, RequestRule>;
+  readonly #offeredProtocol: bigint;
+  readonly #state: DeviceStateRequests;
   readonly #channel = new BackendChannel();
   #protocolFeatures = 0n;
   #status = 0;
 
-  /** @param inflightPath of a file for requests under way, where the front-end keeps none for us */
-  constructor(
-    device: VirtioDevice,
-    reactor: Reactor,
-    log: (message: string) => void,
-    inflightPath: string | undefined,
-  ) {
+  constructor(options: VhostUserDeviceOptions) {
+    const { device, reactor, log, inflightPath, withholdsState } = options;
     const memory = new RegionMemory();
     this.#device = device;
     this.#offered = device.features | RING_FEATURES | TRANSPORT_FEATURES;
@@ -72,13 +81,15 @@ export class VhostUserDevice {
       log,
       inflightPath,
     });
-    // What moves has its place here: rows for the device's state (DEVICE_STATE).
+    this.#offeredProtocol = withholdsState ? PROTOCOL_FEATURES & ~DEVICE_STATE : PROTOCOL_FEATURES;
+    this.#state = new DeviceStateRequests({ run: this.#run, device, offered: this.#offered, reactor, log });
     this.#rules = new Map<number, RequestRule>([
       ...this.#negotiationRules(),
       ...new MemoryRequests(this.#table, this.#run).rules,
       ...new LogRequests(this.#run).rules,
       ...new InflightRequests(this.#run).rules,
       ...new VringRequests(this.#table, this.#run).rules,
+      ...this.#state.rules,
       ...this.#deviceRules(),
     ]);
   }
@@ -115,7 +126,8 @@ export class VhostUserDevice {
   }
 
   /** Takes nothing from rings any more; resolves once requests under way are done. A string says what was not, in that time. */
-  pause(timeoutMs: number): Promise<string | undefined> {
+  async pause(timeoutMs: number): Promise<string | undefined> {
+    if (this.#state.underWay) return 'its state is being moved to another one, or from one';
     return pauseRun(this.#run, this.#device, timeoutMs);
   }
 
@@ -171,6 +183,7 @@ export class VhostUserDevice {
 
   /** What the front-end set up is gone when this returns; the device may take longer. */
   #endSession(): void | Promise<void> {
+    this.#state.cancel();
     const done = this.#run.reset();
     for (const vring of this.#run.vrings) vring.release();
     this.#table.clear();
@@ -185,7 +198,7 @@ export class VhostUserDevice {
     return [
       [VhostUserRequest.VHOST_USER_GET_FEATURES, query(() => this.#offered)],
       [VhostUserRequest.VHOST_USER_SET_FEATURES, assignment((features) => this.#setFeatures(features))],
-      [VhostUserRequest.VHOST_USER_GET_PROTOCOL_FEATURES, query(() => PROTOCOL_FEATURES)],
+      [VhostUserRequest.VHOST_USER_GET_PROTOCOL_FEATURES, query(() => this.#offeredProtocol)],
       [
         VhostUserRequest.VHOST_USER_SET_PROTOCOL_FEATURES,
         assignment((features) => this.#setProtocolFeatures(features)),
@@ -264,7 +277,7 @@ export class VhostUserDevice {
   }
 
   #setProtocolFeatures(features: bigint): number {
-    if ((features & ~PROTOCOL_FEATURES) !== 0n) return -Errno.EINVAL;
+    if ((features & ~this.#offeredProtocol) !== 0n) return -Errno.EINVAL;
     this.#protocolFeatures = features;
     return 0;
   }
@@ -305,6 +318,7 @@ export class VhostUserDevice {
 
   /** All as if the front-end had just connected, save for its memory and descriptors. */
   #resetDevice(): Outcome {
+    this.#state.cancel();
     const done = this.#run.reset();
     for (const vring of this.#run.vrings) vring.reset();
     this.#run.inflight.reset();

@@ -44,6 +44,8 @@ export const VhostUserRequest = {
   VHOST_USER_REM_MEM_REG: 38,
   VHOST_USER_SET_STATUS: 39,
   VHOST_USER_GET_STATUS: 40,
+  VHOST_USER_SET_DEVICE_STATE_FD: 42,
+  VHOST_USER_CHECK_DEVICE_STATE: 43,
 } as const;
 export type VhostUserRequest = (typeof VhostUserRequest)[keyof typeof VhostUserRequest];
 
@@ -61,6 +63,7 @@ export const VhostUserProtocolFeature = {
   VHOST_USER_PROTOCOL_F_RESET_DEVICE: 13,
   VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS: 15,
   VHOST_USER_PROTOCOL_F_STATUS: 16,
+  VHOST_USER_PROTOCOL_F_DEVICE_STATE: 19,
 } as const;
 export type VhostUserProtocolFeature =
   (typeof VhostUserProtocolFeature)[keyof typeof VhostUserProtocolFeature];
@@ -78,6 +81,11 @@ export const VHOST_LOG_PAGE = 0x1000;
 /** In the u64 of VHOST_USER_SET_VRING_KICK, …_CALL and …_ERR. */
 export const VHOST_USER_VRING_IDX_MASK = 0xff;
 export const VHOST_USER_VRING_NOFD_MASK = 0x100;
+
+/** `direction` of VHOST_USER_SET_DEVICE_STATE_FD: what the back-end does. */
+export const VhostDeviceStateDirection = { SAVE: 0, LOAD: 1 } as const;
+/** `phase` of VHOST_USER_SET_DEVICE_STATE_FD. */
+export const VhostDeviceStatePhase = { STOPPED: 0 } as const;
 
 /** `flags` of VHOST_USER_SET_CONFIG. */
 export const VhostSetConfigType = { FRONTEND: 0, MIGRATION: 1 } as const;
@@ -101,6 +109,8 @@ export const PayloadBytes = {
   LOG: 16,
   /** `mmap_size[8] mmap_offset[8] num_queues[2] queue_size[2]` */
   INFLIGHT: 20,
+  /** `direction[4] phase[4]` */
+  DEVICE_STATE: 8,
 } as const;
 
 export const VhostUserLimit = {
@@ -110,6 +120,8 @@ export const VhostUserLimit = {
   MEM_SLOTS: 509,
   /** A device's config space, as far as a message can reach it. QEMU itself stops at 256. */
   CONFIG_BYTES: 4096,
+  /** A device's state, which is in memory as a whole: that of some 250,000 fids. */
+  STATE_BYTES: 32 * 1024 * 1024,
 } as const;
 
 /** No message is longer than one that carries a config space. */

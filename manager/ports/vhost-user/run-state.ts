@@ -4,6 +4,7 @@ import { GivenDescriptors, SavedDescriptors } from '../../../devices/state-descr
 import { closeFd } from '../../../host/index.js';
 import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import type { DeviceRun } from './device-run.js';
+import { deviceStateOf, giveDeviceState } from './device-state.js';
 import type { MemoryTable } from './memory-table.js';
 import type { BackEndState, VringState } from './port-state.js';
 import type { Vring } from './vring.js';
@@ -45,7 +46,7 @@ function saveInflight({ inflight }: DeviceRun, parcel: OutgoingParcel): RunState
 
 function saveDevice(device: VirtioDevice, parcel: OutgoingParcel): RunState['device'] {
   const descriptors = new SavedDescriptors();
-  const bytes = device.saveState?.({ leavesProcess: true, descriptors }) ?? new Uint8Array(0);
+  const bytes = deviceStateOf(device, descriptors);
   return { bytes: parcel.addBytes(bytes), fds: descriptors.fds.map((fd) => parcel.addFd(fd)) };
 }
 
@@ -123,16 +124,12 @@ async function restoreDevice(
   state: RunState['device'],
   parcel: IncomingParcel,
 ): Promise<string | undefined> {
-  const bytes = parcel.bytes(state.bytes);
   const descriptors = new GivenDescriptors(parcel.takeFds(state.fds));
   try {
-    const problem = await device.prepareState?.(bytes, descriptors);
-    if (problem !== undefined) return problem;
+    return await giveDeviceState(device, parcel.bytes(state.bytes), descriptors);
   } finally {
     for (const fd of descriptors.left) closeFd(fd);
   }
-  if (device.restoreState !== undefined) return device.restoreState(bytes);
-  return bytes.length > 0 ? 'the device takes over no state of its own' : undefined;
 }
 
 /** Those that ran, with their configs saying where they go on. */

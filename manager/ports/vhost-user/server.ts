@@ -17,6 +17,8 @@ export interface VhostUserServerOptions {
   readonly device: VirtioDevice;
   /** Of a file for the requests under way, which the next process finds there where this one is killed. None are kept without it. */
   readonly inflightPath?: string;
+  /** Does not offer VHOST_USER_PROTOCOL_F_DEVICE_STATE: for a VMM that would then count on it where it need not. */
+  readonly withholdsState?: boolean;
   /** A VMM has connected and begun to talk. */
   readonly onConnect: () => void;
   /** That VMM is gone and all that it gave is released; the next one may connect. */
@@ -35,14 +37,15 @@ export class VhostUserServer {
   #releasing: Promise<void> | undefined;
 
   constructor(options: VhostUserServerOptions) {
-    const { path, reactor, device, inflightPath, log } = options;
+    const { path, reactor, device, inflightPath, withholdsState = false, log } = options;
     this.#options = options;
-    this.#device = new VhostUserDevice(
+    this.#device = new VhostUserDevice({
       device,
       reactor,
-      (message) => log(`${path}: ${message}`),
+      log: (message) => log(`${path}: ${message}`),
       inflightPath,
-    );
+      withholdsState,
+    });
     this.#listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.#admit(fd) });
   }
 

@@ -196,6 +196,12 @@ export class Vring {
     return true;
   }
 
+  /** Where it was located, to be compared. */
+  get areas(): string {
+    const { descriptorArea, driverArea, deviceArea } = this.config;
+    return [descriptorArea, driverArea, deviceArea].map(({ value }) => value).join();
+  }
+
   /** Once located: sets where the ring goes on. What a split ring's driver has seen as used is in memory alone. */
   setStart(memory: GuestMemory, packed: boolean): void {
     const used = packed ? undefined : memory.ringWindow(this.config.deviceArea.value, VirtqUsed.RING);

@@ -20,7 +20,7 @@ import {
   Reactor,
   SharedMapping,
 } from '../../../../host/index.js';
-import { VhostUserServer } from '../../../../manager/ports/vhost-user/server.js';
+import { VhostUserServer, type VhostUserServerOptions } from '../../../../manager/ports/vhost-user/server.js';
 import {
   MockSplitDriver,
   type MockBuffer,
@@ -307,7 +307,7 @@ export class Harness<D extends VirtioDevice> {
   readonly #frontEnds: RawFrontEnd[] = [];
   #woken: (() => void)[] = [];
 
-  constructor(device: D) {
+  constructor(device: D, options: Partial<VhostUserServerOptions> = {}) {
     const directory = mkdtempSync(join(tmpdir(), 'chassis-vhost-user-'));
     this.path = join(directory, 'socket');
     this.device = device;
@@ -318,6 +318,7 @@ export class Harness<D extends VirtioDevice> {
       reactor: this.reactor,
       device,
       inflightPath: join(directory, 'inflight'),
+      ...options,
       onConnect: () => this.#record('connect'),
       onDisconnect: (reason) => this.#record(`disconnect: ${reason}`),
       log: (line) => this.#record(line.replace(`${this.path}: `, 'log: ')),

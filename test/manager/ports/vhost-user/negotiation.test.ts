@@ -14,7 +14,7 @@ describe('features', () => {
 
   it('the protocol features are those that are implemented', async () => {
     const { MQ, LOG_SHMFD, REPLY_ACK, BACKEND_REQ, CONFIG } = ProtocolFeature;
-    const { RESET_DEVICE, CONFIGURE_MEM_SLOTS, STATUS, INFLIGHT_SHMFD } = ProtocolFeature;
+    const { RESET_DEVICE, CONFIGURE_MEM_SLOTS, STATUS, INFLIGHT_SHMFD, DEVICE_STATE } = ProtocolFeature;
     const frontEnd = startServer().connect();
     expect(await frontEnd.queryU64(Request.GET_PROTOCOL_FEATURES)).toBe(
       MQ |
@@ -25,7 +25,8 @@ describe('features', () => {
         INFLIGHT_SHMFD |
         RESET_DEVICE |
         CONFIGURE_MEM_SLOTS |
-        STATUS,
+        STATUS |
+        DEVICE_STATE,
     );
   });
 

@@ -43,6 +43,8 @@ export const Request = {
   REM_MEM_REG: 38,
   SET_STATUS: 39,
   GET_STATUS: 40,
+  SET_DEVICE_STATE_FD: 42,
+  CHECK_DEVICE_STATE: 43,
 } as const;
 
 /** Requests whose reply is their own, never an acknowledgement. */
@@ -55,6 +57,8 @@ export const QUERIES: readonly number[] = [
   Request.GET_INFLIGHT_FD,
   Request.GET_MAX_MEM_SLOTS,
   Request.GET_STATUS,
+  Request.SET_DEVICE_STATE_FD,
+  Request.CHECK_DEVICE_STATE,
   Request.SET_LOG_BASE,
 ];
 
@@ -73,6 +77,7 @@ export const ProtocolFeature = {
   RESET_DEVICE: 1n << 13n,
   CONFIGURE_MEM_SLOTS: 1n << 15n,
   STATUS: 1n << 16n,
+  DEVICE_STATE: 1n << 19n,
 } as const;
 export const Feature = {
   LOG_ALL: 1n << 26n,
