@@ -8,6 +8,7 @@ import { VirtioBlk } from '../../../../devices/blk/virtio-blk.js';
 import { VirtioNet } from '../../../../devices/net/virtio-net.js';
 import type { VirtioDevice } from '../../../../devices/virtio/device.js';
 import { NOFID, NOTAG, T } from '../../../devices/9p/server/support/wire.js';
+import { MemoryStore } from '../../../devices/9p/server/journal/memory-store.js';
 import { ScriptedBackend } from '../../../devices/blk/support/scripted-backend.js';
 import { TestBackend } from '../../../devices/net/support/frames.js';
 import { MAC_A, MAC_B, mac } from '../../../devices/net/support/packets.js';
@@ -111,10 +112,10 @@ class Folder {
     onTestFinished(() => rmSync(this.path, { recursive: true }));
   }
 
-  async mount(tag = 'share'): Promise<Virtio9p> {
+  async mount(tag = 'share', journal?: MemoryStore): Promise<Virtio9p> {
     const fs = await HostDirectory.open(this.path, {});
     const options = { maxMsizeBytes: MSIZE, readOnly: false, maxFids: 10, maxOpenFiles: 10, log: () => {} };
-    const device = new Virtio9p(fs, tag, options);
+    const device = new Virtio9p(fs, tag, options, journal);
     onTestFinished(() => device.close());
     return device;
   }
@@ -133,9 +134,9 @@ async function read(queue: AnyQueue): Promise<string | undefined> {
 }
 
 describe('the state of a mount', () => {
-  async function mounted() {
+  async function mounted(journal?: MemoryStore) {
     const folder = new Folder();
-    const harness = new Harness(await folder.mount());
+    const harness = new Harness(await folder.mount('share', journal));
     const ram = new GuestRam('moved');
     const frontEnd = await harness.ready(ram, FEATURES | 1n);
     const queue = new TestQueue(harness.reactor, ram);
@@ -152,6 +153,16 @@ describe('the state of a mount', () => {
       await queue.start(frontEnd, base);
       expect(await read(queue)).toBe('in the file');
     }
+  });
+
+  it('leaves the journal to the mount that it is of, which keeps or removes it', async () => {
+    const journal = new MemoryStore();
+    const { harness, frontEnd } = await mounted(journal);
+    await frontEnd.getVringBase(0);
+    await save(frontEnd);
+    expect(journal.read()).toBeDefined();
+    await harness.disconnect(frontEnd);
+    while (journal.read() !== undefined) await new Promise(setImmediate);
   });
 
   it('is not told where a file is open that has no name any more, and all goes on', async () => {
