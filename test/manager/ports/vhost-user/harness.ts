@@ -43,7 +43,7 @@ import {
 
 /** Copies what is readable to what is writable; or keeps chains for the test to answer. */
 export class EchoDevice implements VirtioDevice {
-  readonly deviceId = 42;
+  readonly deviceId: number = 42;
   readonly pciClass = 0xff0000;
   readonly features = 1n << 3n;
   readonly queueSizes = [64, 64];
