@@ -9,7 +9,6 @@ import { HostDirectory, HostDirectoryError } from '../devices/9p/fs/host-directo
 import { memoryVolume } from '../devices/9p/fs/node-fs/memory-volume.js';
 import { MountTree } from '../devices/9p/fs/mount-tree/mount-tree.js';
 import { NodeFs, type NodeFsLike, type NodeFsPromises } from '../devices/9p/fs/node-fs/node-fs.js';
-import type { JournalStore } from '../devices/9p/server/journal/journal-store.js';
 import type { ServerLimits, ServerOptions } from '../devices/9p/server/options.js';
 import { Server } from '../devices/9p/server/server.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
@@ -34,7 +33,6 @@ import type { FunctionSpec, NinePSpec, SeatSpec } from './device-process/protoco
 import type { Given, MovableDevice } from './device-process/hand-over/movable.js';
 import { movableMounts, refuseInMemory, takeMounts } from './device-process/hand-over/mount-offer.js';
 import { openCard } from './device-process/served-card.js';
-import { JournalFile } from './device-process/journal-file.js';
 import { openDisk } from './device-process/served-disk.js';
 import { VfioUserFunction, VhostUserFunction, type ServedDevice } from './device-process/served-function.js';
 import type { Beginning, ServedMount } from './device-process/served-mount.js';
@@ -43,7 +41,6 @@ import { ServedTree } from './device-process/served-tree.js';
 import { SourceWatches } from './host-watch/source-watches.js';
 import type { Watched } from './host-watch/watched.js';
 import { openMount } from './mount-file-system.js';
-import { FunctionFile } from './function-files.js';
 import { ShownSource } from './shown-source.js';
 import { sourceError } from './source-check.js';
 
@@ -100,8 +97,8 @@ export async function openFileSystem(given: FileSystemLike): Promise<FileSystem>
 }
 
 /** A 9p device with one mount. It owns the file system. */
-function createNineP(fs: FileSystem, options: NinePOptions, journal?: JournalStore): Virtio9p {
-  return new Virtio9p(fs, options.tag, serverOptions(options), journal);
+function createNineP(fs: FileSystem, options: NinePOptions): Virtio9p {
+  return new Virtio9p(fs, options.tag, serverOptions(options));
 }
 
 function serverOptions({ tag, log, ...limits }: NinePOptions & Partial<ServerLimits>): ServerOptions {
@@ -150,22 +147,18 @@ export function servedFunctions(reactor: Reactor, log: (message: string) => void
 }
 
 function openDevice(
-  { device: spec, port, files, kept }: FunctionSpec,
+  { device: spec, kept }: FunctionSpec,
   watches: SourceWatches,
   reactor: Reactor,
   log: (message: string) => void,
   given: Given | undefined,
 ): Promise<ServedDevice> {
   if (spec.type === 'disk') return openDisk(spec, log, kept, given);
-  return spec.type === 'card'
-    ? openCard(spec, reactor, log, given)
-    : servedNineP(spec, port === 'vhost-user' ? files : undefined, watches, log, given);
+  return spec.type === 'card' ? openCard(spec, reactor, log, given) : servedNineP(spec, watches, log, given);
 }
 
-/** `files` where the guest may find its session again: a VMM connects a vhost-user device anew, and plugs any other one anew. */
 async function servedNineP(
   spec: NinePSpec,
-  files: string | undefined,
   watches: SourceWatches,
   log: (message: string) => void,
   given: Given | undefined,
@@ -174,8 +167,7 @@ async function servedNineP(
   const mounts = given && takeMounts(given);
   if (source?.type === 'queues') return ninePOnQueues(log, mounts?.seats);
   if (source?.type !== 'tree') {
-    const journal = files === undefined ? undefined : new JournalFile(files + FunctionFile.SESSION, log);
-    const served = new NinePOfMount(tag, log, journal);
+    const served = new NinePOfMount(tag, log);
     if (source) await served.setSource(source, termsOf(spec), given && 'handed over');
     return served;
   }
@@ -241,10 +233,10 @@ class NinePOfMount implements ServedDevice {
   };
 
   /** Shows nothing yet. */
-  constructor(tag: string, log: (message: string) => void, journal: JournalStore | undefined) {
+  constructor(tag: string, log: (message: string) => void) {
     this.tag = tag;
     // Whether it may be changed is for the mount's policy to say, which may be another one later.
-    this.device = createNineP(this.shown, { tag, log, readOnly: false }, journal);
+    this.device = createNineP(this.shown, { tag, log, readOnly: false });
   }
 
   /** Its mount is the function's own, which the function's spec says. */

@@ -6,8 +6,6 @@ import { basename, dirname, join } from 'node:path';
 export const FunctionFile = {
   /** Requests that are under way: `manager/ports/vhost-user/inflight-file.ts`. */
   INFLIGHT: 'inflight',
-  /** What the guest has open of a mount: `devices/9p/server/journal/`. */
-  SESSION: 'session',
 } as const;
 
 /** Removes all files of a function, whose paths begin like this. */
