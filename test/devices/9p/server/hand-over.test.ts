@@ -10,17 +10,16 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Errno } from '../../../../devices/errno.js';
-import { HostDirectory } from '../../../../devices/9p/fs/host-directory/host-directory.js';
-import type { ServerOptions } from '../../../../devices/9p/server/options.js';
 import { GivenDescriptors, SavedDescriptors } from '../../../../devices/state-descriptors.js';
 import { closeFd } from '../../../../host/index.js';
-import { Exported, isRoot, openDescriptors } from '../fs/host-directory/exported.js';
+import { isRoot, openDescriptors } from '../fs/host-directory/exported.js';
 import { MemoryStore } from './journal/memory-store.js';
-import { Sender } from './support/client.js';
+import type { Sender } from './support/client.js';
+import { DirectoryServers, openFile, textOf } from './support/directory-servers.js';
 import { closeAll, duplicates, receiveState, sendState } from './support/hand-over.js';
-import { T, type Reply } from './support/wire.js';
+import { T } from './support/wire.js';
 
 const UID = process.geteuid?.() ?? 0;
 const O_RDONLY = 0;
@@ -31,101 +30,64 @@ const [SUCCESS, BLOCKED] = [0, 1];
 const WAITS = 1;
 const REMOVE_DIRECTORY = 0x200;
 
-let exported: Exported;
-let before: number;
-let servers: Sender[];
-
-beforeEach(async () => {
-  exported = await Exported.make();
-  mkdirSync(exported.at('dir', 'deep'), { recursive: true });
-  writeFileSync(exported.at('dir', 'deep', 'file'), 'content');
-  before = openDescriptors();
-  servers = [];
-});
-
-afterEach(async () => {
-  for (const { server, log } of servers) {
-    await server.close();
-    expect(log).toEqual([]);
-  }
-  expect(openDescriptors()).toBe(before);
-  exported.remove();
-});
-
-async function newServer(options: Partial<ServerOptions> = {}): Promise<Sender> {
-  const sender = new Sender(await HostDirectory.open(exported.path), options);
-  servers.push(sender);
-  return sender;
-}
-
-async function atWork(): Promise<Sender> {
-  const client = await newServer();
-  await client.start(UID);
-  return client;
-}
+const lab = DirectoryServers.perTest();
 
 /** The new server is ready before the old one ends. */
 async function handOver(old: Sender): Promise<Sender> {
-  const next = await newServer();
+  const next = await lab.add();
   expect(await receiveState(next.server, sendState(old.server))).toBeUndefined();
   await old.server.dropAll();
   return next;
 }
 
-async function open(client: Sender, fid: number, flags: number, ...names: string[]): Promise<void> {
-  await client.ok(T.walk(1, 0, fid, ...names));
-  await client.ok(T.lopen(1, fid, flags));
-}
-
-const text = (reply: Reply): string => Buffer.from(reply.data).toString('latin1');
 const lock = (fid: number, type: number, flags: number, pid: number, tag = 1): Uint8Array =>
   T.lock(tag, fid, type, flags, 0, 0, pid, 'guest');
 
 describe('a client that is handed over with its descriptors', () => {
   it('goes on with a file that was unlinked while it was open', async () => {
-    const old = await atWork();
-    await open(old, 1, O_RDWR, 'dir', 'deep', 'file');
-    await open(old, 2, O_RDONLY, 'dir', 'deep', 'file');
+    const old = await lab.atWork();
+    await openFile(old, 1, O_RDWR, 'dir', 'deep', 'file');
+    await openFile(old, 2, O_RDONLY, 'dir', 'deep', 'file');
     await old.ok(T.walk(1, 0, 3, 'dir', 'deep', 'file'));
     await old.ok(T.walk(1, 0, 4, 'dir', 'deep'));
     const seen = (await old.ok(T.getattr(1, 1))).bytes.slice(20, 28);
     await old.ok(T.unlinkat(1, 4, 'file', 0));
     const next = await handOver(old);
     await next.ok(T.write(1, 1, 7, Buffer.from(' goes on')));
-    expect(text(await next.ok(T.read(1, 2, 0, 100)))).toBe('content goes on');
+    expect(textOf(await next.ok(T.read(1, 2, 0, 100)))).toBe('content goes on');
     expect((await next.ok(T.getattr(1, 3))).bytes.slice(20, 28)).toEqual(seen);
-    expect(existsSync(exported.at('dir', 'deep', 'file'))).toBe(false);
+    expect(existsSync(lab.exported.at('dir', 'deep', 'file'))).toBe(false);
     const last = await handOver(next);
-    expect(text(await last.ok(T.read(1, 1, 0, 100)))).toBe('content goes on');
+    expect(textOf(await last.ok(T.read(1, 1, 0, 100)))).toBe('content goes on');
     for (const fid of [1, 2, 3]) await last.ok(T.clunk(1, fid));
   });
 
   it('goes on in a directory that was removed while it was open, and in one that the host has moved away', async () => {
-    mkdirSync(exported.at('gone'));
-    mkdirSync(exported.at('away'));
-    writeFileSync(exported.at('away', 'inside'), 'still');
-    const old = await atWork();
-    await open(old, 1, O_RDONLY, 'gone');
-    await open(old, 2, O_RDONLY, 'away');
+    mkdirSync(lab.exported.at('gone'));
+    mkdirSync(lab.exported.at('away'));
+    writeFileSync(lab.exported.at('away', 'inside'), 'still');
+    const old = await lab.atWork();
+    await openFile(old, 1, O_RDONLY, 'gone');
+    await openFile(old, 2, O_RDONLY, 'away');
     await old.ok(T.unlinkat(1, 0, 'gone', REMOVE_DIRECTORY));
-    renameSync(exported.at('away'), exported.at('..', 'outside', 'away'));
+    renameSync(lab.exported.at('away'), lab.exported.at('..', 'outside', 'away'));
     const next = await handOver(old);
     expect((await next.ok(T.readdir(1, 1, 0, 1000))).data).toHaveLength(0);
     expect((await next.ok(T.readdir(1, 2, 0, 1000))).data.length).toBeGreaterThan(0);
     await next.ok(T.getattr(1, 1));
-    renameSync(exported.at('..', 'outside', 'away'), exported.at('away'));
+    renameSync(lab.exported.at('..', 'outside', 'away'), lab.exported.at('away'));
   });
 
   it('has the very files open that it had, whatever has their names by now', async () => {
-    const old = await atWork();
-    await open(old, 1, O_RDWR | O_APPEND, 'dir', 'deep', 'file');
+    const old = await lab.atWork();
+    await openFile(old, 1, O_RDWR | O_APPEND, 'dir', 'deep', 'file');
     await old.ok(T.walk(1, 0, 2, 'dir', 'deep', 'file'));
-    writeFileSync(exported.at('other'), 'another file');
-    renameSync(exported.at('other'), exported.at('dir', 'deep', 'file'));
+    writeFileSync(lab.exported.at('other'), 'another file');
+    renameSync(lab.exported.at('other'), lab.exported.at('dir', 'deep', 'file'));
     const next = await handOver(old);
     await next.ok(T.write(1, 1, 0, Buffer.from('+more')));
-    expect(text(await next.ok(T.read(1, 1, 0, 100)))).toBe('content+more');
-    expect(readFileSync(exported.at('dir', 'deep', 'file'), 'utf8')).toBe('another file');
+    expect(textOf(await next.ok(T.read(1, 1, 0, 100)))).toBe('content+more');
+    expect(readFileSync(lab.exported.at('dir', 'deep', 'file'), 'utf8')).toBe('another file');
     // This fid's name leads to another file, and its own is nowhere.
     expect(await next.errno(T.getattr(1, 2))).toBe(Errno.ESTALE);
     expect(await next.errno(T.lopen(1, 2, O_RDONLY))).toBe(Errno.ESTALE);
@@ -135,20 +97,20 @@ describe('a client that is handed over with its descriptors', () => {
   });
 
   it.skipIf(isRoot)('writes on where the file could not be opened again', async () => {
-    const old = await atWork();
-    await open(old, 1, O_RDWR, 'dir', 'deep', 'file');
-    chmodSync(exported.at('dir', 'deep', 'file'), 0);
+    const old = await lab.atWork();
+    await openFile(old, 1, O_RDWR, 'dir', 'deep', 'file');
+    chmodSync(lab.exported.at('dir', 'deep', 'file'), 0);
     const next = await handOver(old);
     await next.ok(T.write(1, 1, 0, Buffer.from('CONTENT')));
   });
 
   it('has its locks while both servers are there, and after the old one is gone', async () => {
-    const old = await atWork();
-    await open(old, 1, O_RDWR, 'dir', 'deep', 'file');
+    const old = await lab.atWork();
+    await openFile(old, 1, O_RDWR, 'dir', 'deep', 'file');
     expect((await old.ok(lock(1, WRITE_LOCK, 0, 7))).fields.number(1)).toBe(SUCCESS);
-    const other = await atWork();
-    await open(other, 1, O_RDWR, 'dir', 'deep', 'file');
-    const next = await newServer();
+    const other = await lab.atWork();
+    await openFile(other, 1, O_RDWR, 'dir', 'deep', 'file');
+    const next = await lab.add();
     expect(await receiveState(next.server, sendState(old.server))).toBeUndefined();
     expect((await other.ok(lock(1, WRITE_LOCK, 0, 9))).fields.number(1)).toBe(BLOCKED);
     await old.server.close();
@@ -158,31 +120,29 @@ describe('a client that is handed over with its descriptors', () => {
   });
 
   it('is served from the directory that it had, wherever that is by now', async () => {
-    const old = await atWork();
-    await open(old, 1, O_RDONLY, 'dir', 'deep', 'file');
-    const moved = exported.at('..', 'moved');
-    renameSync(exported.path, moved);
-    mkdirSync(exported.path);
+    const old = await lab.atWork();
+    await openFile(old, 1, O_RDONLY, 'dir', 'deep', 'file');
+    const moved = lab.exported.at('..', 'moved');
+    renameSync(lab.exported.path, moved);
+    mkdirSync(lab.exported.path);
     const next = await handOver(old);
     await next.ok(T.walk(1, 0, 2, 'dir', 'deep', 'file'));
-    expect(text(await next.ok(T.read(1, 1, 0, 100)))).toBe('content');
-    rmdirSync(exported.path);
-    renameSync(moved, exported.path);
+    expect(textOf(await next.ok(T.read(1, 1, 0, 100)))).toBe('content');
+    rmdirSync(lab.exported.path);
+    renameSync(moved, lab.exported.path);
   });
 });
 
 describe('the journal of a session that another process has by now', () => {
   async function journaled(store: MemoryStore): Promise<Sender> {
-    const sender = new Sender(await HostDirectory.open(exported.path), {}, store);
-    servers.push(sender);
-    return sender;
+    return lab.add({}, store);
   }
 
   it("is that one's, and the old server does not remove it when it ends", async () => {
     const store = new MemoryStore();
     const old = await journaled(store);
     await old.start(UID);
-    await open(old, 1, O_RDWR, 'dir', 'deep', 'file');
+    await openFile(old, 1, O_RDWR, 'dir', 'deep', 'file');
     const next = await journaled(store);
     await old.server.hold();
     expect(await receiveState(next.server, sendState(old.server))).toBeUndefined();
@@ -190,7 +150,7 @@ describe('the journal of a session that another process has by now', () => {
     await old.server.close();
     const recovered = await journaled(store.left());
     await recovered.server.recover();
-    expect(text(await recovered.ok(T.read(1, 1, 0, 100)))).toBe('content');
+    expect(textOf(await recovered.ok(T.read(1, 1, 0, 100)))).toBe('content');
     expect(recovered.log.splice(0)).toEqual(["9p: found 2 fids of the guest's again: undefined"]);
     await next.server.dropAll();
     expect(store.journal).toBeUndefined();
@@ -203,7 +163,7 @@ describe('the journal of a session that another process has by now', () => {
     await old.server.hold();
     closeAll(sendState(old.server));
     old.server.unhold();
-    await open(old, 1, O_RDWR, 'dir', 'deep', 'file');
+    await openFile(old, 1, O_RDWR, 'dir', 'deep', 'file');
     await old.server.dropAll();
     expect(store.journal).toBeUndefined();
   });
@@ -211,17 +171,17 @@ describe('the journal of a session that another process has by now', () => {
 
 describe('a server that is held still', () => {
   it('takes back what waits for a lock, and the next server waits for it', async () => {
-    const old = await atWork();
-    await open(old, 1, O_RDWR, 'dir', 'deep', 'file');
-    const other = await atWork();
-    await open(other, 1, O_RDWR, 'dir', 'deep', 'file');
+    const old = await lab.atWork();
+    await openFile(old, 1, O_RDWR, 'dir', 'deep', 'file');
+    const other = await lab.atWork();
+    await openFile(other, 1, O_RDWR, 'dir', 'deep', 'file');
     await other.ok(lock(1, WRITE_LOCK, 0, 9));
     let answers = 0;
     const waits = old.call(lock(1, WRITE_LOCK, WAITS, 7, 5)).then(() => answers++);
     void waits.catch(() => undefined);
     await old.server.hold();
     await other.ok(T.clunk(1, 1));
-    const next = await newServer();
+    const next = await lab.add();
     expect(await receiveState(next.server, sendState(old.server))).toBeUndefined();
     expect(answers).toBe(0);
     expect((await next.ok(lock(1, WRITE_LOCK, WAITS, 7, 5))).fields.number(1)).toBe(SUCCESS);
@@ -229,10 +189,10 @@ describe('a server that is held still', () => {
   });
 
   it('answers nothing until it is let go, and then each request once', async () => {
-    const client = await atWork();
-    await open(client, 1, O_RDWR, 'dir', 'deep', 'file');
-    const other = await atWork();
-    await open(other, 1, O_RDWR, 'dir', 'deep', 'file');
+    const client = await lab.atWork();
+    await openFile(client, 1, O_RDWR, 'dir', 'deep', 'file');
+    const other = await lab.atWork();
+    await openFile(other, 1, O_RDWR, 'dir', 'deep', 'file');
     await other.ok(lock(1, WRITE_LOCK, 0, 9));
     const locked = client.ok(lock(1, WRITE_LOCK, WAITS, 7, 5));
     await client.server.hold();
@@ -243,7 +203,7 @@ describe('a server that is held still', () => {
     ];
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(client.pending).toBe(4);
-    expect(existsSync(exported.at('new'))).toBe(false);
+    expect(existsSync(lab.exported.at('new'))).toBe(false);
     client.server.unhold();
     await Promise.all(requests);
     await other.ok(T.clunk(1, 1));
@@ -252,10 +212,10 @@ describe('a server that is held still', () => {
   });
 
   it('still ends a request that its client has given up', async () => {
-    const client = await atWork();
-    await open(client, 1, O_RDWR, 'dir', 'deep', 'file');
-    const other = await atWork();
-    await open(other, 1, O_RDWR, 'dir', 'deep', 'file');
+    const client = await lab.atWork();
+    await openFile(client, 1, O_RDWR, 'dir', 'deep', 'file');
+    const other = await lab.atWork();
+    await openFile(other, 1, O_RDWR, 'dir', 'deep', 'file');
     await other.ok(lock(1, WRITE_LOCK, 0, 9));
     const locked = client.send(lock(1, WRITE_LOCK, WAITS, 7, 5));
     await client.server.hold();
@@ -269,14 +229,14 @@ describe('a server that is held still', () => {
 describe('a state with descriptors', () => {
   /** An unlinked file that is open and locked, a directory half read, and a file by its name. */
   async function rich(): Promise<Sender> {
-    const old = await atWork();
-    await open(old, 1, O_RDWR, 'dir', 'deep', 'file');
+    const old = await lab.atWork();
+    await openFile(old, 1, O_RDWR, 'dir', 'deep', 'file');
     await old.ok(lock(1, WRITE_LOCK, 0, 7));
-    await open(old, 2, O_RDONLY, 'dir');
+    await openFile(old, 2, O_RDONLY, 'dir');
     await old.ok(T.readdir(1, 2, 0, 60));
-    writeFileSync(exported.at('named'), '');
-    await open(old, 3, O_RDONLY, 'named');
-    unlinkSync(exported.at('dir', 'deep', 'file'));
+    writeFileSync(lab.exported.at('named'), '');
+    await openFile(old, 3, O_RDONLY, 'named');
+    unlinkSync(lab.exported.at('dir', 'deep', 'file'));
     await old.ok(T.walk(1, 0, 4, 'dir'));
     return old;
   }
@@ -285,7 +245,7 @@ describe('a state with descriptors', () => {
     const old = await rich();
     const descriptors = new SavedDescriptors();
     const state = old.server.saveState({ leavesProcess: true, descriptors });
-    const next = await newServer();
+    const next = await lab.add();
     const idle = openDescriptors();
     const tryState = async (bytes: Uint8Array): Promise<string | undefined> => {
       const given = new GivenDescriptors(duplicates(descriptors.fds));
@@ -307,7 +267,7 @@ describe('a state with descriptors', () => {
 
   it('is refused where the descriptors are others, or too few, and the old server goes on', async () => {
     const old = await rich();
-    const next = await newServer();
+    const next = await lab.add();
     const foreign = sendState(old.server);
     const turned = { ...foreign, fds: [...foreign.fds].reverse() };
     expect(await receiveState(next.server, turned)).toBeTypeOf('string');
