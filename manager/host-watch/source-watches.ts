@@ -5,19 +5,23 @@ import { LIMITED, type Watched } from './watched.js';
 
 /** The watches of a device process. The queue that they share is made for the first of them, and stays. */
 export class SourceWatches {
-  private readonly reactor: Reactor;
+  private readonly newWatcher: () => HostWatcher;
   private readonly log: (message: string) => void;
   private watcher: HostWatcher | undefined;
 
-  constructor(reactor: Reactor, log: (message: string) => void) {
-    this.reactor = reactor;
+  constructor(
+    reactor: Reactor,
+    log: (message: string) => void,
+    newWatcher = (): HostWatcher => new HostWatcher(reactor),
+  ) {
+    this.newWatcher = newWatcher;
     this.log = log;
   }
 
   /** Tells changes in a directory that was just opened. What the system does not allow is said, and no reason to refuse a mount. */
   begin(directory: HostDirectory, watched: Watched): void {
     try {
-      this.watcher ??= new HostWatcher(this.reactor);
+      this.watcher ??= this.newWatcher();
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
       watched.problem = `nothing is watched: ${error.message} (sysctl fs.inotify.max_user_instances)`;
