@@ -79,7 +79,16 @@ async function boot(bench: Bench, { kernel, sizeMiB }: Settings): Promise<LinuxG
     return path;
   };
   for (const side of OWN) {
-    await bench.chassis('disk', 'add', await image(side), '--name', side.name, '--port', side.name);
+    await bench.chassis(
+      'disk',
+      'add',
+      await image(side),
+      '--name',
+      side.name,
+      '--port',
+      side.name,
+      '--permanent',
+    );
   }
   const { args } = await bench.chassis<QemuArgs>('args', '--memory', '768');
   const peers = await Promise.all(PEERS.map(async (side) => qemusDisk(side, await image(side))));

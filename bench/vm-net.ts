@@ -124,12 +124,13 @@ async function measureInGuest(
   }
 }
 
-/** Boots with all cards in place, so that all have MSI-X. */
+/** Boots with all cards in place; they stay, so that all have MSI-X. */
 async function boot(bench: Bench, folder: string, { kernel }: Settings): Promise<LinuxGuest> {
   for (const { name, mac } of OWN) {
     await bench.client.addCard('bench', {
       ...{ name, mac, port: name === 'vfio-user' ? 'vfio-user' : 'vhost-user' },
       network: { type: 'passt', hostLoopback: true, publish: [] },
+      permanent: true,
     });
   }
   const { args } = await bench.chassis<QemuArgs>('args', '--memory', '768');

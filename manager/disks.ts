@@ -111,7 +111,7 @@ export class Disks {
 
   private place(request: AddDiskRequest): DiskRecord {
     const { model, slots } = this.options;
-    const { name, source, overlay, overlayDirectory, queues, port, slot, managedBy } = request;
+    const { name, source, overlay, overlayDirectory, queues, permanent, port, slot, managedBy } = request;
     const readOnly = request.readOnly || source.type === 'cloud-init';
     const serial = request.serial ?? name.slice(0, SERIAL_MAX_LENGTH);
     const [place] = plan(model, { tags: [name], slot, alone: true }, slots.unusable);
@@ -120,7 +120,7 @@ export class Disks {
     return {
       tag: name,
       readOnly,
-      permanent: false,
+      permanent,
       port,
       managedBy,
       ...place,

@@ -117,7 +117,7 @@ export class Networks {
 
   private place(request: AddCardRequest): CardRecord {
     const { chassis, model, slots } = this.options;
-    const { name, network, mtu, queuePairs, up, port, slot, managedBy } = request;
+    const { name, network, mtu, queuePairs, up, permanent, port, slot, managedBy } = request;
     const [place] = plan(model, { tags: [name], slot, alone: true }, slots.unusable);
     const mac = request.mac ?? macFor(chassis, name);
     const twin = model.cards().find((other) => other.card.mac === mac);
@@ -129,7 +129,7 @@ export class Networks {
       );
     }
     const card = { network, mac, ...(mtu !== undefined && { mtu }), queuePairs, up };
-    return { tag: name, permanent: false, port, managedBy, ...place, card };
+    return { tag: name, permanent, port, managedBy, ...place, card };
   }
 
   private view(card: CardRecord): Card {

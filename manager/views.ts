@@ -53,11 +53,11 @@ export function describeDisk(
   disk: DiskRecord,
   facts: FunctionFacts & { readonly status: FunctionStatus['disk'] },
 ): Disk {
-  const { tag: name, readOnly, managedBy } = disk;
+  const { tag: name, readOnly, permanent, managedBy } = disk;
   const { source, overlay, overlayDirectory, serial, queues } = disk.disk;
   const { status, counters } = facts;
   return {
-    ...{ name, source, readOnly, overlay, overlayDirectory, serial, queues },
+    ...{ name, source, readOnly, overlay, overlayDirectory, serial, queues, permanent },
     ...(managedBy !== undefined && { managedBy }),
     ...(status && { sizeBytes: status.sizeBytes }),
     ...(status?.trouble !== undefined && { trouble: status.trouble }),
@@ -74,10 +74,10 @@ export function describeCard(
     readonly switchPort: SwitchPortCounters | undefined;
   },
 ): Card {
-  const { tag: name, card, managedBy } = record;
+  const { tag: name, card, permanent, managedBy } = record;
   const { counters, status, switchPort } = facts;
   return {
-    ...{ name, ...card },
+    ...{ name, ...card, permanent },
     ...(managedBy !== undefined && { managedBy }),
     ...(status && { carrier: status.carrier, statistics: status.statistics }),
     ...(switchPort && { switchPort }),

@@ -4,6 +4,7 @@ import { ChassisError, MAX_SLOTS, type Mount, type Source } from '../../manager/
 import { BaseCommand } from '../support/base-command.js';
 import { MEMORY, MOUNT_FLAGS, termsOf } from '../support/mount-flags.js';
 import { attachedText } from '../support/mounts-text.js';
+import { permanentFlag } from '../support/permanent-flag.js';
 
 export default class Attach extends BaseCommand {
   static override strict = false;
@@ -49,10 +50,7 @@ export default class Attach extends BaseCommand {
       min: 0,
       max: 7,
     }),
-    permanent: Flags.boolean({
-      description:
-        'Promise not to detach while the VM runs: faster interrupts where the VMM could not unplug them',
-    }),
+    permanent: permanentFlag('detach'),
     port: Flags.option({
       description: 'How it reaches the VMM: what works there and performs best, or one of the two',
       options: ['auto', 'vfio-user', 'vhost-user'] as const,

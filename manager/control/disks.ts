@@ -59,6 +59,8 @@ export const AddDiskRequest = Type.Object(
     queues: Type.Integer({ minimum: 1, maximum: DISK_QUEUES_MAX, default: DISK_QUEUES_DEFAULT }),
     /** 1-based slot number; chosen when absent. */
     slot: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS })),
+    /** Promises that it stays until the VM stops, which allows MSI-X where the VMM could not unplug it. */
+    permanent: Type.Boolean({ default: false }),
     port: Type.Union([Type.Literal('auto'), Port], { default: 'auto' }),
     managedBy: Type.Optional(ManagedBy),
     /** How long the VMM may take before all is undone. */
@@ -99,6 +101,7 @@ export const Disk = Type.Object({
   overlayDirectory: Type.Optional(Path),
   serial: DiskSerial,
   queues: Type.Integer(),
+  permanent: Type.Boolean(),
   /** As the guest sees it; absent while the device process is lost. */
   sizeBytes: Type.Optional(Type.Integer()),
   /** What is wrong with what it is kept in. */

@@ -93,6 +93,8 @@ export const AddCardRequest = Type.Object(
     up: Type.Boolean({ default: true }),
     /** 1-based slot number; chosen when absent. */
     slot: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS })),
+    /** Promises that it stays until the VM stops, which allows MSI-X where the VMM could not unplug it. */
+    permanent: Type.Boolean({ default: false }),
     port: Type.Union([Type.Literal('auto'), Port], { default: 'auto' }),
     managedBy: Type.Optional(ManagedBy),
     /** How long the VMM may take before all is undone. */
@@ -158,6 +160,7 @@ export const Card = Type.Object({
   mac: Mac,
   mtu: Type.Optional(Type.Integer()),
   queuePairs: Type.Integer(),
+  permanent: Type.Boolean(),
   /** Whether the cable is in. */
   up: Type.Boolean(),
   /** Whether there is somebody at the other end of it too; absent while the device process is lost. */

@@ -19,7 +19,7 @@ const REMOVAL = { force: false, timeoutMs: 1000 };
 
 function disk(name: string, options: Partial<AddDiskRequest> = {}): AddDiskRequest {
   const asked = { name, source: MEMORY, readOnly: false, overlay: false, queues: 2 };
-  return { ...asked, port: 'auto', timeoutMs: 1000, ...options };
+  return { ...asked, permanent: false, port: 'auto', timeoutMs: 1000, ...options };
 }
 
 /** `NAME SLOT STATE` of each disk. */
@@ -293,6 +293,17 @@ describe('a disk that is removed', () => {
 });
 
 describe('removing a disk', () => {
+  it('is refused of a permanent one that the VM would not survive, by force too', async () => {
+    const vmm = await lab.boot();
+    const added = await lab.controller.disks.add(disk('x', { port: 'vfio-user', permanent: true }));
+    expect(added).toMatchObject({ permanent: true, interrupts: 'msix' });
+    await expect(lab.controller.disks.remove('x', { ...REMOVAL, force: true })).rejects.toMatchObject(
+      refusal('MOUNT_PERMANENT', /11\.1\.3 would abort/),
+    );
+    expect(vmm.calls).toEqual(['plug 1: 0']);
+    expect(await states()).toEqual(['x 1 plugged']);
+  });
+
   it('asks the guest, and takes nothing else', async () => {
     const vmm = await lab.boot();
     await lab.controller.disks.add(disk('x'));

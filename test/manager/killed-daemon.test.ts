@@ -8,11 +8,11 @@ import { refusal } from './refusal.js';
 const SLOTS = 8;
 const disk = (name: string): AddDiskRequest => ({
   ...{ name, source: { type: 'memory', sizeBytes: 8192 }, readOnly: false, overlay: false, queues: 1 },
-  ...{ port: 'auto', timeoutMs: 1000 },
+  ...{ permanent: false, port: 'auto', timeoutMs: 1000 },
 });
 const card = (name: string): AddCardRequest => ({
   ...{ name, network: { type: 'switch', switch: 'lan', isolated: false, macLock: false } },
-  ...{ queuePairs: 1, up: true, port: 'auto', timeoutMs: 1000 },
+  ...{ queuePairs: 1, up: true, permanent: false, port: 'auto', timeoutMs: 1000 },
 });
 const tree = { via: 'tree' } as const;
 const queue = { via: 'queue' } as const;

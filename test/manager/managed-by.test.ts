@@ -4,7 +4,7 @@ import { ControllerHarness, QUERY, request } from './controller-harness.js';
 
 const lab = ControllerHarness.perTest(6);
 const MINE = '/srv/chassis.yaml';
-const COMMON = { managedBy: MINE, port: 'auto', timeoutMs: 1000 } as const;
+const COMMON = { managedBy: MINE, permanent: false, port: 'auto', timeoutMs: 1000 } as const;
 const DISK: AddDiskRequest = {
   ...{
     name: 'root',

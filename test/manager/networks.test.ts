@@ -9,7 +9,8 @@ const TAP: Network = { type: 'tap', interface: 't0' };
 const REMOVAL = { force: false, timeoutMs: 1000 };
 
 function card(name: string, options: Partial<AddCardRequest> = {}): AddCardRequest {
-  return { name, network: SWITCH, queuePairs: 1, up: true, port: 'auto', timeoutMs: 1000, ...options };
+  const asked = { name, network: SWITCH, queuePairs: 1, up: true, permanent: false };
+  return { ...asked, port: 'auto', timeoutMs: 1000, ...options };
 }
 
 /** `NAME SLOT STATE` of each card. */
@@ -89,6 +90,14 @@ describe('a network card', () => {
     await expect(lab.controller.networks.add(card('b', { port: 'vhost-user' }))).rejects.toMatchObject(
       refusal('VMM_UNSUITABLE', /virtio-net-pci/),
     );
+  });
+
+  it('has MSI-X over vfio-user where it is to stay', async () => {
+    await lab.boot();
+    const added = (name: string, permanent: boolean) =>
+      lab.controller.networks.add(card(name, { port: 'vfio-user', permanent }));
+    expect(await added('stays', true)).toMatchObject({ permanent: true, interrupts: 'msix' });
+    expect(await added('goes', false)).toMatchObject({ permanent: false, interrupts: 'intx' });
   });
 
   it('is shown and drawn with the chassis, and goes with it', async () => {

@@ -76,6 +76,7 @@ function diskEntry({
   overlayDirectory,
   serial,
   queues,
+  permanent,
 }: Disk): ManifestDisk {
   const isSeed = source.type === 'cloud-init';
   return {
@@ -85,6 +86,7 @@ function diskEntry({
     ...(overlayDirectory !== undefined && { overlayDirectory }),
     ...(serial !== name.slice(0, SERIAL_MAX_LENGTH) && { serial }),
     ...(queues !== DISK_QUEUES_DEFAULT && { queues }),
+    ...(permanent && { permanent }),
   };
 }
 
@@ -98,11 +100,12 @@ function sizeWord(bytes: number): string {
   return text.includes('.') ? String(bytes) : text;
 }
 
-function cardEntry({ network, mac, mtu, queuePairs, up }: Card): ManifestCard {
+function cardEntry({ network, mac, mtu, queuePairs, up, permanent }: Card): ManifestCard {
   return {
     ...{ network, mac },
     ...(mtu !== undefined && { mtu }),
     ...(queuePairs !== 1 && { queuePairs }),
     ...(!up && { up }),
+    ...(permanent && { permanent }),
   };
 }

@@ -107,6 +107,7 @@ export const ManifestDisk = Type.Object(
       'serial',
       'queues',
       'slot',
+      'permanent',
       'port',
     ),
   },
@@ -133,7 +134,7 @@ const ManifestNetwork = Type.Unsafe<Partial<Network> & Pick<Network, 'type'>>(
 export const ManifestCard = Type.Object(
   {
     network: ManifestNetwork,
-    ...optional(AddCardRequest.properties, 'mac', 'mtu', 'queuePairs', 'up', 'slot', 'port'),
+    ...optional(AddCardRequest.properties, 'mac', 'mtu', 'queuePairs', 'up', 'slot', 'permanent', 'port'),
   },
   { ...STRICT, description: 'a network card, which has a network at least' },
 );

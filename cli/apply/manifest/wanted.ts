@@ -81,7 +81,7 @@ export class Wanted {
     const source = this.diskSource(entry, at);
     if (!source) return undefined;
     const { overlay = false, overlayDirectory, serial, queues = DISK_QUEUES_DEFAULT } = entry;
-    const { slot, port = 'auto' } = entry;
+    const { slot, permanent = false, port = 'auto' } = entry;
     const sizeBytes = entry.size === undefined ? undefined : this.diskSize(entry, entry.size);
     const isFile = source.type === 'file' || source.type === 'nbd';
     if (overlay && (entry.readOnly || !isFile))
@@ -95,7 +95,7 @@ export class Wanted {
         ...{ source, overlay, readOnly: (entry.readOnly ?? false) || source.type === 'cloud-init', port },
         ...(overlayDirectory !== undefined && { overlayDirectory: this.path(overlayDirectory) }),
         serial: serial ?? name.slice(0, SERIAL_MAX_LENGTH),
-        queues,
+        ...{ queues, permanent },
         ...(slot !== undefined && { slot }),
       },
       ...(sizeBytes !== undefined && { sizeBytes }),
@@ -104,10 +104,10 @@ export class Wanted {
 
   private card(entry: ManifestCard): Omit<DesiredCard, keyof Named> {
     const network = Value.Default(Network, entry.network) as Network;
-    const { mac, mtu, queuePairs = 1, up = true, slot, port = 'auto' } = entry;
+    const { mac, mtu, queuePairs = 1, up = true, slot, permanent = false, port = 'auto' } = entry;
     return {
       options: {
-        ...{ network, queuePairs, up, port },
+        ...{ network, queuePairs, up, permanent, port },
         ...(mac !== undefined && { mac }),
         ...(mtu !== undefined && { mtu }),
         ...(slot !== undefined && { slot }),

@@ -75,10 +75,10 @@ export function diskArrival(
 }
 
 export function diskDeparture(there: Disk, force: boolean): Step {
-  const { chassis, name, source, readOnly, overlay, overlayDirectory, serial, queues, slot, managedBy } =
-    there;
+  const { chassis, name, source, readOnly, overlay, overlayDirectory, serial, managedBy } = there;
+  const { queues, permanent, slot } = there;
   const again = addDiskStep(chassis, {
-    ...{ name, source, readOnly, overlay, serial, queues, slot, port: 'auto' },
+    ...{ name, source, readOnly, overlay, serial, queues, permanent, slot, port: 'auto' },
     ...(overlayDirectory !== undefined && { overlayDirectory }),
     ...(managedBy !== undefined && { managedBy }),
   });
@@ -112,9 +112,9 @@ export function cardArrival(chassis: string, { name, options, at }: DesiredCard,
 }
 
 export function cardDeparture(there: Card): Step {
-  const { chassis, name, network, mac, mtu, queuePairs, up, slot, managedBy } = there;
+  const { chassis, name, network, mac, mtu, queuePairs, up, permanent, slot, managedBy } = there;
   const request: Omit<AddCardRequest, 'timeoutMs'> = {
-    ...{ name, network, mac, queuePairs, up, slot, port: 'auto' },
+    ...{ name, network, mac, queuePairs, up, permanent, slot, port: 'auto' },
     ...(mtu !== undefined && { mtu }),
     ...(managedBy !== undefined && { managedBy }),
   };

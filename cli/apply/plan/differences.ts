@@ -93,6 +93,7 @@ export function diskDifferences(there: Disk, { options }: DesiredDisk): Differen
     overlayDirectory: [there.overlayDirectory, options.overlayDirectory],
     serial: [there.serial, said(options.serial, there.serial)],
     queues: [there.queues, options.queues],
+    permanent: [there.permanent, options.permanent],
     slot: [there.slot, said(options.slot, there.slot)],
     port: portPair(there, options.port),
   });
@@ -118,6 +119,7 @@ export function cardDifferences(there: Card, { options }: DesiredCard): Differen
     mac: [there.mac, said(options.mac, there.mac)],
     mtu: [there.mtu, options.mtu],
     queuePairs: [there.queuePairs, options.queuePairs],
+    permanent: [there.permanent, options.permanent],
     slot: [there.slot, said(options.slot, there.slot)],
     port: portPair(there, options.port),
   });

@@ -4,6 +4,7 @@ import { DISK_QUEUES_DEFAULT, DISK_QUEUES_MAX, MAX_SLOTS, type Disk } from '../.
 import { BaseCommand } from '../../support/base-command.js';
 import { defaultDiskName, diskSourceOf } from '../../support/disk-source.js';
 import { addedText } from '../../support/disks-text.js';
+import { permanentFlag } from '../../support/permanent-flag.js';
 
 export default class DiskAdd extends BaseCommand {
   static override summary = 'Plug a disk into the running VM, in a slot of its own.';
@@ -55,6 +56,7 @@ export default class DiskAdd extends BaseCommand {
       min: 1,
       max: MAX_SLOTS,
     }),
+    permanent: permanentFlag('remove it'),
     chassis: Flags.string({ char: 'c', description: 'The chassis; needless where there is only one' }),
     port: Flags.option({
       description: "How it reaches the VMM: QEMU's own vhost-user disk where there is one, or what you say",
@@ -75,7 +77,8 @@ export default class DiskAdd extends BaseCommand {
     ).addDisk(chassis, {
       ...{ name, source, overlay: flags.overlay, readOnly: flags['read-only'] },
       overlayDirectory: flags['overlay-dir'] && resolve(flags['overlay-dir']),
-      ...{ serial: flags.serial, queues: flags.queues, slot: flags.slot, port: flags.port },
+      ...{ serial: flags.serial, queues: flags.queues, slot: flags.slot },
+      ...{ permanent: flags.permanent, port: flags.port },
       timeoutMs: flags.timeout * 1000,
     });
     this.log(addedText(disk));

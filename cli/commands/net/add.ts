@@ -3,6 +3,7 @@ import { MAX_SLOTS, QUEUE_PAIRS_MAX, type Card } from '../../../manager/control/
 import { BaseCommand } from '../../support/base-command.js';
 import { parseNetwork } from '../../support/network-flags.js';
 import { addedCardText } from '../../support/networks-text.js';
+import { permanentFlag } from '../../support/permanent-flag.js';
 
 export default class NetAdd extends BaseCommand {
   static override summary = 'Plug a network card into the running VM, in a slot of its own.';
@@ -72,6 +73,7 @@ export default class NetAdd extends BaseCommand {
       min: 1,
       max: MAX_SLOTS,
     }),
+    permanent: permanentFlag('remove it'),
     chassis: Flags.string({ char: 'c', description: 'The chassis; needless where there is only one' }),
     port: Flags.option({
       description: "How it reaches the VMM: QEMU's own card with our queues behind it, or what you say",
@@ -96,7 +98,8 @@ export default class NetAdd extends BaseCommand {
         mtu: flags.mtu,
         queuePairs: flags.queues,
       },
-      ...{ up: !flags.down, slot: flags.slot, port: flags.port, timeoutMs: flags.timeout * 1000 },
+      ...{ up: !flags.down, slot: flags.slot, permanent: flags.permanent, port: flags.port },
+      timeoutMs: flags.timeout * 1000,
     });
     this.log(addedCardText(card));
     return { card, durationMs: performance.now() - started };

@@ -75,6 +75,7 @@ const disk = fc
     ),
     readOnly: fc.boolean(),
     queues: fc.constantFrom(1, 4),
+    permanent: fc.boolean(),
   })
   .map((each): Omit<DesiredDisk, 'name' | 'at'> => ({ options: { ...each, overlay: false, port: 'auto' } }));
 
@@ -83,11 +84,12 @@ const card = fc
     vlan: fc.constantFrom(1, 2),
     up: fc.boolean(),
     mtu: fc.constantFrom(undefined, 9000),
+    permanent: fc.boolean(),
   })
-  .map(({ vlan, up, mtu }): Omit<DesiredCard, 'name' | 'at'> => ({
+  .map(({ vlan, up, mtu, permanent }): Omit<DesiredCard, 'name' | 'at'> => ({
     options: {
       network: { type: 'switch', switch: 'lan', vlan, isolated: false, macLock: false },
-      ...{ queuePairs: 1, up, port: 'auto', ...(mtu !== undefined && { mtu }) },
+      ...{ queuePairs: 1, up, permanent, port: 'auto', ...(mtu !== undefined && { mtu }) },
     },
   }));
 

@@ -258,10 +258,11 @@ export class FakeDaemon implements ApplyClient {
       overlayDirectory,
       serial = name,
       queues = DISK_QUEUES_DEFAULT,
+      permanent = false,
       managedBy,
     } = options;
     return structuredClone({
-      ...{ chassis: chassis.name, name, source, readOnly, overlay, serial, queues, function: 0 },
+      ...{ chassis: chassis.name, name, source, readOnly, overlay, serial, queues, permanent, function: 0 },
       ...{ slot: options.slot ?? this.freeSlot(chassis), state: this.isBooted ? 'plugged' : 'parked' },
       sizeBytes: source.type === 'memory' ? source.sizeBytes : 4096,
       ...(overlayDirectory !== undefined && { overlayDirectory }),
@@ -270,9 +271,10 @@ export class FakeDaemon implements ApplyClient {
   }
 
   private card(chassis: Chassis, options: AddCardOptions): Card {
-    const { name, network, mac = macOf(name), mtu, queuePairs = 1, up = true, managedBy } = options;
+    const { name, network, mac = macOf(name), mtu, queuePairs = 1, up = true } = options;
+    const { permanent = false, managedBy } = options;
     return structuredClone({
-      ...{ chassis: chassis.name, name, network, mac, queuePairs, up, function: 0 },
+      ...{ chassis: chassis.name, name, network, mac, queuePairs, up, permanent, function: 0 },
       ...{ slot: options.slot ?? this.freeSlot(chassis), state: this.isBooted ? 'plugged' : 'parked' },
       ...(mtu !== undefined && { mtu }),
       ...(managedBy !== undefined && { managedBy }),

@@ -27,11 +27,11 @@ export const MOUNT: Mount = {
 };
 export const DISK: Disk = {
   ...{ chassis: 'dev', name: 'root', source: { type: 'memory', sizeBytes: 512 }, readOnly: false },
-  ...{ overlay: false, serial: 'root', queues: 4, slot: 2, function: 0, state: 'parked' },
+  ...{ overlay: false, serial: 'root', queues: 4, permanent: false, slot: 2, function: 0, state: 'parked' },
 };
 export const CARD: Card = {
   ...{ chassis: 'dev', name: 'lan0', network: { type: 'tap', interface: 't0' }, mac: '52:54:00:00:00:01' },
-  ...{ queuePairs: 1, up: true, slot: 3, function: 0, state: 'parked' },
+  ...{ queuePairs: 1, up: true, permanent: false, slot: 3, function: 0, state: 'parked' },
 };
 export const CHASSIS: Chassis = {
   name: 'dev',

@@ -245,7 +245,8 @@ describe('the control server and its client', () => {
     expect(await client.resizeDisk('dev', 'root', { sizeBytes: 1024 })).toEqual(DISK);
     expect([await client.disks('dev'), await client.disks()]).toEqual([[DISK], [DISK]]);
     await client.removeDisk('dev', '../root', { force: true });
-    const defaults = { readOnly: false, overlay: false, queues: 4, port: 'auto', timeoutMs: 30_000 };
+    const asked = { readOnly: false, overlay: false, queues: 4, permanent: false };
+    const defaults = { ...asked, port: 'auto', timeoutMs: 30_000 };
     expect(service.calls).toEqual([
       ['addDisk', 'dev', { name: 'root', source, slot: 3, ...defaults }],
       ['resizeDisk', 'dev', 'root', { sizeBytes: 1024, shrink: false }],
@@ -264,7 +265,7 @@ describe('the control server and its client', () => {
     expect(await client.setLink('dev', 'lan0', false)).toEqual(CARD);
     expect([await client.cards('dev'), await client.cards()]).toEqual([[CARD], [CARD]]);
     await client.removeCard('dev', '../n');
-    const defaults = { queuePairs: 1, up: true, port: 'auto', timeoutMs: 30_000 };
+    const defaults = { queuePairs: 1, up: true, permanent: false, port: 'auto', timeoutMs: 30_000 };
     expect(service.calls).toEqual([
       [
         'addCard',
