@@ -9,13 +9,17 @@
  * ```
  *
  * Below `Mount` there is `Client9p`, with a method for every request of 9P2000.L, over any `Transport9p`.
+ *
+ * @module chassis/guest
  */
 export type { AddressWindow, GuestBus, PortIo } from './bus.js';
-export { GuestError } from './errors.js';
+export { GuestError, type ErrorPlace } from './errors.js';
 export { Guest, type FunctionInfo, type GuestEvents, type GuestOptions, type WaitOptions } from './guest.js';
 export type { TagChange } from './9p/virtio-driver.js';
 export type { PciehpOptions } from './pci/pciehp.js';
+export type { Timers } from './pci/timers.js';
 export type { VirtioOptions } from './virtio/device.js';
+export type { KickMode } from './virtio/transport.js';
 export { Mount, type CreateOptions, type MountOptions } from './9p/mount.js';
 export type { Time } from './9p/times.js';
 export { FileHandle } from './9p/file-handle.js';

@@ -8,9 +8,18 @@
  * const mount = await guest.mount('mem');
  * await mount.readFile('/hello', 'utf8');
  * ```
+ *
+ * @module chassis
  */
 export { Errno, isFailure, type Failure } from '../devices/errno.js';
 export * from '../devices/9p/fs/file-system.js';
+export type { Given, Kept } from '../devices/9p/fs/kept.js';
+export type {
+  GivenDescriptor,
+  GivenDescriptors,
+  SavedDescriptors,
+  StateDestination,
+} from '../devices/state-descriptors.js';
 export { HostDirectory, type HostDirectoryOptions } from '../devices/9p/fs/host-directory/host-directory.js';
 export {
   NodeFs,
@@ -18,6 +27,16 @@ export {
   type NodeFsOptions,
   type NodeFsPromises,
 } from '../devices/9p/fs/node-fs/node-fs.js';
+export type {
+  Done,
+  DoneWith,
+  NodeFsConstants,
+  NodeFsStatistics,
+  NodeFsStats,
+  StatNumber,
+} from '../devices/9p/fs/node-fs/node-fs-like.js';
+export type { NodeFsHandle } from '../devices/9p/fs/node-fs/promised.js';
+export type { Ownership } from '../devices/9p/fs/node-fs/node-fs-context.js';
 export {
   IdentityError,
   IdentityFs,
@@ -38,7 +57,7 @@ export {
   type AuditListener,
   type Policy,
 } from '../devices/9p/fs/policy/policy-fs.js';
-export { IoVector } from '../devices/io-vector.js';
+export { IoVector, type IoSource } from '../devices/io-vector.js';
 export { ChassisError, type ErrorCode, type FunctionCounters } from './control/api.js';
 export type { FileSystemLike } from './composition.js';
 export type * from './ports/in-process/chassis-api.js';

@@ -8,7 +8,8 @@ export type Done = (error: unknown) => void;
 /** The result is missing where there is an error. */
 export type DoneWith<T> = (error: unknown, result?: T) => void;
 
-type StatNumber = number | bigint;
+/** `fs.Stats` has numbers, and with the option `bigint`, these. */
+export type StatNumber = number | bigint;
 
 /** What is used of `fs.Stats`. Times are in milliseconds, with fractions where the object knows them. */
 export interface NodeFsStats {
