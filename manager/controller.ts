@@ -48,15 +48,16 @@ import { TreeMounts } from './tree-mounts.js';
 import { topologyOf } from './topology.js';
 import { describeChild, describeMount, describeSeat } from './views.js';
 import { VmSlots } from './vm-slots.js';
-import { qemuArgs } from './vmm/args.js';
-import { parseVersion, qemuAbilities } from './vmm/qemu-check.js';
-import type { VmmDriver } from './vmm/driver.js';
+import type { VmmDriver, VmmEndpoint } from './vmm/driver.js';
+import { VMM_KINDS } from './vmm/kinds.js';
 
 export interface ControllerOptions {
   readonly name: string;
   readonly slotCount: number;
   readonly managedBy?: string;
   readonly paths: ChassisPaths;
+  /** What drives its VM; QEMU at the socket in the chassis's folder when absent. */
+  readonly vmm?: VmmEndpoint | undefined;
   /** The directory for changes that outlive their mounts. */
   readonly overlays: string;
   readonly startDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost>;
@@ -80,6 +81,7 @@ export class ChassisController {
   /** Where guests' changes go, and what becomes of them. */
   readonly overlays: Overlays;
   private readonly paths: ChassisPaths;
+  private readonly vmm: VmmEndpoint;
   private readonly log: (message: string) => void;
   private readonly journal: Journal;
   private readonly model: ChassisModel;
@@ -103,10 +105,11 @@ export class ChassisController {
     this.name = name;
     this.managedBy = options.managedBy;
     this.paths = paths;
+    this.vmm = options.vmm ?? { type: 'qemu', socketPath: paths.qmpSocket };
     this.log = log;
     this.journal = journal;
     this.recovery = new Recovery({ log, revive: () => this.exclusively(() => this.reviveDevices()) });
-    this.model = new ChassisModel(slotCount);
+    this.model = new ChassisModel(slotCount, VMM_KINDS[this.vmm.type].rules);
     if (document) fillModel(this.model, document);
     this.devices = new DeviceFunctions({
       ...{ chassis: name, paths, startDevices, findDevices, cardPorts },
@@ -116,10 +119,18 @@ export class ChassisController {
       seats: () => this.model.seats.values(),
       log,
     });
-    const { model, devices } = this;
+    const { model, devices, vmm } = this;
     const record = () => this.record();
-    this.slots = new VmSlots({ model, devices, paths, record, log });
-    this.departures = new Departures({ model, devices, slots: this.slots, paths });
+    this.slots = new VmSlots({
+      model,
+      devices,
+      paths,
+      vmm,
+      expected: VMM_KINDS[vmm.type].expected(),
+      record,
+      log,
+    });
+    this.departures = new Departures({ model, devices, slots: this.slots, vmm });
     const plugIn = (mounts: readonly MountRecord[], timeoutMs: number) => this.plugIn(mounts, timeoutMs);
     this.trees = new TreeMounts({
       ...{ model, devices, slots: this.slots, plugIn, record },
@@ -159,7 +170,7 @@ export class ChassisController {
     const { model, devices, slots, log } = this;
     await this.exclusively(async () => {
       try {
-        const vmRuns = () => isListening(this.paths.qmpSocket);
+        const vmRuns = () => isListening(this.vmm.socketPath);
         await new Restoration({ model, document, devices, slots, vmRuns, log }).run();
         this.recovery.started();
       } catch (error) {
@@ -190,6 +201,11 @@ export class ChassisController {
 
   get slotCount(): number {
     return this.model.slotCount;
+  }
+
+  /** Of a chassis for Cloud Hypervisor: where that is driven. */
+  private get apiSocket(): string | undefined {
+    return this.vmm.type === 'cloud-hypervisor' ? this.vmm.socketPath : undefined;
   }
 
   get tags(): string[] {
@@ -232,6 +248,7 @@ export class ChassisController {
       ...(driver && { vmm: driver.vmm }),
       ...(this.unsuitable && { vmmProblem: this.unsuitable.message }),
       qmpSocket: this.paths.qmpSocket,
+      ...(this.apiSocket !== undefined && { apiSocket: this.apiSocket }),
       mounts,
       kept: this.overlays.kept(),
       disks: this.disks.known(),
@@ -261,7 +278,8 @@ export class ChassisController {
 
   async tree(): Promise<TopologyNode> {
     const mounts = await this.mounts();
-    return topologyOf(this.model.slotCount, mounts, this.disks.known(), this.networks.known());
+    const { type } = this.vmm;
+    return topologyOf(this.model.slotCount, mounts, this.disks.known(), this.networks.known(), type);
   }
 
   /** Plugs mounts in, parks them for the next VM, or shows them in the tree or on queues: all of them or none. */
@@ -321,24 +339,22 @@ export class ChassisController {
     return this.exclusively(async () => ({ chassis: this.name, ...(await this.devices.replace()) }));
   }
 
+  /** The arguments of the VMM that this is for. */
   qemuArgs(request: QemuArgsRequest): Promise<QemuArgs> {
     return this.exclusively(async () => {
       await this.reviveDevices();
       const slots = this.model.slotNumbers.filter((slot) => (this.model.slot(slot).functions & 1) !== 0);
-      const abilities = request.qemu && qemuAbilities(request.qemu);
+      const { type, socketPath } = this.vmm;
+      const kind = VMM_KINDS[type];
+      const abilities = kind.expected(request);
       for (const mount of slots.flatMap((slot) => this.model.devicesIn(slot))) {
         // What a VM has open stays as it is: these arguments are for the next one.
         if (this.model.isPresent(mount) || this.devices.isConnected(mount)) continue;
         await this.devices.provide(mount, this.slots.choose(mount, abilities));
       }
-      const args = qemuArgs({
-        memoryMiB: request.memoryMiB,
-        slotCount: this.model.slotCount,
-        qmpSocketPath: this.paths.qmpSocket,
-        qemuVersion: request.qemu && parseVersion(request.qemu.version),
-        occupied: new Map(slots.map((slot) => [slot, this.slots.pluggable(slot)])),
-      });
-      return { args };
+      const occupied = new Map(slots.map((slot) => [slot, this.slots.pluggable(slot)]));
+      const { slotCount } = this.model;
+      return { vmm: type, args: kind.args({ request, slotCount, socketPath, occupied }) };
     });
   }
 
@@ -475,6 +491,7 @@ export class ChassisController {
       unplugging: this.slots.unplugging,
       firstQueueTag: this.queueMounts.firstTag,
       managedBy: this.managedBy,
+      apiSocket: this.apiSocket,
     });
   }
 

@@ -50,7 +50,7 @@ import {
   type StateDirectory,
 } from './control/state-directory.js';
 import { planCapacity } from './chassis/capacity.js';
-import { PLACEMENT_RULES, QEMU_RULES } from './chassis/placement-rules.js';
+import { PLACEMENT_RULES } from './chassis/placement-rules.js';
 import { ChassisController, type ControllerOptions } from './controller.js';
 import { findDeviceProcess, spawnDeviceProcess } from './device-process/supervisor.js';
 import { guestSetup } from './guest-setup.js';
@@ -60,6 +60,9 @@ import { chassisFolders, killLeft, removeChassisFiles, sweepStateDirectory } fro
 import { observe } from './observation.js';
 import { SerialQueue } from './serial-queue.js';
 import { Switches } from './switches.js';
+import { CloudHypervisorLink } from './cloud-hypervisor-link.js';
+import type { VmmEndpoint } from './vmm/driver.js';
+import { VMM_KINDS } from './vmm/kinds.js';
 import { VmmLink } from './vmm-link.js';
 
 export interface DaemonOptions {
@@ -79,11 +82,17 @@ const DEFAULT_SLOTS = 8;
 const LEAVE_GRACE_MS = 500;
 
 /** What a chassis is made as. */
-type Made = Pick<ControllerOptions, 'slotCount' | 'managedBy'>;
+type Made = Pick<ControllerOptions, 'slotCount' | 'managedBy'> & {
+  /** Where Cloud Hypervisor is driven, if it is for that; '' for the socket in the chassis's folder. */
+  readonly apiSocket?: string | undefined;
+};
+
+/** What ties a chassis to its VMs. */
+type Link = Pick<VmmLink, 'start' | 'stop'>;
 
 interface Running {
   readonly controller: ChassisController;
-  readonly link: VmmLink;
+  readonly link: Link;
   readonly paths: ChassisPaths;
 }
 
@@ -149,7 +158,11 @@ export class Daemon implements ChassisService {
       if (this.chassis.has(name)) {
         throw new ChassisError('CHASSIS_EXISTS', `there is a chassis ${name} already`, 'choose another name');
       }
-      const running = await this.startChassis(name, { slotCount, managedBy: request.managedBy });
+      const running = await this.startChassis(name, {
+        slotCount,
+        managedBy: request.managedBy,
+        apiSocket: apiSocketOf(request),
+      });
       this.chassis.set(name, running);
       return running.controller.describe();
     });
@@ -327,11 +340,11 @@ export class Daemon implements ChassisService {
       if (!document) return;
       const controller = this.controllerOf(
         paths,
-        { slotCount: document.slots, managedBy: document.managedBy },
+        { slotCount: document.slots, managedBy: document.managedBy, apiSocket: document.apiSocket },
         document,
       );
       await controller.restore(document);
-      this.chassis.set(name, this.linked(controller, paths));
+      this.chassis.set(name, this.linked(controller, paths, endpointOf(paths, document.apiSocket)));
     } catch (error) {
       const known = error instanceof ChassisError ? error : journalError(journal, name, String(error));
       this.unreadable.set(name, known);
@@ -351,15 +364,19 @@ export class Daemon implements ChassisService {
       await removeChassisFiles(paths);
       throw error;
     }
-    return this.linked(controller, paths);
+    return this.linked(controller, paths, endpointOf(paths, made.apiSocket));
   }
 
-  private controllerOf(paths: ChassisPaths, made: Made, document?: JournalDocument): ChassisController {
+  private controllerOf(
+    paths: ChassisPaths,
+    { apiSocket, ...made }: Made,
+    document?: JournalDocument,
+  ): ChassisController {
     const { directory, log, deviceEntry: entry } = this.options;
     const { name } = paths;
     return new ChassisController({
       ...made,
-      ...{ name, paths, document },
+      ...{ name, paths, document, vmm: endpointOf(paths, apiSocket) },
       overlays: join(overlaysDirectory(directory), name),
       startDevices: (hooks) => spawnDeviceProcess({ ...hooks, paths, entry }),
       findDevices: (hooks) => findDeviceProcess({ ...hooks, paths, entry }),
@@ -369,8 +386,11 @@ export class Daemon implements ChassisService {
     });
   }
 
-  private linked(controller: ChassisController, paths: ChassisPaths): Running {
-    const link = new VmmLink(controller, controller.slotCount, paths.qmpSocket);
+  private linked(controller: ChassisController, paths: ChassisPaths, vmm: VmmEndpoint): Running {
+    const link =
+      vmm.type === 'qemu'
+        ? new VmmLink(controller, controller.slotCount, vmm.socketPath)
+        : new CloudHypervisorLink(controller, vmm.socketPath);
     link.start();
     return { controller, link, paths };
   }
@@ -440,9 +460,25 @@ function goingOn(names: string[]): string {
 }
 
 /** As many slots as were asked for, by number or by what they are to hold. @throws ChassisError NO_SLOT_FREE */
-function slotsFor({ slots, mounts }: CreateChassisRequest): number {
+function slotsFor({ slots, mounts, vmm = 'qemu' }: CreateChassisRequest): number {
   if (mounts === undefined) return slots ?? DEFAULT_SLOTS;
-  return planCapacity(QEMU_RULES, { mounts, via: 'function', slots }).slots;
+  return planCapacity(VMM_KINDS[vmm].rules, { mounts, via: 'function', slots }).slots;
+}
+
+/** Of a request: see `Made`. @throws ChassisError BAD_REQUEST where there is a socket, but no use for it */
+function apiSocketOf({ vmm, apiSocket }: CreateChassisRequest): string | undefined {
+  if (vmm === 'cloud-hypervisor') return apiSocket ?? '';
+  if (apiSocket === undefined) return undefined;
+  throw new ChassisError(
+    'BAD_REQUEST',
+    'only Cloud Hypervisor is driven at an API socket',
+    'add: --vmm cloud-hypervisor',
+  );
+}
+
+function endpointOf(paths: ChassisPaths, apiSocket: string | undefined): VmmEndpoint {
+  if (apiSocket === undefined) return { type: 'qemu', socketPath: paths.qmpSocket };
+  return { type: 'cloud-hypervisor', socketPath: apiSocket || paths.cloudHypervisorSocket };
 }
 
 function packageVersion(): string {

@@ -1,29 +1,29 @@
 /** How mounts, disks and cards leave a chassis: what may go, what would go along, and what is kept. The caller runs one operation at a time. */
 import { ChassisError, type DetachQuery } from './control/api.js';
-import type { ChassisPaths } from './control/state-directory.js';
 import { isMount, type ChassisModel, type DeviceRecord, type MountRecord } from './chassis/chassis.js';
 import type { DeviceFunctions } from './device-functions.js';
 import { isDead } from './chassis/hotplug.js';
 import { CUT_OFF, type VmSlots } from './vm-slots.js';
+import type { VmmEndpoint } from './vmm/driver.js';
 
 export interface DeparturesOptions {
   readonly model: ChassisModel;
   readonly devices: DeviceFunctions;
   readonly slots: VmSlots;
-  readonly paths: ChassisPaths;
+  readonly vmm: VmmEndpoint;
 }
 
 export class Departures {
   private readonly model: ChassisModel;
   private readonly devices: DeviceFunctions;
   private readonly slots: VmSlots;
-  private readonly paths: ChassisPaths;
+  private readonly vmm: VmmEndpoint;
 
   constructor(options: DeparturesOptions) {
     this.model = options.model;
     this.devices = options.devices;
     this.slots = options.slots;
-    this.paths = options.paths;
+    this.vmm = options.vmm;
   }
 
   /**
@@ -117,7 +117,7 @@ export class Departures {
   private heldElsewhere(mount: DeviceRecord): ChassisError {
     return new ChassisError(
       'MOUNT_BUSY',
-      `a VMM that does not answer at ${this.paths.qmpSocket} has ${JSON.stringify(mount.tag)} open`,
+      `a VMM that does not answer at ${this.vmm.socketPath} has ${JSON.stringify(mount.tag)} open`,
       'stop that VM, or use --force, which breaks the function in its guest',
     );
   }

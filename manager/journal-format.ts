@@ -89,6 +89,8 @@ export const JournalDocument = Type.Object({
   chassis: ChassisName,
   slots: Slot,
   managedBy: Type.Optional(ManagedBy),
+  /** Of a chassis for Cloud Hypervisor: where that is driven. */
+  apiSocket: Type.Optional(Type.String()),
   devices: Type.Array(DeviceEntry),
   children: Type.Array(ChildEntry),
   seats: Type.Array(SeatEntry),
@@ -107,13 +109,14 @@ export interface JournalFacts {
   readonly unplugging: readonly number[];
   readonly firstQueueTag: string | undefined;
   readonly managedBy: string | undefined;
+  readonly apiSocket: string | undefined;
 }
 
 /** Everything but the children, which may be thousands. */
 export function documentOf(
   chassis: string,
   model: ChassisModel,
-  { use, unplugging, firstQueueTag, managedBy }: JournalFacts,
+  { use, unplugging, firstQueueTag, managedBy, apiSocket }: JournalFacts,
 ): Omit<JournalDocument, 'children'> {
   return {
     ...{ version: JOURNAL_VERSION, chassis, slots: model.slotCount },
@@ -121,6 +124,7 @@ export function documentOf(
     seats: [...model.seats.values()],
     ...{ unplugging: [...unplugging], changing: [...model.changing] },
     ...(managedBy !== undefined && { managedBy }),
+    ...(apiSocket !== undefined && { apiSocket }),
     ...(firstQueueTag !== undefined && { firstQueueTag }),
   };
 }

@@ -51,12 +51,17 @@ export function killLeft(stampPath: string): number[] {
 }
 
 /**
- * Removes one chassis's files by their names. The QMP socket is QEMU's: while a VM listens there it stays, so that a
+ * Removes one chassis's files by their names. The sockets of VMMs are theirs: while a VM listens there one stays, so that a
  * chassis of the same name finds the VM again.
  */
 export async function removeChassisFiles(paths: ChassisPaths): Promise<void> {
   removeFiles(paths.directory, OUR_FILES);
-  if (!(await isListening(paths.qmpSocket))) rmSync(paths.qmpSocket, { force: true });
+  for (const socket of [paths.qmpSocket, paths.cloudHypervisorSocket]) {
+    if (await isListening(socket)) continue;
+    rmSync(socket, { force: true });
+    // Cloud Hypervisor's lock beside its socket.
+    rmSync(`${socket}.lock`, { force: true });
+  }
   removeFolder(paths.directory);
 }
 

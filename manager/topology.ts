@@ -1,5 +1,5 @@
-/** A chassis's hierarchy as a tree: QEMU's ports and switches, the functions in them, and the mounts that these carry; the disks and network cards. */
-import type { Card, Disk, DiskSource, Mount, Network, TopologyNode } from './control/api.js';
+/** A chassis's hierarchy as a tree: the VMM's ports and switches, the functions in them, and the mounts that these carry; the disks and network cards. */
+import type { Card, Disk, DiskSource, DrivenVmm, Mount, Network, TopologyNode } from './control/api.js';
 import { qemuLayout, type PortPlace, type SlotPort } from './vmm/qemu-layout.js';
 
 /** `mounts` in the order in which they are to appear. */
@@ -8,6 +8,7 @@ export function topologyOf(
   mounts: readonly Mount[],
   disks: readonly Disk[] = [],
   cards: readonly Card[] = [],
+  vmm: DrivenVmm = 'qemu',
 ): TopologyNode {
   const { rootPorts, extensions } = qemuLayout(slotCount);
   const bySlot = new Map<number, Mount[]>();
@@ -15,15 +16,17 @@ export function topologyOf(
   for (const mount of mounts) {
     if (mount.via === 'function') bySlot.set(mount.slot, [...(bySlot.get(mount.slot) ?? []), mount]);
   }
+  const contents = (number: number): TopologyNode[] => [
+    ...(bySlot.get(number) ?? []).map((mount) => functionNode(mount, carriedBy(mount))),
+    ...disks.filter(({ slot }) => slot === number).map(diskNode),
+    ...cards.filter(({ slot }) => slot === number).map(cardNode),
+  ];
+  if (vmm === 'cloud-hypervisor') return withoutPorts(slotCount, contents);
   const port = (kind: 'root-port' | 'downstream-port') => (place: SlotPort) => ({
     kind,
     address: lspciAddress(place),
     slot: place.slot,
-    children: [
-      ...(bySlot.get(place.slot) ?? []).map((mount) => functionNode(mount, carriedBy(mount))),
-      ...disks.filter(({ slot }) => slot === place.slot).map(diskNode),
-      ...cards.filter(({ slot }) => slot === place.slot).map(cardNode),
-    ],
+    children: contents(place.slot),
   });
   return {
     kind: 'root-complex',
@@ -41,6 +44,15 @@ export function topologyOf(
         ],
       })),
     ],
+  };
+}
+
+/** Devices sit on the bus itself, where the VMM puts them: a slot has no address. */
+function withoutPorts(slotCount: number, contents: (slot: number) => TopologyNode[]): TopologyNode {
+  const slots = Array.from({ length: slotCount }, (_, i) => i + 1);
+  return {
+    kind: 'root-complex',
+    children: slots.map((slot) => ({ kind: 'root-port', slot, children: contents(slot) })),
   };
 }
 

@@ -9,13 +9,16 @@ import { isCard, isMount, type CardRecord, type ChassisModel, type DeviceRecord 
 import { functionBit, functionsIn, isDead, type FunctionMask } from './chassis/hotplug.js';
 import type { UnusableSlots } from './chassis/planner.js';
 import type { DeviceFunctions } from './device-functions.js';
-import type { PluggableFunction, VmmDriver } from './vmm/driver.js';
-import { choosePort, type PortUse } from './vmm/port-choice.js';
+import type { PluggableFunction, VmmDriver, VmmEndpoint } from './vmm/driver.js';
+import { choosePort, type PortUse, type VmmAbilities } from './vmm/port-choice.js';
 
 export interface VmSlotsOptions {
   readonly model: ChassisModel;
   readonly devices: DeviceFunctions;
   readonly paths: ChassisPaths;
+  readonly vmm: VmmEndpoint;
+  /** What that VMM can do, where it is known before it runs. */
+  readonly expected: VmmAbilities | undefined;
   /** Notes how the chassis is now. @throws ChassisError STATE_UNWRITABLE */
   readonly record: () => void;
   readonly log: (message: string) => void;
@@ -40,6 +43,8 @@ export class VmSlots {
   private readonly model: ChassisModel;
   private readonly devices: DeviceFunctions;
   private readonly paths: ChassisPaths;
+  private readonly vmm: VmmEndpoint;
+  private readonly expected: VmmAbilities | undefined;
   private readonly record: () => void;
   private readonly log: (message: string) => void;
   private current: VmmDriver | undefined;
@@ -54,6 +59,8 @@ export class VmSlots {
     this.model = options.model;
     this.devices = options.devices;
     this.paths = options.paths;
+    this.vmm = options.vmm;
+    this.expected = options.expected;
     this.record = options.record;
     this.log = options.log;
   }
@@ -81,7 +88,7 @@ export class VmSlots {
   }
 
   /** How a function should be served in this VM, or in the one to come. @throws ChassisError VMM_UNSUITABLE */
-  choose(device: DeviceRecord, abilities = this.current?.abilities): PortUse {
+  choose(device: DeviceRecord, abilities = this.current?.abilities ?? this.expected): PortUse {
     return choosePort(device, abilities);
   }
 
@@ -303,7 +310,7 @@ export class VmSlots {
     if (await this.devices.isFree(device)) return;
     throw new ChassisError(
       'VMM_REFUSED',
-      `${JSON.stringify(device.tag)} is in use by a VMM other than the one at ${this.paths.qmpSocket}`,
+      `${JSON.stringify(device.tag)} is in use by a VMM other than the one at ${this.vmm.socketPath}`,
       'stop that one, or take it out with --force',
     );
   }

@@ -1,5 +1,6 @@
 import { Args, Flags } from '@oclif/core';
-import { MAX_SLOTS, type Chassis } from '../../manager/control/api.js';
+import { resolve } from 'node:path';
+import { MAX_SLOTS, type Chassis, type DrivenVmm } from '../../manager/control/api.js';
 import { BaseCommand } from '../support/base-command.js';
 
 export default class Create extends BaseCommand {
@@ -8,6 +9,7 @@ export default class Create extends BaseCommand {
     '<%= config.bin %> create dev',
     '<%= config.bin %> create dev --slots 16',
     '<%= config.bin %> create dev --mounts 100',
+    '<%= config.bin %> create dev --vmm cloud-hypervisor --api-socket /run/user/1000/ch.sock',
     '<%= config.bin %> create dev --json',
   ];
   static override args = {
@@ -23,13 +25,23 @@ export default class Create extends BaseCommand {
       description: 'As many slots as this number of mounts takes, 8 to a slot; see: chassis plan',
       min: 1,
     }),
+    vmm: Flags.option({
+      options: ['qemu', 'cloud-hypervisor'] as const satisfies DrivenVmm[],
+      description: 'The VMM of the VM that gets it [default: qemu]',
+    })(),
+    'api-socket': Flags.string({
+      description:
+        "Where Cloud Hypervisor serves its API [default: a socket in the chassis's folder; see: chassis args]",
+    }),
   };
 
   async run(): Promise<Chassis> {
     const { args, flags } = await this.parse(Create);
-    const { slots, mounts } = flags;
-    const chassis = await (await this.client()).create(args.name, { slots, mounts });
-    this.log(`chassis ${chassis.name}: ${chassis.slots} slots\n  boot a VM on it: chassis run --help`);
+    const { slots, mounts, vmm, 'api-socket': socket } = flags;
+    const apiSocket = socket === undefined ? undefined : resolve(socket);
+    const chassis = await (await this.client()).create(args.name, { slots, mounts, vmm, apiSocket });
+    const boot = chassis.apiSocket === undefined ? 'chassis run --help' : 'chassis args --help';
+    this.log(`chassis ${chassis.name}: ${chassis.slots} slots\n  boot a VM on it: ${boot}`);
     return chassis;
   }
 }

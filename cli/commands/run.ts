@@ -1,6 +1,8 @@
 import { accessSync, constants } from 'node:fs';
 import { Flags } from '@oclif/core';
 import { execa } from 'execa';
+import { ChassisError, type DrivenVmm } from '../../manager/control/api.js';
+import { afterDashes } from '../support/after-dashes.js';
 import { BaseCommand } from '../support/base-command.js';
 import { requireQemu } from '../support/qemu-version.js';
 
@@ -38,9 +40,16 @@ export default class Run extends BaseCommand {
 
   async run(): Promise<{ command: string[]; exitCode: number }> {
     const { argv, flags } = await this.parse(Run);
+    const further = afterDashes(this.argv);
+    const unexpected = (argv as string[]).slice(0, argv.length - further.length);
+    if (unexpected.length > 0) {
+      throw new ChassisError('BAD_REQUEST', `what is for QEMU comes after --, not ${unexpected.join(' ')}`);
+    }
     const qemuFacts = await requireQemu(flags.qemu);
     const name = await this.chassisName(flags.chassis);
-    const { args } = await (await this.client()).qemuArgs(name, { memoryMiB: flags.memory, qemu: qemuFacts });
+    const client = await this.client();
+    const { args, vmm } = await client.qemuArgs(name, { memoryMiB: flags.memory, qemu: qemuFacts });
+    if (vmm !== 'qemu') throw forAnother(name, vmm);
     const boot = [
       ...['-accel', flags.accel ?? (kvmUsable() ? 'kvm' : 'tcg'), '-smp', String(flags.cpus)],
       ...(flags.kernel === undefined ? [] : ['-kernel', flags.kernel]),
@@ -48,7 +57,7 @@ export default class Run extends BaseCommand {
       ...(flags.append === undefined ? [] : ['-append', flags.append]),
       ...(flags.disk ?? []).flatMap((file) => ['-drive', `file=${file.replaceAll(',', ',,')},if=virtio`]),
     ];
-    const line = [...args, ...boot, '-nographic', ...(argv as string[])];
+    const line = [...args, ...boot, '-nographic', ...further];
     const qemu = execa(flags.qemu, line, {
       stdio: ['inherit', this.jsonEnabled() ? process.stderr : 'inherit', 'inherit'],
       reject: false,
@@ -59,6 +68,14 @@ export default class Run extends BaseCommand {
     process.exitCode = exitCode;
     return { command: [flags.qemu, ...line], exitCode };
   }
+}
+
+function forAnother(name: string, vmm: DrivenVmm): ChassisError {
+  return new ChassisError(
+    'VMM_UNSUITABLE',
+    `chassis ${name} is for ${vmm}, which is not started here`,
+    `start it with the flags of: chassis args ${name}`,
+  );
 }
 
 function kvmUsable(): boolean {

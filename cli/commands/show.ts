@@ -43,7 +43,9 @@ export default class Show extends BaseCommand {
     this.log(`vm        ${vmm ? `${vmm.type} ${vmm.version}` : 'none connected'}`);
     for (const note of vmm?.notes ?? []) this.log(`          ${note}`);
     this.log(`devices   ${devices}`);
-    this.log(`qmp       ${chassis.qmpSocket}`);
+    this.log(
+      chassis.apiSocket === undefined ? `qmp       ${chassis.qmpSocket}` : `api       ${chassis.apiSocket}`,
+    );
     if (chassis.vmmProblem !== undefined) this.log(`problem   ${chassis.vmmProblem}`);
     if (chassis.mounts.length > 0) this.log(`\n${mountsTable(chassis.mounts)}`);
     if (chassis.disks.length > 0) this.log(`\n${disksTable(chassis.disks)}`);

@@ -39,8 +39,10 @@ function isEmptySlot({ slot, children }: TopologyNode): boolean {
 /** Of a node, or of a run of empty slots. */
 function label(first: TopologyNode, last: TopologyNode): string {
   const { kind, address, slot, queue, tag, source, target, state } = first;
-  if (first !== last) return `${address}..${last.address}-[slots ${slot}..${last.slot}]`;
-  if (slot !== undefined) return `${address}-[slot ${slot}]`;
+  const range = first === last ? address : address && `${address}..${last.address}`;
+  const place = range === undefined ? '' : `${range}-`;
+  if (first !== last) return `${place}[slots ${slot}..${last.slot}]`;
+  if (slot !== undefined) return `${place}[slot ${slot}]`;
   if (tag !== undefined)
     return [
       address,

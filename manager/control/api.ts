@@ -9,7 +9,7 @@ import { ManagedBy } from './managed-by.js';
 import { Card } from './networks.js';
 import { MountTerms, OverlayRequest, Owner, Policy } from './mount-terms.js';
 import { KeptOverlay } from './reviews.js';
-import { Via } from './topology.js';
+import { DrivenVmm, Via } from './topology.js';
 
 export * from './disks.js';
 export * from './function.js';
@@ -58,6 +58,12 @@ export const CreateChassisRequest = Type.Object(
     slots: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS })),
     /** In place of `slots`: as many as this number of mounts takes, a function each. */
     mounts: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SLOTS * 8 })),
+    /** The VMM of the VM that gets it; QEMU by default. */
+    vmm: Type.Optional(DrivenVmm),
+    /** Where Cloud Hypervisor serves its API, by default a socket in the chassis's folder. It need not be there yet. */
+    apiSocket: Type.Optional(
+      Type.String({ pattern: '^/', maxLength: 107, description: 'the absolute path of a socket' }),
+    ),
     managedBy: Type.Optional(ManagedBy),
   },
   STRICT,
@@ -173,7 +179,7 @@ export const Mount = Type.Object({
 export type Mount = Static<typeof Mount>;
 
 export const Vmm = Type.Object({
-  type: Type.Literal('qemu'),
+  type: DrivenVmm,
   version: Type.String(),
   /** What this VMM cannot do, and what the manager does about it. */
   notes: Type.Array(Type.String()),
@@ -197,9 +203,11 @@ export const Chassis = Type.Object({
     restarts: Type.Integer(),
   }),
   vmm: Type.Optional(Vmm),
-  /** Why the VM that answers at the QMP socket cannot be used. */
+  /** Why the VM that answers at the VMM's socket cannot be used. */
   vmmProblem: Type.Optional(Type.String()),
   qmpSocket: Type.String(),
+  /** Of one for Cloud Hypervisor, which is driven there, while nobody looks at `qmpSocket`. */
+  apiSocket: Type.Optional(Type.String()),
   mounts: Type.Array(Mount),
   /** Changes that are kept of mounts that were detached. */
   kept: Type.Array(KeptOverlay),
@@ -227,7 +235,8 @@ export const QemuArgsRequest = Type.Object(
   STRICT,
 );
 export type QemuArgsRequest = Static<typeof QemuArgsRequest>;
-export const QemuArgs = Type.Object({ args: Type.Array(Type.String()) });
+/** The arguments of the VMM that the chassis is for. */
+export const QemuArgs = Type.Object({ vmm: DrivenVmm, args: Type.Array(Type.String()) });
 export type QemuArgs = Static<typeof QemuArgs>;
 
 /** A device process was replaced. */

@@ -5,6 +5,7 @@
 import {
   accessSync,
   constants,
+  existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -13,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { ChassisError } from './api.js';
 import { isRunning, readStamp, stampOf } from '../process-stamp.js';
 
@@ -56,7 +57,7 @@ export function apiSocketPath(directory: string): string {
   return join(directory, 'api.sock');
 }
 
-/** The files of one chassis. QEMU makes the QMP socket; the device process the others. */
+/** The files of one chassis. The VMM makes its own socket; the device process the others. */
 export class ChassisPaths {
   readonly directory: string;
   readonly name: string;
@@ -68,6 +69,10 @@ export class ChassisPaths {
 
   get qmpSocket(): string {
     return join(this.directory, 'qmp.sock');
+  }
+  /** Where Cloud Hypervisor serves its API, unless it was said otherwise. */
+  get cloudHypervisorSocket(): string {
+    return join(this.directory, 'ch-api.sock');
   }
   /** The device process's control socket. */
   get deviceSocket(): string {
@@ -157,9 +162,37 @@ function checkLength(path: string): void {
   );
 }
 
+/**
+ * Whether the directory is there, and could be held; where it is not, whether it could be made. Nothing is made.
+ * @throws ChassisError STATE_UNWRITABLE, saying what is wrong with it
+ */
+export function checkStateDirectory(path: string): boolean {
+  checkLength(path);
+  if (existsSync(path)) {
+    checkPrivate(path);
+    return true;
+  }
+  let above = dirname(path);
+  while (!existsSync(above)) above = dirname(above);
+  try {
+    accessSync(above, constants.W_OK | constants.X_OK);
+    return false;
+  } catch (error) {
+    throw unwritable(path, (error as Error).message);
+  }
+}
+
 function makePrivate(path: string): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw unwritable(path, (error as Error).message);
+  }
+  checkPrivate(path);
+}
+
+function checkPrivate(path: string): void {
+  try {
     const stat = lstatSync(path);
     if (!stat.isDirectory()) throw unwritable(path, 'it is not a directory');
     const uid = process.getuid?.();

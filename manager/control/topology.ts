@@ -11,6 +11,10 @@ export const VmmType = Type.Union([
 ]);
 export type VmmType = Static<typeof VmmType>;
 
+/** VMMs that the daemon drives. */
+export const DrivenVmm = Type.Exclude(VmmType, Type.Literal('in-process'));
+export type DrivenVmm = Static<typeof DrivenVmm>;
+
 /**
  * What carries a mount: a PCI function of its own, a queue of a multiplexing device, or a directory of the chassis's one multiplexing
  * mount (the tree). 'auto': a function while slots are free, then the tree.
@@ -71,7 +75,7 @@ export const TopologyNode = Type.Recursive(
       ]),
       /** Device and function numbers on the bus that it sits on, as lspci writes them: `10.0`. */
       address: Type.Optional(Type.String()),
-      /** Of a port: the chassis's slot behind it. */
+      /** Of a port: the chassis's slot behind it. Cloud Hypervisor has no ports: there it is a place on the bus, without an address. */
       slot: Type.Optional(Type.Integer()),
       /** Of a mount on a queue: which one, from 0. */
       queue: Type.Optional(Type.Integer()),

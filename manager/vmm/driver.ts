@@ -1,7 +1,13 @@
 /** What the manager needs of a virtual machine monitor that it can plug functions into. */
-import type { Port, Vmm } from '../control/api.js';
+import type { DrivenVmm, Port, Vmm } from '../control/api.js';
 import type { FunctionMask } from '../chassis/hotplug.js';
 import type { VmmAbilities } from './port-choice.js';
+
+/** The VMM that a chassis is for, and the socket at which it is driven. */
+export interface VmmEndpoint {
+  readonly type: DrivenVmm;
+  readonly socketPath: string;
+}
 
 export interface PluggableFunction {
   /** 0–7. */

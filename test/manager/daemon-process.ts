@@ -104,9 +104,9 @@ interface Port {
 }
 
 /** VHOST_USER_GET_FEATURES: request[4] flags[4] size[4]. */
-const VHOST_USER = Buffer.from(new Uint32Array([1, 1, 0]).buffer);
+export const VHOST_USER = Buffer.from(new Uint32Array([1, 1, 0]).buffer);
 /** VFIO_USER_VERSION 0.0: id[2] command[2] size[4] flags[4] error[4] major[2] minor[2] capabilities. */
-const VFIO_USER = Buffer.concat([
+export const VFIO_USER = Buffer.concat([
   Buffer.from(new Uint16Array([1, 1, 23, 0, 0, 0, 0, 0, 0, 0]).buffer),
   Buffer.from('{}\0'),
 ]);

@@ -20,7 +20,7 @@ import { temporaryFolders } from './temporary-folder.js';
 const NO_FACTS: JournalFacts = {
   use: () => undefined,
   unplugging: [],
-  ...{ managedBy: undefined, firstQueueTag: undefined },
+  ...{ managedBy: undefined, firstQueueTag: undefined, apiSocket: undefined },
 };
 const terms = { readOnly: false };
 const place = (slot: number, fn = 0) => ({ slot, function: fn, permanent: false, port: 'auto' as const });
@@ -94,13 +94,14 @@ describe('a journal', () => {
     model.seats.set('q', { tag: 'q', source: { type: 'memory' }, ...terms, queue: 3 });
     model.changing.add('t');
     const use = { port: 'vhost-user', msix: true, reason: 'because' } as const;
-    journal.write(model, { use: () => use, unplugging: [1], managedBy: 'me', firstQueueTag: 'first' });
+    const facts = { managedBy: 'me', firstQueueTag: 'first', apiSocket: '/ch.sock' };
+    journal.write(model, { use: () => use, unplugging: [1], ...facts });
     const next = reread();
     expect(next.devices()).toEqual(devices);
     expect([...next.children.values()]).toEqual([...model.children.values()]);
     expect([...next.seats.values()]).toEqual([...model.seats.values()]);
     expect([...next.changing]).toEqual(['t']);
-    expect(read()).toMatchObject({ unplugging: [1], managedBy: 'me', firstQueueTag: 'first' });
+    expect(read()).toMatchObject({ unplugging: [1], ...facts });
     expect(read().devices.map((device) => device.use)).toEqual(devices.map(() => use));
   });
 

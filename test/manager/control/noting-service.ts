@@ -123,7 +123,8 @@ export class NotingService implements ChassisService {
   tree = (...args: unknown[]) => this.answer(TREE, 'tree', ...args);
   restart = (...args: unknown[]) => this.answer(CHASSIS, 'restart', ...args);
   upgrade = (...args: unknown[]) => this.answer(UPGRADED, 'upgrade', ...args);
-  qemuArgs = (...args: unknown[]) => this.answer({ args: ['-m', '1'] }, 'qemuArgs', ...args);
+  qemuArgs = (...args: unknown[]) =>
+    this.answer({ vmm: 'qemu' as const, args: ['-m', '1'] }, 'qemuArgs', ...args);
   shutdown(): void {
     this.calls.push(['shutdown']);
   }

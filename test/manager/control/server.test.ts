@@ -154,7 +154,7 @@ describe('the control server and its client', () => {
     expect(await client.tree('dev')).toEqual(TREE);
     expect(await client.restart('dev')).toEqual(CHASSIS);
     expect(await client.upgrade('dev')).toEqual(UPGRADED);
-    expect(await client.qemuArgs('dev')).toEqual({ args: ['-m', '1'] });
+    expect(await client.qemuArgs('dev')).toEqual({ vmm: 'qemu', args: ['-m', '1'] });
     expect(await client.policy('dev', 'a/b')).toEqual(POLICY);
     expect(await client.changePolicy('dev', 'a/b', { unset: ['allow'] })).toEqual(POLICY);
     expect(await client.revoke('dev', 'a/b')).toMatchObject({ revoked: true });
