@@ -61,13 +61,18 @@ describe('the packed package', () => {
   });
 
   it('has every file that its package.json names', async () => {
-    const { exports, man, bin } = (await manifest()) as {
+    const { exports, bin } = (await manifest()) as {
       exports: Record<string, Record<string, string>>;
-      man?: string[];
       bin: Record<string, string>;
     };
     const named = [...Object.values(exports).flatMap((entry) => Object.values(entry)), ...Object.values(bin)];
-    for (const path of [...named, ...(man ?? [])]) await access(join(installed(), path));
+    for (const path of named) await access(join(installed(), path));
+  });
+
+  it('puts man pages where man finds them, and has the units of its daemon', async () => {
+    const pages = await readdir(join(prefix, 'share/man/man1'));
+    expect(pages).toEqual(expect.arrayContaining(['chassis.1', 'chassis-attach.1', 'chassis-disk-add.1']));
+    await access(join(installed(), 'packaging/systemd/user/chassis.service'));
   });
 
   it('runs the command: a daemon, a chassis and a mount', async () => {
