@@ -8,7 +8,10 @@ export interface Program {
   readonly description: string;
 }
 
-export function programPage({ bin, version, description }: Program, commands: readonly CommandInfo[]): string {
+export function programPage(
+  { bin, version, description }: Program,
+  commands: readonly CommandInfo[],
+): string {
   return page([
     title(bin, bin, version),
     '.SH NAME',
@@ -31,7 +34,10 @@ export function programPage({ bin, version, description }: Program, commands: re
     '.SH EXIT STATUS',
     ...Object.entries(ExitCode).flatMap(([name, code]) => ['.TP', `.B ${code}`, roff(name)]),
     '.SH ENVIRONMENT',
-    ...entry('CHASSIS_DIR', "The daemon's state directory. Without it: $XDG_RUNTIME_DIR/chassis, or /run/chassis for root."),
+    ...entry(
+      'CHASSIS_DIR',
+      "The daemon's state directory. Without it: $XDG_RUNTIME_DIR/chassis, or /run/chassis for root.",
+    ),
     ...entry('CHASSIS_QEMU', 'The QEMU to run.'),
   ]);
 }
@@ -74,7 +80,9 @@ function synopsis({ args, takesMore, flags }: CommandInfo): string[] {
   const required = flags.filter((each) => each.required);
   return [
     ...required.map(({ name, value }) => `\\-\\-${roff(name)} ${roff(value ?? '')}`.trimEnd()),
-    ...args.map(({ name, required: must }) => (must ? roff(name.toUpperCase()) : `[${roff(name.toUpperCase())}]`)),
+    ...args.map(({ name, required: must }) =>
+      must ? roff(name.toUpperCase()) : `[${roff(name.toUpperCase())}]`,
+    ),
     ...(takesMore ? ['\\&...'] : []),
     '[options]',
   ];
@@ -88,7 +96,11 @@ function flag({ name, char, value, description, options, multiple, default: pres
     ...(preset === undefined ? [] : [`default ${preset}`]),
   ];
   const remark = remarks.length > 0 ? ` (${remarks.join('; ')})` : '';
-  return ['.TP', `\\fB${names}\\fR${value === undefined ? '' : ` \\fI${roff(value)}\\fR`}`, roff(`${description}${remark}`)];
+  return [
+    '.TP',
+    `\\fB${names}\\fR${value === undefined ? '' : ` \\fI${roff(value)}\\fR`}`,
+    roff(`${description}${remark}`),
+  ];
 }
 
 function entry(term: string, description: string): string[] {
