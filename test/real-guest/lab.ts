@@ -5,6 +5,7 @@ import { describe } from 'vitest';
 import type { Chassis, Mount, Port, QemuArgs } from '../../manager/control/api.js';
 import { QemuUnavailableError } from '../../testbed/errors.js';
 import { LinuxGuest, type ShellOptions } from '../../testbed/guest.js';
+import type { ExtraFile } from '../../testbed/initramfs.js';
 import type { KernelVersion } from '../../testbed/kernel.js';
 import { findQemu, type QemuBinary } from '../../testbed/qemu.js';
 import { TestDaemon } from '../support/daemon.js';
@@ -70,9 +71,14 @@ export class Lab {
   }
 
   /** Boots with the flags of `chassis args`, after `change` had its way with them. */
-  async boot(kernel: KernelVersion, change = (args: string[]): string[] => args): Promise<LinuxGuest> {
+  async boot(
+    kernel: KernelVersion,
+    change = (args: string[]): string[] => args,
+    extraFiles: readonly ExtraFile[] = [],
+  ): Promise<LinuxGuest> {
     const { args } = await this.daemon.json<QemuArgs>('args', '--memory', '512');
-    this.running = await LinuxGuest.boot({ qemu: requireRealQemu(), kernel, machineArgs: change(args) });
+    const machineArgs = change(args);
+    this.running = await LinuxGuest.boot({ qemu: requireRealQemu(), kernel, machineArgs, extraFiles });
     return this.running;
   }
 

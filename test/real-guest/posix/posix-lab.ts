@@ -10,6 +10,7 @@ import type { KernelVersion } from '../../../testbed/kernel.js';
 import { VirtiofsdProcess } from '../../../testbed/virtiofsd-process.js';
 import { requireRealQemu } from '../lab.js';
 import { genericDevice } from '../support/combinations.js';
+import { inDebian, prepareDebian } from '../support/debian-in-guest.js';
 import { DeviceServer, machineArgs } from '../support/device-server.js';
 import type { ServerName } from './servers.js';
 
@@ -50,7 +51,7 @@ export class PosixLab {
         extraArgs: virtiofsd.qemuArguments('virtiofsd'),
         extraFiles: [...(await guestPrograms()), ...(await suiteFiles())],
       });
-      await guest.ok(PREPARE);
+      await prepareDebian(guest);
       return new PosixLab(server, virtiofsd, guest);
     } catch (error) {
       await virtiofsd.stop();
@@ -72,14 +73,8 @@ export class PosixLab {
   }
 
   /** Runs a script with Debian's programs; answers what it printed. */
-  async inDebian(script: string, timeoutMs = 120_000): Promise<string> {
-    const { stdout } = await this.guest.ok(
-      `PATH=/usr/bin:/bin chroot ${DEBIAN_ROOT} /bin/sh <<'END'\n${script}\nEND`,
-      {
-        timeoutMs,
-      },
-    );
-    return stdout;
+  inDebian(script: string, timeoutMs = 120_000): Promise<string> {
+    return inDebian(this.guest, script, { timeoutMs });
   }
 
   async stop(): Promise<void> {
@@ -88,18 +83,6 @@ export class PosixLab {
     await this.#server.close();
   }
 }
-
-/** What the programs expect of a system. */
-const PREPARE = `set -e
-cd ${DEBIAN_ROOT}
-mkdir -p bin dev proc sys tmp mnt
-cp /bin/busybox bin/
-/bin/busybox --install -s bin
-mount --rbind /dev dev
-mount -t proc proc proc
-mount -t sysfs sys sys
-mount -t tmpfs -o size=64M tmp tmp
-cp /etc/passwd /etc/group etc/`;
 
 function mountCommand(name: ServerName | typeof SECOND, cache: CacheMode): string {
   const options = `trans=virtio,version=9p2000.L,msize=512000,cache=${cache},posixacl`;
