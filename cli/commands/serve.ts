@@ -1,9 +1,7 @@
-import { fileURLToPath } from 'node:url';
 import { Flags } from '@oclif/core';
-import { execa } from 'execa';
 import { BaseCommand } from '../support/base-command.js';
 
-const DAEMON = fileURLToPath(new URL('../../manager/main.js', import.meta.url));
+const DAEMON = new URL('../../manager/main.js', import.meta.url).href;
 
 export default class Serve extends BaseCommand {
   static override summary = 'Run the daemon in the foreground until it is interrupted.';
@@ -24,17 +22,9 @@ export default class Serve extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(Serve);
     const switches = [...(flags.end ? ['--end'] : []), ...(this.jsonEnabled() ? ['--json'] : [])];
-    const daemon = execa(process.execPath, [DAEMON, '--dir', await this.stateDirectory(), ...switches], {
-      stdio: 'inherit',
-      reject: false,
-    });
-    // A terminal's Ctrl-C reaches both processes; a supervisor's SIGTERM reaches only this one.
-    const passOn = (signal: NodeJS.Signals): void => void daemon.kill(signal);
-    process.on('SIGINT', () => undefined);
-    process.on('SIGTERM', passOn);
-    process.on('SIGHUP', passOn);
-    const { exitCode } = await daemon;
-    process.exitCode = exitCode ?? 1;
+    // In this process, not in one of its own: whoever kills the command means the daemon, which would live on.
+    process.argv = [process.execPath, DAEMON, '--dir', await this.stateDirectory(), ...switches];
+    await import(DAEMON);
   }
 
   /** The daemon has printed its one line already. */

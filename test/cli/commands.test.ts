@@ -229,13 +229,14 @@ describe('the command line, without a VM', () => {
     expect((await readdir(daemon.directory)).filter((name) => name === 'dev')).toEqual([]);
   });
 
-  it('tells that a daemon is ready as JSON, for scripts that start one', async () => {
+  it('tells that a daemon is ready as JSON, for scripts that start one, and is that daemon', async () => {
     const line = [CHASSIS, 'serve', '--json', '--dir', join(folder, 'second')];
     const second = execa(process.execPath, line, { reject: false });
     const { value } = (await second.stdout[Symbol.asyncIterator]().next()) as { value: Buffer };
     expect(JSON.parse(value.toString())).toEqual({
       socket: join(folder, 'second', 'api.sock'),
-      pid: expect.any(Number) as number,
+      // Whoever kills the command means the daemon.
+      pid: second.pid,
     });
     second.kill('SIGTERM');
     expect((await second).exitCode).toBe(0);

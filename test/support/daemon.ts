@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,9 +29,7 @@ export class TestDaemon {
 
   /** Kills the daemon, and it alone, and starts the next. Answers once that serves. */
   async restart(): Promise<void> {
-    // Not the command, which is a process of its own and ends with it.
-    const lock = await readFile(join(this.directory, 'daemon.lock'), 'utf8');
-    process.kill((JSON.parse(lock) as { pid: number }).pid, 'SIGKILL');
+    this.process.kill('SIGKILL');
     await this.process;
     this.process = (await serve(this.directory)).process;
   }
