@@ -1,6 +1,7 @@
 /** The disks that a device process serves: which device, over which backend. */
 import { ftruncateSync, openSync, writeSync } from 'node:fs';
-import { openNbdBackend } from '../../devices/blk/backends/nbd/open-nbd.js';
+import type { NbdBackendOptions } from '../../devices/blk/backends/nbd/nbd-backend.js';
+import { openNbdBackend, takeNbdBackend } from '../../devices/blk/backends/nbd/open-nbd.js';
 import type { BlockBackend } from '../../devices/blk/backends/block-backend.js';
 import { BlockBackendError, type BlockBackendErrorCode } from '../../devices/blk/backends/errors.js';
 import { FileBackend } from '../../devices/blk/backends/file/file-backend.js';
@@ -14,12 +15,20 @@ import { OverlayBackend, overlayBitmapBytes } from '../../devices/blk/backends/o
 import { VirtioBlk } from '../../devices/blk/virtio-blk.js';
 import { Errno } from '../../devices/errno.js';
 import { closeFd, memoryFile, SharedMapping } from '../../host/index.js';
-import { ChassisError, type DiskSource, type ErrorCode } from '../control/api.js';
+import { ChassisError, type ErrorCode } from '../control/api.js';
 import type { DeviceCounters } from '../counters.js';
 import { DISK_QUEUE_SIZE } from '../vmm/qemu-names.js';
 import { cloudInitSeed } from './cloud-init-seed.js';
 import type { ResizableDisk } from './device-process.js';
-import { offerDisk, restoreDisk, saveDisk, takeFile, takenDisk } from './hand-over/disk-offer.js';
+import {
+  offerDisk,
+  pauseDisk,
+  restoreDisk,
+  resumeDisk,
+  saveDisk,
+  takeFile,
+  takenDisk,
+} from './hand-over/disk-offer.js';
 import type { Given, MovableDevice } from './hand-over/movable.js';
 import type { OutgoingParcel } from './hand-over/parcel.js';
 import type { DiskSpec, FunctionSpec } from './protocol.js';
@@ -70,7 +79,11 @@ export async function openDisk(
   given?: Given,
 ): Promise<ServedDevice> {
   try {
-    return new ServedDisk(given ? takeStorage(given, spec) : await openStorage(spec, log, kept), spec, log);
+    return new ServedDisk(
+      given ? takeStorage(given, spec, log) : await openStorage(spec, log, kept),
+      spec,
+      log,
+    );
   } catch (error) {
     if (!(error instanceof BlockBackendError)) throw error;
     throw new ChassisError(ERRORS[error.code], error.message, error.suggestion);
@@ -78,10 +91,9 @@ export async function openDisk(
 }
 
 async function openStorage(spec: DiskSpec, log: (message: string) => void, kept: Kept): Promise<OpenStorage> {
-  const { source, overlay, serial, readOnly } = spec;
+  const { source, overlay, readOnly } = spec;
   if (source.type === 'memory' && !overlay && !readOnly) return openMemory(source.sizeBytes, kept);
-  // Many overlays may share a base that nobody writes to.
-  const base = await openSource(source, readOnly || overlay, (line) => log(`${serial}: ${line}`));
+  const base = await openSource(spec, log);
   if (!overlay) return { backend: base, keep: {} };
   try {
     return openOverlay(base, spec, kept);
@@ -158,11 +170,9 @@ function mapClusters(fd: number): { fd: number; bits: Uint8Array; release: () =>
   }
 }
 
-async function openSource(
-  source: DiskSource,
-  readOnly: boolean,
-  log: (message: string) => void,
-): Promise<BlockBackend> {
+async function openSource(spec: DiskSpec, log: (message: string) => void): Promise<BlockBackend> {
+  const { source } = spec;
+  const readOnly = isOnlyRead(spec);
   switch (source.type) {
     case 'file':
       return new FileBackend(openDiskFile({ path: source.path, readOnly }));
@@ -172,8 +182,20 @@ async function openSource(
     case 'cloud-init':
       return seedDisk(cloudInitSeed(source.path));
     case 'nbd':
-      return openNbdBackend({ uri: source.uri, readOnly, connectTimeoutMs: NBD_CONNECT_MS, log });
+      return openNbdBackend(nbdOptions(source.uri, spec, log));
   }
+}
+
+/** Many overlays may share a base that nobody writes to. */
+function isOnlyRead({ readOnly, overlay }: DiskSpec): boolean {
+  return readOnly || overlay;
+}
+
+function nbdOptions(uri: string, spec: DiskSpec, log: (message: string) => void): NbdBackendOptions {
+  return {
+    ...{ uri, connectTimeoutMs: NBD_CONNECT_MS, readOnly: isOnlyRead(spec) },
+    log: (line) => log(`${spec.serial}: ${line}`),
+  };
 }
 
 /** Its memory is a file, as that of every disk in memory is: so that another process can go on with it. */
@@ -184,10 +206,15 @@ function seedDisk(bytes: Uint8Array): FileBackend {
 }
 
 /** What another process has opened. @throws ParcelError */
-function takeStorage(given: Given, { overlayDirectory }: DiskSpec): OpenStorage {
-  const { file, overlay } = takenDisk(given);
-  const base = takeFile(file, given.parcel);
-  if (!overlay) return { backend: base, keep: { [KeptFile.DATA]: base.disk.fd } };
+function takeStorage(given: Given, spec: DiskSpec, log: (message: string) => void): OpenStorage {
+  const { source, overlayDirectory } = spec;
+  const { file, nbd, overlay } = takenDisk(given);
+  const base =
+    nbd && source.type === 'nbd'
+      ? takeNbdBackend(nbdOptions(source.uri, spec, log), nbd.opened)
+      : takeFile(file, given.parcel);
+  if (!overlay)
+    return { backend: base, keep: base instanceof FileBackend ? { [KeptFile.DATA]: base.disk.fd } : {} };
   const clusters = mapClusters(given.parcel.takeFd(overlay.clusters));
   const top = takeFile(overlay.top, given.parcel);
   const { baseVisibleBytes, ...options } = overlay.geometry;
@@ -243,15 +270,16 @@ class ServedDisk implements ServedDevice, ResizableDisk, MovableDevice {
 
   offer(parcel: OutgoingParcel): unknown {
     const { serial } = this.spec;
-    if (this.resizes === 0) return offerDisk(this.backend, this.keep[KeptFile.CLUSTERS], serial, parcel);
+    if (this.resizes === 0) return offerDisk(this.backend, this.keep[KeptFile.CLUSTERS], parcel);
     throw new ChassisError('UPGRADE_REFUSED', `the disk ${serial} is being resized`, 'try again in a moment');
   }
 
-  /** It does nothing by itself. */
-  pause(): void {}
+  pause(): void {
+    pauseDisk(this.backend);
+  }
 
-  save(): unknown {
-    return saveDisk(this.backend);
+  save(parcel: OutgoingParcel): unknown {
+    return saveDisk(this.backend, parcel);
   }
 
   restore(given: Given): void {
@@ -259,7 +287,9 @@ class ServedDisk implements ServedDevice, ResizableDisk, MovableDevice {
     this.backend.sizeChanged();
   }
 
-  resume(): void {}
+  resume(): void {
+    resumeDisk(this.backend);
+  }
 
   get sizeBytes(): number {
     return this.device.sizeBytes;

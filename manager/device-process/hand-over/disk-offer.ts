@@ -2,10 +2,11 @@
 import { Type, type Static } from '@sinclair/typebox';
 import type { BlockBackend } from '../../../devices/blk/backends/block-backend.js';
 import { FileBackend } from '../../../devices/blk/backends/file/file-backend.js';
+import { nbdBackendOf } from '../../../devices/blk/backends/nbd/open-nbd.js';
 import { OverlayBackend } from '../../../devices/blk/backends/overlay/overlay-backend.js';
-import { ChassisError } from '../../control/api.js';
 import { dataAs, type Given } from './movable.js';
-import type { IncomingParcel, OutgoingParcel } from './parcel.js';
+import { NbdOffer, NbdState, restoreNbd, saveNbd } from './nbd-offer.js';
+import { ParcelError, type IncomingParcel, type OutgoingParcel } from './parcel.js';
 
 const Bytes = Type.Integer({ minimum: 0 });
 const Sectors = Type.Integer({ minimum: 512, multipleOf: 512 });
@@ -26,32 +27,31 @@ type FileOffer = Static<typeof FileOffer>;
 
 const Geometry = Type.Object({ clusterBytes: Sectors, sizeBytes: Sectors, baseVisibleBytes: Sectors });
 const DiskOffer = Type.Object({
-  file: FileOffer,
+  /** One of these two: what it is kept in, or what its overlay is over. */
+  file: Type.Optional(FileOffer),
+  nbd: Type.Optional(NbdOffer),
   /** Of an overlay over the file: its changes, and the file of which clusters they are in. */
   overlay: Type.Optional(Type.Object({ top: FileOffer, clusters: Type.Integer(), geometry: Geometry })),
 });
 type DiskOffer = Static<typeof DiskOffer>;
 
 const FileState = Type.Object({ sizeBytes: Sectors, failure: Type.Integer({ maximum: 0 }) });
-const DiskState = Type.Object({ file: FileState, top: Type.Optional(FileState) });
+const DiskState = Type.Object({
+  file: Type.Optional(FileState),
+  nbd: Type.Optional(NbdState),
+  top: Type.Optional(FileState),
+});
 type DiskState = Static<typeof DiskState>;
 
-/** @throws ChassisError UPGRADE_REFUSED for a disk that is kept where no descriptor leads to */
-export function offerDisk(
-  backend: BlockBackend,
-  clusters: number,
-  serial: string,
-  parcel: OutgoingParcel,
-): DiskOffer {
-  if (!(backend instanceof OverlayBackend)) return { file: offerFile(backend, serial, parcel) };
+export function offerDisk(backend: BlockBackend, clusters: number, parcel: OutgoingParcel): DiskOffer {
+  if (!(backend instanceof OverlayBackend)) return offerStorage(backend, parcel);
   const { base, store } = backend;
-  const top = offerFile(store.top, serial, parcel);
   const { clusterBytes, sizeBytes, baseVisibleBytes } = store.geometry;
   const overlay = {
-    ...{ top, clusters: parcel.addFd(clusters) },
+    ...{ top: offerFile(store.top as FileBackend, parcel), clusters: parcel.addFd(clusters) },
     geometry: { clusterBytes, sizeBytes, baseVisibleBytes },
   };
-  return { file: offerFile(base, serial, parcel), overlay };
+  return { ...offerStorage(base, parcel), overlay };
 }
 
 /** @throws ParcelError */
@@ -60,32 +60,54 @@ export function takenDisk({ data }: Given): DiskOffer {
 }
 
 /** @throws ParcelError */
-export function takeFile(file: FileOffer, parcel: IncomingParcel): FileBackend {
+export function takeFile(file: FileOffer | undefined, parcel: IncomingParcel): FileBackend {
+  if (file === undefined) throw new ParcelError('a disk is kept in nothing');
   return new FileBackend({ ...file, fd: parcel.takeFd(file.fd) });
 }
 
-/** For a disk that nothing is under way on. */
-export function saveDisk(backend: BlockBackend): DiskState {
-  if (backend instanceof FileBackend) return { file: backend.save() };
-  const { base, store } = backend as OverlayBackend;
-  return { file: (base as FileBackend).save(), top: (store.top as FileBackend).save() };
+/** For a disk that nothing is under way on: nothing more is done by itself. */
+export function pauseDisk(backend: BlockBackend): void {
+  nbdBackendOf(storageOf(backend))?.standStill();
+}
+
+/** Goes on after `pauseDisk`, or begins after `restoreDisk`. */
+export function resumeDisk(backend: BlockBackend): void {
+  nbdBackendOf(storageOf(backend))?.goOn();
+}
+
+/** For a disk that is paused. */
+export function saveDisk(backend: BlockBackend, parcel: OutgoingParcel): DiskState {
+  const storage = storageOf(backend);
+  const nbd = nbdBackendOf(storage);
+  return {
+    ...(nbd ? { nbd: saveNbd(nbd, parcel) } : { file: (storage as FileBackend).save() }),
+    ...(backend instanceof OverlayBackend && { top: (backend.store.top as FileBackend).save() }),
+  };
 }
 
 /** @throws ParcelError */
-export function restoreDisk(backend: BlockBackend, { data }: Given): void {
-  const state = dataAs(DiskState, data);
-  if (backend instanceof FileBackend) return backend.restore(state.file);
-  const { base, store } = backend as OverlayBackend;
-  (base as FileBackend).restore(state.file);
-  if (state.top) (store.top as FileBackend).restore(state.top);
-  store.bitmap.recount();
+export function restoreDisk(backend: BlockBackend, { data, parcel }: Given): void {
+  const { file, nbd, top } = dataAs(DiskState, data);
+  const storage = storageOf(backend);
+  const nbdBackend = nbdBackendOf(storage);
+  if (nbdBackend && nbd) restoreNbd(nbdBackend, nbd, parcel);
+  else if (storage instanceof FileBackend && file) storage.restore(file);
+  else throw new ParcelError('a disk is kept in something else than was offered');
+  if (!(backend instanceof OverlayBackend)) return;
+  if (top) (backend.store.top as FileBackend).restore(top);
+  backend.store.bitmap.recount();
 }
 
-function offerFile(backend: BlockBackend, serial: string, parcel: OutgoingParcel): FileOffer {
-  if (backend instanceof FileBackend) return { ...backend.disk, fd: parcel.addFd(backend.disk.fd) };
-  throw new ChassisError(
-    'UPGRADE_REFUSED',
-    `the disk ${serial} is on an NBD server, whose connections cannot be handed over yet`,
-    'detach it in the guest and remove it, or upgrade once its VM is off',
-  );
+/** What a disk is kept in, or what its overlay is over. */
+function storageOf(backend: BlockBackend): BlockBackend {
+  return backend instanceof OverlayBackend ? backend.base : backend;
+}
+
+function offerStorage(backend: BlockBackend, parcel: OutgoingParcel): Pick<DiskOffer, 'file' | 'nbd'> {
+  const nbd = nbdBackendOf(backend);
+  return nbd ? { nbd: { opened: nbd.opened } } : { file: offerFile(backend as FileBackend, parcel) };
+}
+
+function offerFile({ disk }: FileBackend, parcel: OutgoingParcel): FileOffer {
+  return { ...disk, fd: parcel.addFd(disk.fd) };
 }

@@ -23,9 +23,12 @@ import { FunctionSpec } from '../protocol.js';
 /**
  * What is said, and what it means: another field, another meaning, another version. A process takes over from those of its own version and of
  * the ones that it lists here; it says so when it refuses, and then the old one goes on.
+ *
+ * 1: as above.
+ * 2: disks on NBD servers, and what mounts have in memory, too.
  */
-export const HAND_OVER_VERSION = 1;
-export const VERSIONS_TAKEN: readonly number[] = [HAND_OVER_VERSION];
+export const HAND_OVER_VERSION = 2;
+export const VERSIONS_TAKEN: readonly number[] = [1, HAND_OVER_VERSION];
 
 export const HandOverMessage = {
   OFFER: 1,

@@ -42,7 +42,7 @@ class SharedCall implements BlockCompletion {
 
 export class AlignedBackend extends BlockBackend {
   readonly limits: BlockLimits;
-  readonly #inner: BlockBackend;
+  readonly inner: BlockBackend;
   readonly #required: RequiredAlignment;
   readonly #allocate: (sizeBytes: number) => AlignedMemory;
   readonly #gate = new WriteGate();
@@ -61,7 +61,7 @@ export class AlignedBackend extends BlockBackend {
     allocate: (sizeBytes: number) => AlignedMemory,
   ) {
     super();
-    this.#inner = inner;
+    this.inner = inner;
     this.#required = required;
     this.#allocate = allocate;
     this.limits = inner.limits;
@@ -70,16 +70,16 @@ export class AlignedBackend extends BlockBackend {
   }
 
   get sizeBytes(): number {
-    return this.#inner.sizeBytes;
+    return this.inner.sizeBytes;
   }
 
   override get trouble(): string | undefined {
-    return this.#inner.trouble;
+    return this.inner.trouble;
   }
 
   read(offsetBytes: number, into: IoVector, completion: BlockCompletion): number {
     if (this.#isWhole(offsetBytes, into.byteLength) && this.#isInPlace(into)) {
-      return this.#inner.read(offsetBytes, into, completion);
+      return this.inner.read(offsetBytes, into, completion);
     }
     return later(this.#bouncedRead(offsetBytes, into), completion);
   }
@@ -91,12 +91,12 @@ export class AlignedBackend extends BlockBackend {
       return later(this.#bouncedWrite(offsetBytes, from, durable, whole), completion);
     }
     if (!this.#gate.tryShared()) {
-      const write = (done: BlockCompletion) => this.#inner.write(offsetBytes, from, durable, done);
+      const write = (done: BlockCompletion) => this.inner.write(offsetBytes, from, durable, done);
       return later(this.#inTurn(write), completion);
     }
     const call = this.#calls.pop() ?? new SharedCall(this.#sharedEnded);
     call.completion = completion;
-    const result = this.#inner.write(offsetBytes, from, durable, call);
+    const result = this.inner.write(offsetBytes, from, durable, call);
     if (result !== PENDING) {
       this.#calls.push(call);
       this.#gate.leaveShared();
@@ -105,7 +105,7 @@ export class AlignedBackend extends BlockBackend {
   }
 
   flush(completion: BlockCompletion): number {
-    return this.#inner.flush(completion);
+    return this.inner.flush(completion);
   }
 
   /** Blocks that are not discarded as a whole are not discarded. */
@@ -113,7 +113,7 @@ export class AlignedBackend extends BlockBackend {
     const { start, end } = this.#wholeBlocks(offsetBytes, lengthBytes);
     if (end <= start) return 0;
     return later(
-      this.#inTurn((done) => this.#inner.discard(start, end - start, done)),
+      this.#inTurn((done) => this.inner.discard(start, end - start, done)),
       completion,
     );
   }
@@ -131,29 +131,29 @@ export class AlignedBackend extends BlockBackend {
   override secureErase(offsetBytes: number, lengthBytes: number, completion: BlockCompletion): number {
     if (!this.#isWhole(offsetBytes, lengthBytes)) return -Errno.EINVAL;
     return later(
-      this.#inTurn((done) => this.#inner.secureErase(offsetBytes, lengthBytes, done)),
+      this.#inTurn((done) => this.inner.secureErase(offsetBytes, lengthBytes, done)),
       completion,
     );
   }
 
   override lifetime(): Promise<LifetimeEstimate | undefined> {
-    return this.#inner.lifetime();
+    return this.inner.lifetime();
   }
 
   override resize(sizeBytes: number): Promise<number> {
-    return this.#inner.resize(sizeBytes);
+    return this.inner.resize(sizeBytes);
   }
 
   override refreshSize(): Promise<number> {
-    return this.#inner.refreshSize();
+    return this.inner.refreshSize();
   }
 
   override abandon(): void {
-    this.#inner.abandon();
+    this.inner.abandon();
   }
 
   close(): Promise<void> {
-    return this.#inner.close();
+    return this.inner.close();
   }
 
   #isWhole(offsetBytes: number, lengthBytes: number): boolean {
@@ -192,7 +192,7 @@ export class AlignedBackend extends BlockBackend {
     const bounce = this.#bounce(offsetBytes, into.byteLength);
     for (let done = 0; done < into.byteLength;) {
       const part = bounce.part(offsetBytes + done, into.byteLength - done);
-      const result = await completed((end) => this.#inner.read(part.start, bounce.vector, end));
+      const result = await completed((end) => this.inner.read(part.start, bounce.vector, end));
       if (result < 0) return result;
       into.scatter(done, bounce.bytes, bounce.offset + part.skip, part.lengthBytes);
       done += part.lengthBytes;
@@ -218,11 +218,11 @@ export class AlignedBackend extends BlockBackend {
     for (let done = 0; done < from.byteLength;) {
       const part = bounce.part(offsetBytes + done, from.byteLength - done);
       if (part.lengthBytes < bounce.vector.byteLength) {
-        const read = await completed((end) => this.#inner.read(part.start, bounce.vector, end));
+        const read = await completed((end) => this.inner.read(part.start, bounce.vector, end));
         if (read < 0) return read;
       }
       from.gather(done, bounce.bytes, bounce.offset + part.skip, part.lengthBytes);
-      const result = await completed((end) => this.#inner.write(part.start, bounce.vector, durable, end));
+      const result = await completed((end) => this.inner.write(part.start, bounce.vector, durable, end));
       if (result < 0) return result;
       done += part.lengthBytes;
     }
@@ -235,7 +235,7 @@ export class AlignedBackend extends BlockBackend {
     if (end <= start) return this.#writeZeroBytes(offsetBytes, lengthBytes);
     const head = await this.#writeZeroBytes(offsetBytes, start - offsetBytes);
     if (head < 0) return head;
-    const middle = await this.#inTurn((done) => this.#inner.writeZeroes(start, end - start, mayUnmap, done));
+    const middle = await this.#inTurn((done) => this.inner.writeZeroes(start, end - start, mayUnmap, done));
     if (middle < 0) return middle;
     return this.#writeZeroBytes(end, offsetBytes + lengthBytes - end);
   }

@@ -1,11 +1,28 @@
 /** Keeps a number of connections to a server open: connects, and connects again when one is lost, one at a time. */
 import { BlockBackendError } from '../errors.js';
-import { NbdConnection, type ConnectionTimeouts } from './nbd-connection.js';
-import type { NbdAddress } from './uri.js';
+import type { ExportInfo } from './export-info.js';
+import { NbdConnection, type ConnectionEvents, type ConnectionTimeouts } from './nbd-connection.js';
+import { parseNbdUri, type NbdAddress } from './uri.js';
+
+const DEFAULT_CONNECTIONS = 4;
+export const MAX_CONNECTIONS = 16;
+const DEFAULT_CONNECT_MS = 10_000;
+const DEFAULT_REPLY_MS = 60_000;
 
 /** After a failure, or a connection that did not last, pauses double from the first to the last. */
 const FIRST_PAUSE_MS = 50;
 const LAST_PAUSE_MS = 5000;
+
+export interface ConnectorOptions {
+  /** `nbd://HOST[:PORT]/EXPORT` or `nbd+unix:///EXPORT?socket=PATH`. */
+  readonly uri: string;
+  /** Most connections, where the server allows several; 1 to 16. Default: 4. */
+  readonly connections?: number;
+  /** How long connecting may take, in milliseconds. Default: 10,000. */
+  readonly connectTimeoutMs?: number;
+  /** How long a reply may take before the connection counts as lost. Default: 60,000. */
+  readonly replyTimeoutMs?: number;
+}
 
 export interface ConnectorEvents {
   /** Whether another connection is wanted. */
@@ -25,18 +42,31 @@ const NOBODY: ConnectorEvents = {
 };
 
 export class NbdConnector {
+  /** How many connections at a time may be wanted. */
+  readonly most: number;
   readonly #address: NbdAddress;
   readonly #timeouts: ConnectionTimeouts;
   #events: ConnectorEvents = NOBODY;
+  readonly #connectionEvents: ConnectionEvents = {
+    lost: (connection, reason) => this.#lost(connection, reason),
+  };
   readonly #abort = new AbortController();
   #running: Promise<void> | undefined;
   #pauseMs = 0;
   #lastMadeMs = 0;
   #endPause: (() => void) | undefined;
 
-  constructor(address: NbdAddress, timeouts: ConnectionTimeouts) {
-    this.#address = address;
-    this.#timeouts = timeouts;
+  /** @throws BlockBackendError URI_INVALID, NOT_SUPPORTED */
+  constructor({ uri, connections = DEFAULT_CONNECTIONS, ...timeouts }: ConnectorOptions) {
+    if (!Number.isInteger(connections) || connections < 1 || connections > MAX_CONNECTIONS) {
+      throw new RangeError(`a server has 1 to ${MAX_CONNECTIONS} connections, not ${connections}`);
+    }
+    this.most = connections;
+    this.#address = parseNbdUri(uri);
+    this.#timeouts = {
+      connectMs: timeouts.connectTimeoutMs ?? DEFAULT_CONNECT_MS,
+      replyMs: timeouts.replyTimeoutMs ?? DEFAULT_REPLY_MS,
+    };
   }
 
   /** Who the connections are for, from now on. */
@@ -46,10 +76,20 @@ export class NbdConnector {
 
   /** @throws BlockBackendError why there is none */
   async open(): Promise<NbdConnection> {
-    const events = { lost: (connection: NbdConnection, reason: string) => this.#lost(connection, reason) };
-    const connection = await NbdConnection.open(this.#address, this.#timeouts, events, this.#abort.signal);
+    const { signal } = this.#abort;
+    const connection = await NbdConnection.open(
+      this.#address,
+      this.#timeouts,
+      this.#connectionEvents,
+      signal,
+    );
     this.#lastMadeMs = performance.now();
     return connection;
+  }
+
+  /** A connection that another process made, and let go of. */
+  takeOver(descriptor: number, info: ExportInfo): NbdConnection {
+    return NbdConnection.takeOver(descriptor, info, this.#timeouts, this.#connectionEvents);
   }
 
   /** Makes connections until no more are wanted. */

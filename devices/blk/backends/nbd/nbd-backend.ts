@@ -5,22 +5,18 @@
  * once until the server is back. What the server had acknowledged but not brought to its medium is written to it again first, so that
  * a server which lost its cache is no reason to lose data that the guest flushes later.
  */
+import { closeFd } from '../../../../host/index.js';
 import { Errno } from '../../../errno.js';
 import { IoVector } from '../../../io-vector.js';
 import { BlockBackend, PENDING, type BlockCompletion, type BlockLimits } from '../block-backend.js';
 import { BlockBackendError } from '../errors.js';
-import { NbdConnector } from './connector.js';
+import { MAX_CONNECTIONS, NbdConnector, type ConnectorOptions } from './connector.js';
 import { checkSame, exportLimits, type ExportInfo } from './export-info.js';
 import { CONNECTION_LOST, type NbdConnection } from './nbd-connection.js';
 import { NbdOperation, NbdOperationKind, type NbdService } from './nbd-operation.js';
 import { replay } from './replay.js';
 import { UnflushedLog } from './unflushed-log.js';
-import { parseNbdUri } from './uri.js';
 
-const DEFAULT_CONNECTIONS = 4;
-const MAX_CONNECTIONS = 16;
-const DEFAULT_CONNECT_MS = 10_000;
-const DEFAULT_REPLY_MS = 60_000;
 const DEFAULT_RECONNECT_MS = 30_000;
 
 /** A command is sent on so many connections, beside those that may have broken at the same time, before it is given up. */
@@ -28,20 +24,28 @@ const MAX_FRESH_ATTEMPTS = 4;
 
 const EMPTY = new IoVector();
 
-export interface NbdBackendOptions {
-  /** `nbd://HOST[:PORT]/EXPORT` or `nbd+unix:///EXPORT?socket=PATH`. */
-  readonly uri: string;
+export interface NbdBackendOptions extends ConnectorOptions {
   readonly readOnly?: boolean;
-  /** Most connections, where the server allows several; 1 to 16. Default: 4. */
-  readonly connections?: number;
-  /** How long connecting may take, in milliseconds. Default: 10,000. */
-  readonly connectTimeoutMs?: number;
-  /** How long a reply may take before the connection counts as lost. Default: 60,000. */
-  readonly replyTimeoutMs?: number;
   /** How long requests wait for a lost server before they fail. Default: 30,000. */
   readonly reconnectTimeoutMs?: number;
   /** Takes a line when the server is lost, and when it is back. */
   readonly log: (message: string) => void;
+}
+
+/** A connection to the server as one process tells it to another: the descriptor, and what was agreed on. */
+export interface GivenConnection {
+  readonly descriptor: number;
+  readonly info: ExportInfo;
+}
+
+/** What another process needs to go on. */
+export interface SavedNbd {
+  readonly connections: readonly GivenConnection[];
+  /** Of UnflushedLog. */
+  readonly unflushed: Uint8Array;
+  readonly sizeBytes: number;
+  /** Why flushes fail for good, or 0. */
+  readonly failure: number;
 }
 
 /** Where the server stands. */
@@ -59,6 +63,8 @@ export class NbdBackend extends BlockBackend implements NbdService {
   readonly limits: BlockLimits;
   readonly canFlush: boolean;
   readonly maxAttempts: number;
+  /** What the server said when the disk was opened, from which its limits follow. */
+  readonly opened: ExportInfo;
   readonly #options: NbdBackendOptions;
   readonly #connector: NbdConnector;
   readonly #wanted: number;
@@ -74,22 +80,28 @@ export class NbdBackend extends BlockBackend implements NbdService {
   /** Whether why the server cannot be reached was told since it was lost. */
   #told = false;
   #tidying = false;
+  /** A hand-over is under way: no connection is made, and nothing is written by itself. */
+  #standing = false;
+  /** What the server may have lost is being written again on it. */
+  #joining: NbdConnection | undefined;
+  /** Connections of another process, until `goOn`. */
+  #given: GivenConnection[] = [];
   /** Why flushes fail for good: something that had been acknowledged could not be written again. */
   #lost = 0;
 
   private constructor(options: NbdBackendOptions, info: ExportInfo, connector: NbdConnector) {
     super();
-    const { connections = DEFAULT_CONNECTIONS } = options;
     this.#options = options;
     this.#connector = connector;
+    this.opened = info;
     this.#info = info;
     this.#sizeBytes = info.sizeBytes;
-    this.#wanted = info.canMultiConnect ? connections : 1;
+    this.#wanted = info.canMultiConnect ? connector.most : 1;
     this.canFlush = info.canFlush;
     this.maxAttempts = this.#wanted + MAX_FRESH_ATTEMPTS;
     this.limits = exportLimits(info, options.readOnly ?? false);
     connector.serve({
-      wanted: () => this.#link !== Link.closed && this.#ready.length < this.#wanted,
+      wanted: () => !this.#standing && this.#link !== Link.closed && this.#ready.length < this.#wanted,
       connected: (connection) => this.#adopt(connection),
       lost: (connection, reason) => this.#connectionLost(connection, reason),
       failed: (error) => this.#notConnected(error),
@@ -102,14 +114,7 @@ export class NbdBackend extends BlockBackend implements NbdService {
    * @throws BlockBackendError URI_INVALID, NOT_SUPPORTED, BACKEND_MISSING, BACKEND_REFUSED, BACKEND_PROTOCOL, SIZE_INVALID
    */
   static async open(options: NbdBackendOptions): Promise<NbdBackend> {
-    const { connections = DEFAULT_CONNECTIONS } = options;
-    if (!Number.isInteger(connections) || connections < 1 || connections > MAX_CONNECTIONS) {
-      throw new RangeError(`a server has 1 to ${MAX_CONNECTIONS} connections, not ${connections}`);
-    }
-    const connector = new NbdConnector(parseNbdUri(options.uri), {
-      connectMs: options.connectTimeoutMs ?? DEFAULT_CONNECT_MS,
-      replyMs: options.replyTimeoutMs ?? DEFAULT_REPLY_MS,
-    });
+    const connector = new NbdConnector(options);
     // What the export is like decides what the backend is like: so the first connection comes before it.
     const first = await connector.open();
     const backend = new NbdBackend(options, first.info, connector);
@@ -117,13 +122,19 @@ export class NbdBackend extends BlockBackend implements NbdService {
     return backend;
   }
 
-  get sizeBytes(): number {
-    return this.#sizeBytes;
+  /**
+   * What another process has open, whose `opened` this is. It connects to nothing before `goOn`, for which `restore` is to come.
+   *
+   * @throws BlockBackendError URI_INVALID, NOT_SUPPORTED
+   */
+  static takeOver(options: NbdBackendOptions, opened: ExportInfo): NbdBackend {
+    const backend = new NbdBackend(options, opened, new NbdConnector(options));
+    backend.#standing = true;
+    return backend;
   }
 
-  /** Blocks that requests to the server are made of, in bytes. */
-  get minimumBlockBytes(): number {
-    return this.#info.minimumBlockBytes;
+  get sizeBytes(): number {
+    return this.#sizeBytes;
   }
 
   /** Connections that can be used now. */
@@ -195,6 +206,42 @@ export class NbdBackend extends BlockBackend implements NbdService {
     }
   }
 
+  /** For another process to go on: nothing is sent or received from now on until `goOn`. None of its users' calls is under way. */
+  standStill(): void {
+    this.#standing = true;
+    this.#joining?.destroy('another process goes on');
+    for (const connection of this.#ready) connection.standStill();
+  }
+
+  /**
+   * Once it stands still. A connection with something under way, which is a flush that nobody waits for, is left out: what it would have
+   * flushed is still among the writes that are kept.
+   */
+  save(): SavedNbd {
+    const idle = this.#ready.filter(({ inFlight }) => inFlight === 0);
+    const connections = idle.map(({ descriptor, info }) => ({ descriptor, info }));
+    return { connections, unflushed: this.#log.save(), sizeBytes: this.#sizeBytes, failure: this.#lost };
+  }
+
+  /** Owns the descriptors from now on. False where that cannot be what another process saved. */
+  restore({ connections, unflushed, sizeBytes, failure }: SavedNbd): boolean {
+    for (const { descriptor } of this.#given) closeFd(descriptor);
+    this.#given = [...connections];
+    this.#sizeBytes = sizeBytes;
+    this.#lost = failure;
+    return connections.length <= MAX_CONNECTIONS && this.#log.restore(unflushed);
+  }
+
+  /** Goes on after `standStill`, or begins after `restore`. */
+  goOn(): void {
+    for (const connection of this.#ready) connection.goOn();
+    for (const { descriptor, info } of this.#given.splice(0))
+      this.#use(this.#connector.takeOver(descriptor, info));
+    if (this.#ready.length === 0) this.#isWithoutServer();
+    this.#standing = false;
+    this.#connector.start();
+  }
+
   override abandon(): void {
     this.#failWaiting(-Errno.ECANCELED);
   }
@@ -203,6 +250,7 @@ export class NbdBackend extends BlockBackend implements NbdService {
     this.#link = Link.closed;
     clearTimeout(this.#deadline);
     this.#failWaiting(-Errno.ECANCELED);
+    for (const { descriptor } of this.#given.splice(0)) closeFd(descriptor);
     const connections = this.#ready.splice(0);
     await Promise.all([this.#connector.close(), ...connections.map((connection) => connection.close())]);
   }
@@ -280,6 +328,7 @@ export class NbdBackend extends BlockBackend implements NbdService {
   async #adopt(connection: NbdConnection): Promise<void> {
     const others = this.#ready.length > 0;
     checkSame(this.#info, connection.info, others);
+    if (this.#standing) throw new BlockBackendError('BACKEND_BUSY', 'another process goes on');
     if (!others && !this.#log.isEmpty) await this.#giveBack(connection);
     if (this.#link === Link.closed) throw new BlockBackendError('BACKEND_BUSY', 'the disk was closed');
     this.#use(connection);
@@ -287,7 +336,9 @@ export class NbdBackend extends BlockBackend implements NbdService {
 
   /** @throws BlockBackendError where the connection broke meanwhile */
   async #giveBack(connection: NbdConnection): Promise<void> {
+    this.#joining = connection;
     const result = await replay(this.#log, connection);
+    this.#joining = undefined;
     if (result === CONNECTION_LOST) throw new BlockBackendError('BACKEND_MISSING', 'it is gone again');
     if (result === 0) return;
     this.#options.log('the NBD server does not take back what it may have lost: no flush succeeds any more');
@@ -316,12 +367,18 @@ export class NbdBackend extends BlockBackend implements NbdService {
     this.#ready.splice(at, 1);
     if (this.#link === Link.closed) return;
     if (this.#ready.length === 0) {
-      this.#link = Link.lost;
       this.#options.log(`the NBD server is gone: ${reason}`);
-      const timeoutMs = this.#options.reconnectTimeoutMs ?? DEFAULT_RECONNECT_MS;
-      this.#deadline = setTimeout(() => this.#giveUp(), timeoutMs);
+      this.#isWithoutServer();
     }
     this.#connector.start();
+  }
+
+  /** Requests wait, for as long as that is bearable. */
+  #isWithoutServer(): void {
+    if (this.#link === Link.failed || this.#deadline !== undefined) return;
+    this.#link = Link.lost;
+    const timeoutMs = this.#options.reconnectTimeoutMs ?? DEFAULT_RECONNECT_MS;
+    this.#deadline = setTimeout(() => this.#giveUp(), timeoutMs);
   }
 
   /** Told once an outage; what goes wrong with further connections while one works is of no consequence. */

@@ -1,5 +1,5 @@
 /** One connection to an NBD server: handshake, then commands out and replies in, in any order. */
-import { connect, type Socket } from 'node:net';
+import { connect, Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net';
 import { Errno } from '../../../errno.js';
 import { BlockBackendError } from '../errors.js';
 import { protocolError, type ExportInfo } from './export-info.js';
@@ -38,8 +38,6 @@ export class NbdConnection implements ReplyEvents {
   readonly #socket: Socket;
   readonly #timeouts: ConnectionTimeouts;
   readonly #events: ConnectionEvents;
-  readonly #signal: AbortSignal;
-  readonly #aborted = (): void => this.#end('we closed it', CONNECTION_LOST);
   /** Calls that wait for a reply, by slot. */
   readonly #calls: (NbdCall | undefined)[] = [];
   readonly #freeSlots: number[] = [];
@@ -55,28 +53,19 @@ export class NbdConnection implements ReplyEvents {
   #ended = false;
 
   private constructor(
-    address: NbdAddress,
+    connectSocket: (onread: OnReadOpts) => Socket,
     timeouts: ConnectionTimeouts,
     events: ConnectionEvents,
-    signal: AbortSignal,
   ) {
     this.#timeouts = timeouts;
     this.#events = events;
-    const onread = {
+    const socket = connectSocket({
       buffer: new Uint8Array(RECEIVE_BYTES),
       callback: (length: number, buffer: Uint8Array) => this.#received(buffer, length),
-    };
-    this.#handshake = new NbdHandshake(address.exportName, {
-      send: (bytes) => this.#socket.write(bytes),
-      done: (info) => this.#established(info),
     });
-    const socket = connect({ ...address.server, noDelay: true, onread });
-    socket.setKeepAlive(true, KEEP_ALIVE_MS);
     socket.on('error', (error) => this.#end(describe(error), CONNECTION_LOST));
     socket.on('close', () => this.#end('the server closed the connection', CONNECTION_LOST));
     this.#socket = socket;
-    this.#signal = signal;
-    signal.addEventListener('abort', this.#aborted, { once: true });
   }
 
   /**
@@ -90,14 +79,45 @@ export class NbdConnection implements ReplyEvents {
     events: ConnectionEvents,
     signal: AbortSignal,
   ): Promise<NbdConnection> {
-    const connection = new NbdConnection(address, timeouts, events, signal);
-    const outcome = await connection.#negotiated();
+    const connecting = (onread: OnReadOpts) =>
+      connect({ ...address.server, noDelay: true, onread }).setKeepAlive(true, KEEP_ALIVE_MS);
+    const connection = new NbdConnection(connecting, timeouts, events);
+    const outcome = await connection.#negotiated(address.exportName, signal);
     if (outcome instanceof BlockBackendError) throw outcome;
+    return connection;
+  }
+
+  /** Goes on with a connection of another process, which told its `descriptor` while nothing was under way on it. Owns that. */
+  static takeOver(
+    descriptor: number,
+    info: ExportInfo,
+    timeouts: ConnectionTimeouts,
+    events: ConnectionEvents,
+  ): NbdConnection {
+    const made = (onread: OnReadOpts) =>
+      // Node knows `onread` here, too, and its types do not.
+      new Socket({ fd: descriptor, readable: true, writable: true, onread } as SocketConstructorOpts);
+    const connection = new NbdConnection(made, timeouts, events);
+    connection.#established(info);
     return connection;
   }
 
   get info(): ExportInfo {
     return this.#info as ExportInfo;
+  }
+
+  /** For another process to go on with, once nothing is received here any more. Still this connection's own. */
+  get descriptor(): number {
+    return (this.#socket as unknown as { readonly _handle: { readonly fd: number } })._handle.fd;
+  }
+
+  /** Nothing is received until `goOn`: it is another process's. */
+  standStill(): void {
+    this.#socket.pause();
+  }
+
+  goOn(): void {
+    this.#socket.resume();
   }
 
   /** How many calls wait for a reply. */
@@ -148,14 +168,20 @@ export class NbdConnection implements ReplyEvents {
     call.owner.replied(call, result);
   }
 
-  #negotiated(): Promise<ExportInfo | BlockBackendError> {
+  #negotiated(exportName: string, signal: AbortSignal): Promise<ExportInfo | BlockBackendError> {
+    this.#handshake = new NbdHandshake(exportName, {
+      send: (bytes) => this.#socket.write(bytes),
+      done: (info) => this.#established(info),
+    });
     return new Promise((resolve) => {
       const late = () => this.#end('the server does not answer', CONNECTION_LOST);
       const timer = setTimeout(late, this.#timeouts.connectMs);
+      const aborted = () => this.#end('we closed it', CONNECTION_LOST);
+      signal.addEventListener('abort', aborted, { once: true });
       this.#settle = (outcome) => {
         this.#settle = undefined;
         clearTimeout(timer);
-        this.#signal.removeEventListener('abort', this.#aborted);
+        signal.removeEventListener('abort', aborted);
         resolve(outcome);
       };
     });

@@ -14,6 +14,10 @@ const ENTRIES = 2 ** 15;
 const HIGH_WATER_BYTES = RING_BYTES / 2;
 const HIGH_WATER_ENTRIES = ENTRIES / 2;
 
+/** Of what `save` tells: the number of entries, and each of them. */
+const COUNT_BYTES = 4;
+const ENTRY_BYTES = 16;
+
 /** A kept write: its data, or how many zeroes. */
 export interface KeptWrite {
   readonly offsetBytes: number;
@@ -89,6 +93,49 @@ export class UnflushedLog {
       if (!isZeroes) byte += lengthBytes;
       yield { offsetBytes: this.#offsets[entry], lengthBytes, isZeroes, data };
     }
+  }
+
+  /** All that is kept: count[4], then count of offset[8] length[4] isZeroes[4], and the data. Little-endian, the offset a double. */
+  save(): Uint8Array {
+    const entries = [...this.entries()];
+    const dataBytes = entries.reduce((sum, { data }) => sum + data.byteLength, 0);
+    const bytes = new Uint8Array(COUNT_BYTES + entries.length * ENTRY_BYTES + dataBytes);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, entries.length, true);
+    let dataAt = COUNT_BYTES + entries.length * ENTRY_BYTES;
+    for (const [number, { offsetBytes, lengthBytes, isZeroes, data }] of entries.entries()) {
+      const at = COUNT_BYTES + number * ENTRY_BYTES;
+      view.setFloat64(at, offsetBytes, true);
+      view.setUint32(at + 8, lengthBytes, true);
+      view.setUint32(at + 12, Number(isZeroes), true);
+      data.gather(0, bytes, dataAt, data.byteLength);
+      dataAt += data.byteLength;
+    }
+    return bytes;
+  }
+
+  /** Keeps what another log saved, in place of everything. False where that is none. */
+  restore(bytes: Uint8Array): boolean {
+    this.flushed(this.#nextEntry);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const count = bytes.byteLength < COUNT_BYTES ? Infinity : view.getUint32(0, true);
+    let dataAt = COUNT_BYTES + count * ENTRY_BYTES;
+    if (count > ENTRIES || dataAt > bytes.byteLength) return false;
+    for (let at = COUNT_BYTES; at < COUNT_BYTES + count * ENTRY_BYTES; at += ENTRY_BYTES) {
+      const offsetBytes = view.getFloat64(at, true);
+      const lengthBytes = view.getUint32(at + 8, true);
+      const isZeroes = view.getUint32(at + 12, true) === 1;
+      if (!Number.isSafeInteger(offsetBytes) || offsetBytes < 0) return false;
+      const data = new IoVector();
+      if (!isZeroes && lengthBytes > bytes.byteLength - dataAt) return false;
+      if (!isZeroes) data.push(bytes, dataAt, lengthBytes, 0);
+      dataAt += data.byteLength;
+      const kept = isZeroes
+        ? this.addZeroes(offsetBytes, lengthBytes)
+        : this.addWrite(offsetBytes, data, 0, lengthBytes);
+      if (!kept) return false;
+    }
+    return dataAt === bytes.byteLength;
   }
 
   #add(offsetBytes: number, lengthBytes: number, isZeroes: boolean): boolean {

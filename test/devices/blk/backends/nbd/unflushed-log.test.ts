@@ -27,6 +27,19 @@ describe('the log of unflushed writes', () => {
     ]);
   });
 
+  it('is the same again of what it saved', () => {
+    const log = new UnflushedLog();
+    log.addWrite(512, vectorOver(pattern(4096, 1), [100, 1000]), 0, 1024);
+    log.addZeroes(0, 65536);
+    log.addWrite(2 ** 45, vectorOver(pattern(4096, 1)), 1024, 512);
+    const next = new UnflushedLog();
+    next.addZeroes(0, 512);
+    expect(next.restore(log.save())).toBe(true);
+    expect(contents(next)).toEqual(contents(log));
+    expect(next.restore(new UnflushedLog().save())).toBe(true);
+    expect(next.isEmpty).toBe(true);
+  });
+
   it('drops what a flush has covered, and keeps what came since', () => {
     const log = new UnflushedLog();
     log.addWrite(0, vectorOver(pattern(512, 1)), 0, 512);
