@@ -31,7 +31,7 @@ import { countersOf, type DeviceCounters } from './counters.js';
 import type { FunctionFactory } from './device-process/device-process.js';
 import type { FunctionSpec, NinePSpec, SeatSpec } from './device-process/protocol.js';
 import type { Given, MovableDevice } from './device-process/hand-over/movable.js';
-import { movableMounts, refuseInMemory, takeMounts } from './device-process/hand-over/mount-offer.js';
+import { movableMounts, takeMounts } from './device-process/hand-over/mount-offer.js';
 import { openCard } from './device-process/served-card.js';
 import { openDisk } from './device-process/served-disk.js';
 import { VfioUserFunction, VhostUserFunction, type ServedDevice } from './device-process/served-function.js';
@@ -71,6 +71,7 @@ async function openDirectory(path: string): Promise<HostDirectory> {
 /** memfs would apply the guest's permissions to us, so they are kept beside it; and a guest could fill all memory. */
 function memoryFileSystem(volume: Volume): FileSystem {
   return new NodeFs(memoryVolume(volume), {
+    volume,
     ownership: 'kept',
     maxTotalBytes: MAX_MEMORY_BYTES,
     maxFiles: MAX_MEMORY_FILES,
@@ -185,7 +186,10 @@ async function servedNineP(
   return {
     device,
     disk: undefined,
-    movable: movableMounts(() => ({ children: served.specs, seats: [] })),
+    movable: movableMounts(
+      () => ({ children: served.specs, seats: [] }),
+      () => served.all,
+    ),
     tree: served,
     counted: () => device.statistics,
     setSource: () => Promise.reject(new Error('a tree shows its children')),
@@ -214,7 +218,10 @@ async function ninePOnQueues(
   });
   for (const seat of seats) await queues.add(seat, 'handed over');
   return {
-    movable: movableMounts(() => ({ children: [], seats: queues.specs })),
+    movable: movableMounts(
+      () => ({ children: [], seats: queues.specs }),
+      () => queues.all,
+    ),
     ...{ device: mux, tree: undefined, disk: undefined, queues },
     counted: () => queues.counted(),
     setSource: () => Promise.reject(new Error('each queue shows a mount of its own')),
@@ -228,9 +235,6 @@ class NinePOfMount implements ServedDevice {
   mount: ServedMount | undefined;
   private readonly tag: string;
   private readonly shown = new ShownSource();
-  private current: { readonly source?: Shown | undefined; readonly terms: Pick<MountTerms, 'overlay'> } = {
-    terms: {},
-  };
 
   /** Shows nothing yet. */
   constructor(tag: string, log: (message: string) => void) {
@@ -241,11 +245,10 @@ class NinePOfMount implements ServedDevice {
 
   /** Its mount is the function's own, which the function's spec says. */
   get movable(): MovableDevice {
-    return movableMounts(() => {
-      const { source, terms } = this.current;
-      refuseInMemory(this.tag, source, terms);
-      return { children: [], seats: [] };
-    });
+    return movableMounts(
+      () => ({ children: [], seats: [] }),
+      () => new Map(this.mount && [[this.tag, this.mount]]),
+    );
   }
 
   counted(): DeviceCounters {
@@ -269,7 +272,6 @@ class NinePOfMount implements ServedDevice {
     if (mount) mount.onPolicy = limit;
     limit(terms);
     this.mount = mount;
-    this.current = { source, terms };
     await this.shown.replace(mount?.fs);
   }
 

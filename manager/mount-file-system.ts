@@ -4,11 +4,13 @@ import { Errno, isFailure } from '../devices/errno.js';
 import type { FileSystem, Owner as OwnerIds } from '../devices/9p/fs/file-system.js';
 import { IdentityError, IdentityFs, type Identity } from '../devices/9p/fs/identity/identity-fs.js';
 import { MappedFs } from '../devices/9p/fs/identity/mapped-fs.js';
+import { NodeFs } from '../devices/9p/fs/node-fs/node-fs.js';
+import type { NodeFsContents } from '../devices/9p/fs/node-fs/node-fs-contents.js';
 import { OverlayFs } from '../devices/9p/fs/overlay/overlay-fs.js';
 import { PatternError } from '../devices/9p/fs/policy/policy-fs.js';
 import { flock } from '../host/index.js';
 import { ChassisError, type MountTerms, type Owner, type Source, type Upper } from './control/api.js';
-import { ServedMount, type Beginning } from './device-process/served-mount.js';
+import { ServedMount, type Beginning, type Layers } from './device-process/served-mount.js';
 import { LockedFolder } from './locked-folder.js';
 
 export type OpenSource = (source: Source) => Promise<FileSystem>;
@@ -27,11 +29,11 @@ export async function openMount(
   terms: MountTerms,
   beginning: Beginning = 'anew',
 ): Promise<ServedMount> {
-  const { fs, overlay } = await openLayers(openSource, source, terms, beginning);
+  const layers = await openLayers(openSource, source, terms, beginning);
   try {
-    return new ServedMount(fs, overlay, terms);
+    return new ServedMount(layers, terms);
   } catch (error) {
-    await fs.close();
+    await layers.fs.close();
     throw asBadRequest(error);
   }
 }
@@ -48,26 +50,26 @@ export async function openOverlay(
   return overlay;
 }
 
-interface Layers {
-  /** The outermost, which closes all. */
-  readonly fs: FileSystem;
-  readonly overlay: OverlayFs | undefined;
-}
-
 async function openLayers(
-  openSource: OpenSource,
+  open: OpenSource,
   source: Source,
   { owner, overlay: upper }: Pick<MountTerms, 'owner' | 'overlay'>,
   beginning: Beginning,
 ): Promise<Layers> {
+  const inMemory: NodeFsContents[] = [];
+  const openSource = async (each: Source): Promise<FileSystem> => {
+    const fs = await open(each);
+    if (fs instanceof NodeFs && fs.contents) inMemory.push(fs.contents);
+    return fs;
+  };
   const identify = identityOf(source, owner);
   const lower = identify(await openSource(source));
-  if (upper === undefined) return { fs: lower, overlay: undefined };
+  if (upper === undefined) return { fs: lower, overlay: undefined, inMemory };
   try {
     const overlay = new OverlayFs(lower, identify(await openUpper(openSource, upper, beginning)));
     // Its upper layer is another process's still, which may be at work in it.
     if (beginning === 'anew') await probe(overlay, source, upper);
-    return { fs: overlay, overlay };
+    return { fs: overlay, overlay, inMemory };
   } catch (error) {
     await lower.close();
     throw error;

@@ -1,6 +1,7 @@
 /** A mount while it is shown to a guest: what the guest sees of it, and what the daemon may do to it. */
 import { EVERYTHING } from '../../devices/9p/fs/change-listener.js';
 import type { FileSystem } from '../../devices/9p/fs/file-system.js';
+import type { NodeFsContents } from '../../devices/9p/fs/node-fs/node-fs-contents.js';
 import type { OverlayFs } from '../../devices/9p/fs/overlay/overlay-fs.js';
 import { PolicyFs, type AuditEvent } from '../../devices/9p/fs/policy/policy-fs.js';
 import {
@@ -28,11 +29,21 @@ export type Beginning = 'anew' | 'handed over';
 export type OpenMount = (source: Source, terms: MountTerms, beginning?: Beginning) => Promise<ServedMount>;
 export type PolicyTerms = Pick<MountTerms, 'readOnly' | 'policy'>;
 
+/** The file systems of a mount below its policy. */
+export interface Layers {
+  /** The outermost, which closes all. */
+  readonly fs: FileSystem;
+  readonly overlay: OverlayFs | undefined;
+  readonly inMemory: readonly NodeFsContents[];
+}
+
 export class ServedMount {
   /** What a guest gets. Whoever closes it ends the mount. */
   readonly fs: FileSystem;
   /** Where its changes go, in place of the source. */
   readonly overlay: OverlayFs | undefined;
+  /** What of it is in this process's memory alone: its source, its changes, or both, in this order. */
+  readonly inMemory: readonly NodeFsContents[];
   /** Told of each change of the policy: what carries the mount has a part in it. */
   onPolicy: ((terms: PolicyTerms) => void) | undefined;
   readonly #policed: PolicyFs;
@@ -47,11 +58,12 @@ export class ServedMount {
   #terms: PolicyTerms;
 
   /**
-   * Takes over `inner`, of which `overlay` is a part, if it has one.
+   * Takes over the layers.
    * @throws PatternError
    */
-  constructor(inner: FileSystem, overlay: OverlayFs | undefined, terms: MountTerms) {
+  constructor({ fs: inner, overlay, inMemory }: Layers, terms: MountTerms) {
     this.overlay = overlay;
+    this.inMemory = inMemory;
     this.#terms = { readOnly: terms.readOnly, policy: terms.policy };
     this.#policed = new PolicyFs(inner, this.#policy(terms), (events, dropped) =>
       this.#note(events, dropped),

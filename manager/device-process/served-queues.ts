@@ -53,6 +53,12 @@ export class ServedQueues {
     return seats.map(([queue, { spec, mount }]) => ({ ...spec, ...mount.terms, queues: [queue] }));
   }
 
+  /** By tag. */
+  get all(): ReadonlyMap<string, ServedMount> {
+    const seats = [...this.seats.values()].filter(({ leaving }) => !leaving);
+    return new Map(seats.map(({ tag, mount }) => [tag, mount]));
+  }
+
   mount(queue: number): ServedMount | undefined {
     const seat = this.seats.get(queue);
     return seat?.leaving ? undefined : seat?.mount;

@@ -65,6 +65,11 @@ export class ServedTree {
     return Array.from(this.children, ([name, child]) => ({ ...child, ...this.mounts.get(name)?.terms }));
   }
 
+  /** By name. */
+  get all(): ReadonlyMap<string, ServedMount> {
+    return this.mounts;
+  }
+
   /** Tells the guest of a change on the host, where it may know the file. */
   private changed(name: string, path: string): void {
     if (this.mounts.get(name)?.shows(path)) this.tree.changed(name, path);

@@ -144,7 +144,7 @@ describe('DeviceProcess', () => {
   it('answers others while it waits for a guest', async () => {
     const tree = new ServedTree(
       new MountTree({ log: () => undefined }),
-      async (_, terms) => new ServedMount(NOTHING, undefined, terms),
+      async (_, terms) => new ServedMount({ fs: NOTHING, overlay: undefined, inMemory: [] }, terms),
     );
     const { receive, reports } = setUp(async (spec, hooks) => ({ ...(await noting([])(spec, hooks)), tree }));
     receive(add(1));
@@ -169,7 +169,8 @@ describe('DeviceProcess', () => {
   it('puts mounts on the queues of a function that has some, counts them, and takes them away', async () => {
     const queues = new ServedQueues({
       mux: new Virtio9pMux(2),
-      openMount: async (_, terms) => new ServedMount(NOTHING, undefined, terms),
+      openMount: async (_, terms) =>
+        new ServedMount({ fs: NOTHING, overlay: undefined, inMemory: [] }, terms),
       serverOptions: (_, limits) => ({
         ...{ maxMsizeBytes: 8192, readOnly: false, maxFids: 10, maxOpenFiles: 10, log: () => undefined },
         ...limits,

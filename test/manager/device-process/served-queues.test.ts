@@ -24,7 +24,7 @@ function setUp(queueCount = 3) {
           return held.close();
         },
       };
-      return new ServedMount(fs, undefined, terms);
+      return new ServedMount({ fs, overlay: undefined, inMemory: [] }, terms);
     },
     serverOptions: (_, limits) => ({
       ...{ maxMsizeBytes: 8192, readOnly: false, maxFids: 10, maxOpenFiles: 10, log: () => undefined },

@@ -13,7 +13,8 @@ function setUp() {
   let opened = 0;
   const open: OpenMount = async (_, terms) => {
     const name = `fs${++opened}`;
-    return new ServedMount({ attach: () => -2, close: () => void closed.push(name) }, undefined, terms);
+    const fs = { attach: () => -2, close: () => void closed.push(name) };
+    return new ServedMount({ fs, overlay: undefined, inMemory: [] }, terms);
   };
   const served = new ServedTree(new MountTree({ log: () => undefined }), (source, terms) =>
     open(source, terms),
@@ -56,7 +57,8 @@ describe('the tree of a device process', () => {
     let watched: Watched | undefined;
     const served = new ServedTree(tree, async (_, terms, watch) => {
       watched = watch;
-      return new ServedMount({ attach: () => -2, close: () => undefined }, undefined, terms);
+      const fs = { attach: () => -2, close: () => undefined };
+      return new ServedMount({ fs, overlay: undefined, inMemory: [] }, terms);
     });
     const policy = { deny: ['**/.env'] };
     const source = { type: 'directory', path: '/src' } as const;

@@ -59,7 +59,7 @@ function createNew(
       answer = stats;
     } else {
       const node = await handOver(context, directory, name, path, mode, owner);
-      answer = isFailure(node) ? node : { node, file: node.opened(fd, flags, stats) };
+      answer = isFailure(node) ? node : { node, file: node.opened(fd, flags, context.account(stats)) };
     }
     if (isFailure(answer)) await call((done) => context.fs.close(fd, done));
     return answer;

@@ -5,7 +5,9 @@ import { callFor } from './calls.js';
 import type { FileAccount } from '../file-account.js';
 import { InodeNumbers, inodeKey } from './inode-numbers.js';
 import { applyKept, type KeptAttributes } from './kept-attributes.js';
+import type { NodeFsContents } from './node-fs-contents.js';
 import type { NodeFsLike, NodeFsStats } from './node-fs-like.js';
+import type { NodeFsNode } from './node-fs-node.js';
 import { PathLock } from '../path-lock.js';
 import { depthOf, MAX_DEPTH } from './depth.js';
 import type { Quota } from '../quota.js';
@@ -23,6 +25,11 @@ export class NodeFsContext {
   readonly inodes = new InodeNumbers();
   /** By inode key, of files that have names; a node that has lost its name holds its own. */
   readonly kept = new Map<string, KeptAttributes>();
+  /** Nodes that no name leads to and that are open, and what open directories had in them when they were read last, by a number. */
+  readonly namelessNodes = new Set<NodeFsNode>();
+  readonly listings = new Map<number, readonly string[]>();
+  /** Where another process may go on. */
+  contents: NodeFsContents | undefined;
   /** Grows whenever a set-id bit is set: then open files look again before they write. */
   setIdEpoch = 0;
 

@@ -10,7 +10,9 @@ import {
   type Attributes,
   type DirectorySink,
 } from '../file-system.js';
+import type { Kept } from '../kept.js';
 import { encodeText, isEntryName } from './names.js';
+import { numbered } from './kept-number.js';
 import type { NodeFsContext } from './node-fs-context.js';
 import type { NodeFsNode } from './node-fs-node.js';
 import { typeOf } from './stats.js';
@@ -19,11 +21,15 @@ const SELF_AND_PARENT: readonly string[] = ['.', '..'];
 /** `d_type` is the file type's bits of the mode. */
 const DIRENT_TYPE_SHIFT = 12;
 
+/** Open directories are numbered, for whoever is told of them. */
+let lastNumber = 0;
+
 export class NodeFsDirectory extends OpenFile {
   readonly #context: NodeFsContext;
   readonly #node: NodeFsNode;
   /** `.`, `..` and the names; null before the first read. */
   #names: readonly string[] | null = null;
+  readonly #number = ++lastNumber;
 
   /** Takes over one reference to `node`. */
   constructor(context: NodeFsContext, node: NodeFsNode) {
@@ -54,8 +60,23 @@ export class NodeFsDirectory extends OpenFile {
     return this.#node.setattr(changes);
   }
 
+  override keep(): Kept {
+    return numbered(this.#number);
+  }
+
+  /** With these names of another process, if that had read any. */
+  goOn(names: readonly string[] | undefined): void {
+    if (names !== undefined) this.#has(names);
+  }
+
   override close(): void {
+    this.#context.listings.delete(this.#number);
     this.#node.release();
+  }
+
+  #has(names: readonly string[]): void {
+    this.#names = names;
+    this.#context.listings.set(this.#number, names);
   }
 
   async #takeSnapshot(): Promise<number> {
@@ -65,9 +86,9 @@ export class NodeFsDirectory extends OpenFile {
     });
     if (isFailure(names)) {
       if (names !== -Errno.ENOENT) return names;
-      this.#names = SELF_AND_PARENT;
+      this.#has(SELF_AND_PARENT);
     } else {
-      this.#names = SELF_AND_PARENT.concat(names.filter(isEntryName));
+      this.#has(SELF_AND_PARENT.concat(names.filter(isEntryName)));
     }
     return 0;
   }

@@ -88,7 +88,7 @@ export class NodeFsFile extends OpenFile {
   }
 
   override async close(): Promise<void> {
-    this.#node.files.delete(this);
+    this.#node.closed(this);
     await call((done) => this.#context.fs.close(this.fd, done));
     this.#account?.release();
   }

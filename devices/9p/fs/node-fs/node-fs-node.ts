@@ -10,17 +10,20 @@ import {
   type Created,
   type FileSystemStatistics,
   type OpenFile,
+  type MaybePromise,
   type Owner,
 } from '../file-system.js';
+import type { Given, Kept } from '../kept.js';
 import { NamedNode } from '../named-node.js';
 import { changeAttributes, dropSetId } from './attribute-changes.js';
 import { call, callFor } from './calls.js';
 import { descriptorTarget, pathTarget } from './change-target.js';
 import { counted, create, mkdir, mknod, symlink } from './creation.js';
-import type { Measure } from '../file-account.js';
+import type { FileAccount, Measure } from '../file-account.js';
 import { inodeKey } from './inode-numbers.js';
 import type { KeptAttributes } from './kept-attributes.js';
 import { decodeName, encodeText, NAME_MAX_BYTES } from './names.js';
+import { numbered } from './kept-number.js';
 import type { NodeFsContext } from './node-fs-context.js';
 import { NodeFsDirectory } from './node-fs-directory.js';
 import { NodeFsFile } from './node-fs-file.js';
@@ -35,7 +38,7 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
   readonly inodeLow: number;
   readonly inodeHigh: number;
   /** Open files of this node: the only way to it once it has lost its name. */
-  readonly files = new Set<NodeFsFile>();
+  readonly #files = new Set<NodeFsFile>();
   /** Kept attributes of a file without a name, whose inode number the object may use again. */
   ownKept: KeptAttributes | undefined;
   readonly #context: NodeFsContext;
@@ -44,22 +47,22 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
   /** The path of the root's node; '' for others. */
   readonly #rootPath: string;
 
-  /** `stats` are those of the file at `path`, of which it is the only live node. */
+  /** `stats` are those of the file at `path`, of which it is the only live node. `inode` is the number that guests know it by. */
   constructor(
     context: NodeFsContext,
     parent: NodeFsNode | null,
     name: ByteString,
     path: string,
     stats: NodeFsStats,
+    inode = context.inodes.numberOf(path, stats),
   ) {
     super(parent, name);
     this.#context = context;
     this.#rootPath = parent === null ? path : '';
     this.type = typeOf(stats);
     this.#key = inodeKey(stats);
-    const { low, high } = context.inodes.numberOf(path, stats);
-    this.inodeLow = low;
-    this.inodeHigh = high;
+    this.inodeLow = inode.low;
+    this.inodeHigh = inode.high;
     if (this.#key !== undefined) context.inodes.hold(this.#key, this);
   }
 
@@ -69,10 +72,22 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
 
   protected override onDetach(): void {
     if (this.#key !== undefined) this.#context.inodes.letGo(this.#key, this);
+    if (this.#files.size > 0) this.#context.namelessNodes.add(this);
   }
 
   protected override onRelease(): void {
     if (this.#key !== undefined) this.#context.inodes.letGo(this.#key, this);
+  }
+
+  /** One of the open files of this node, if it has one. */
+  get someFile(): NodeFsFile | undefined {
+    const [file] = this.#files;
+    return file;
+  }
+
+  closed(file: NodeFsFile): void {
+    this.#files.delete(file);
+    if (this.#files.size === 0) this.#context.namelessNodes.delete(this);
   }
 
   /** Where the file is, or undefined once it has no name. True as long as the path lock is held. */
@@ -168,6 +183,23 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
       default:
         return -Errno.ENXIO;
     }
+  }
+
+  /** By an open file, if it has one: there is no other way to it. */
+  override keep(): Kept | Failure {
+    return this.someFile === undefined ? -Errno.ESTALE : numbered(this.someFile.fd);
+  }
+
+  override regain(name: ByteString, given: Given): MaybePromise<NodeFsNode | Failure> {
+    return this.#context.contents?.regain(this, name, given) ?? -Errno.ESTALE;
+  }
+
+  override async reopen(flags: number, given: Given): Promise<OpenFile | Failure> {
+    const { contents } = this.#context;
+    if (this.detached) return contents?.reopen(this, flags) ?? -Errno.ESTALE;
+    const file = await this.open(flags);
+    if (file instanceof NodeFsDirectory) file.goOn(contents?.listing(given));
+    return file;
   }
 
   override create(name: ByteString, flags: number, mode: number, owner: Owner): Promise<Created | Failure> {
@@ -269,7 +301,7 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
       const path = this.path();
       const stats = path === undefined ? -Errno.ESTALE : await this.#context.lstat(path);
       if (path !== undefined && !isFailure(stats) && this.is(stats)) return byPath(stats, path);
-      const [file] = this.files;
+      const file = this.someFile;
       if (file !== undefined) return byFile(file);
       return isFailure(stats) && stats !== -Errno.ENOENT ? stats : -Errno.ESTALE;
     });
@@ -327,15 +359,16 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
     if (!isFailure(stats) && error === 0 && (flags & OpenFlag.O_TRUNC) !== 0) {
       error = await dropSetId({ target: descriptorTarget(context.fs, fd), stats, kept: context.keep(stats) });
     }
-    if (!isFailure(stats) && error === 0) return this.opened(fd, flags, stats);
+    if (!isFailure(stats) && error === 0) return this.opened(fd, flags, context.account(stats));
     await call((done) => context.fs.close(fd, done));
     return error;
   }
 
-  /** The open file of `fd`, which is this node's. The path lock is held since the file had this name. */
-  opened(fd: number, flags: number, stats: NodeFsStats): NodeFsFile {
-    const file = new NodeFsFile(this.#context, this, fd, flags, this.#context.account(stats));
-    this.files.add(file);
+  /** The open file of `fd`, which is this node's, with a hold of its account. The path lock is held since the file had this name. */
+  opened(fd: number, flags: number, account: FileAccount | undefined): NodeFsFile {
+    const file = new NodeFsFile(this.#context, this, fd, flags, account);
+    this.#files.add(file);
+    if (this.detached) this.#context.namelessNodes.add(this);
     return file;
   }
 }

@@ -6,9 +6,11 @@
  * on the way. Links that others put into a directory's place while guests work in it are outside this promise: export
  * directories of the host by HostDirectory.
  */
+import type { Volume } from 'memfs';
 import { Errno, isFailure, type Failure } from '../../../errno.js';
 import type { StateDestination } from '../../../state-descriptors.js';
 import { FileMode, type FileSystem } from '../file-system.js';
+import { NodeFsContents } from './node-fs-contents.js';
 import { NodeFsContext, type Ownership } from './node-fs-context.js';
 import type { NodeFsLike } from './node-fs-like.js';
 import { NodeFsNode } from './node-fs-node.js';
@@ -38,6 +40,8 @@ export interface NodeFsOptions {
   readonly maxTotalBytes?: number;
   /** Names of files, directories and links together; with a quota, these nest 256 deep at most. Default: no limit. */
   readonly maxFiles?: number;
+  /** The memfs volume that the functions are of, where all of it is to be moved to another process (`contents`). */
+  readonly volume?: Volume;
 }
 
 export class NodeFs implements FileSystem {
@@ -54,6 +58,8 @@ export class NodeFs implements FileSystem {
       throw new RangeError(`the root of a file system is an absolute path, not '${root}'`);
     this.#context = new NodeFsContext(hasCallbacks(fs) ? fs : callbacksOf(fs), ownership, quotaOf(options));
     this.#rootPath = root;
+    if (options.volume !== undefined)
+      this.#context.contents = new NodeFsContents(this.#context, options.volume);
   }
 
   /** -ENOENT and -ENOTDIR where the root is not there, or not a directory; -EOPNOTSUPP where a quota needs inode numbers. */
@@ -72,10 +78,16 @@ export class NodeFs implements FileSystem {
     return this.#root;
   }
 
-  /** There is nothing to tell where the object is, and no way to it elsewhere. */
-  saveState({ leavesProcess }: StateDestination): Uint8Array | string {
-    if (leavesProcess) return 'its files are in the memory of one process: detach it first';
+  /** There is nothing to tell where the object is, and no way to it elsewhere but for one whose contents go along. */
+  saveState({ leavesProcess, descriptors }: StateDestination): Uint8Array | string {
+    const isMoved = this.contents !== undefined && descriptors !== undefined;
+    if (leavesProcess && !isMoved) return 'its files are in the memory of one process: detach it first';
     return new Uint8Array(0);
+  }
+
+  /** How another process of this machine goes on with what is in memory; undefined for what is not a volume of its own. */
+  get contents(): NodeFsContents | undefined {
+    return this.#context.contents;
   }
 
   close(): void {

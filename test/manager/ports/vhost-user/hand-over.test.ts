@@ -6,6 +6,7 @@ import { VhostUserServer } from '../../../../manager/ports/vhost-user/server.js'
 import { carried } from '../../hand-over/carried.js';
 import {
   EchoDevice,
+  GUEST_BASE,
   GuestRam,
   openDescriptors,
   PackedQueue,
@@ -14,9 +15,20 @@ import {
   type AnyQueue,
   type Harness,
 } from './harness.js';
-import { Feature, memTable, NEED_REPLY, pack, Request, VERSION, type RawFrontEnd } from './raw-front-end.js';
+import { logBytesFor, LogFile } from './log-file.js';
+import {
+  Feature,
+  memTable,
+  NEED_REPLY,
+  pack,
+  Request,
+  u64,
+  VERSION,
+  type RawFrontEnd,
+} from './raw-front-end.js';
 
 const PAUSE_MS = 1000;
+const LOGGED_BYTES = 0x100000;
 
 interface Bench {
   readonly harness: Harness<EchoDevice>;
@@ -98,6 +110,28 @@ describe.each([false, true])('a back-end that another one takes over (packed rin
 });
 
 describe('a hand-over of a back-end', () => {
+  it('goes on with the log of dirty pages, in the middle of a migration', async () => {
+    const bench = await running();
+    const { frontEnd, queue } = bench;
+    const log = new LogFile(logBytesFor(GUEST_BASE + LOGGED_BYTES));
+    expect(await log.give(frontEnd)).toBe(true);
+    const features = Feature.VERSION_1 | Feature.PROTOCOL_FEATURES | Feature.LOG_ALL;
+    await frontEnd.set(Request.SET_FEATURES, u64(features));
+    await frontEnd.set(Request.SET_VRING_ADDR, queue.addressesLogged(true));
+    await handOver(bench);
+    log.take();
+    const count = queue.call.count + 1;
+    const at = GUEST_BASE + 0x20000;
+    queue.driver.add([
+      { address: at, length: 1 },
+      { address: at + 0x1000, length: 1, writable: true },
+    ]);
+    queue.kick();
+    await queue.call.reaches(count);
+    const used = Math.floor(queue.driver.deviceArea / 0x1000) * 0x1000;
+    expect([...log.take()].sort()).toEqual([used, at + 0x1000].sort());
+  });
+
   it('waits for requests under way, and takes no others meanwhile', async () => {
     const bench = await running();
     bench.device.keep = true;
