@@ -154,7 +154,7 @@ describe('a device process that another one replaces', () => {
     );
     await load.progress(200);
     await expect.poll(() => server.connections).toBe(8);
-    for (let turn = 0; turn < 3; turn++) {
+    for (let turn = 0; turn < 2; turn++) {
       await Promise.all([load.progress(200), overlaid.progress(200)]);
       await replace();
     }
@@ -240,6 +240,7 @@ describe('a device process that another one replaces', () => {
       onTestFinished(() => far.close());
       // The kernel's own announcements would come in between.
       ip('link', 'set', 'br0', 'addrgenmode', 'none');
+      ip('address', 'flush', 'dev', 'br0');
       for (const name of ['near', 'far']) {
         ip('link', 'set', name, 'addrgenmode', 'none');
         ip('link', 'set', name, 'master', 'br0', 'up');

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
 import { open, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
-import type { Disk } from '../../../manager/control/api.js';
+import type { Disk, Port } from '../../../manager/control/api.js';
 import { libraryFolder } from '../../../testbed/debian.js';
 import { findDiskTools, type DiskProgram, type DiskTools } from '../../../testbed/disk-tools.js';
+import type { ExtraFile } from '../../../testbed/initramfs.js';
 import type { KernelVersion } from '../../../testbed/kernel.js';
 import { Lab } from '../lab.js';
 
@@ -27,15 +28,15 @@ export class DiskLab {
     this.tools = tools;
   }
 
-  static async start(slots = 8): Promise<DiskLab> {
+  static async start(slots = 8, port: Port = 'vhost-user'): Promise<DiskLab> {
     const tools = await findDiskTools();
-    return new DiskLab(await Lab.start('vhost-user', slots), tools);
+    return new DiskLab(await Lab.start(port, slots), tools);
   }
 
   /** Boots a guest that has the tools. */
-  async boot(kernel: KernelVersion, processors = 1): Promise<void> {
+  async boot(kernel: KernelVersion, processors = 1, extraFiles: readonly ExtraFile[] = []): Promise<void> {
     const { lab, tools } = this;
-    await lab.boot(kernel, (args) => [...args, '-smp', String(processors)]);
+    await lab.boot(kernel, (args) => [...args, '-smp', String(processors)], extraFiles);
     await lab.attach(tools.root, '--tag', 'tools', '--read-only');
     const options = 'trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro';
     await lab.guest.waitFor(
