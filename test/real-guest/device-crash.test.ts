@@ -10,11 +10,12 @@ import { describeRealGuest } from './lab.js';
 import { DiskLab, MIB } from './support/disk-lab.js';
 import { interfaceOf } from './support/switch-lab.js';
 
-const CRASHES = Number(process.env.CHASSIS_CRASHES ?? 5);
+const CRASHES = Number(process.env.CHASSIS_CRASHES ?? 20);
 if (!(CRASHES >= 1)) throw new Error('CHASSIS_CRASHES: it is how often to crash');
 /** Longer than what the daemon takes for the life of a process that dies over and over. */
 const LIFE_MS = 1300;
 const PATIENTLY = { timeout: 20_000, interval: 50 };
+const TIMEOUT_MS = 120_000 + 15_000 * CRASHES;
 
 describeRealGuest('a device process that is killed while its devices are at work', () => {
   let disks: DiskLab;
@@ -62,14 +63,14 @@ describeRealGuest('a device process that is killed while its devices are at work
     const fio = async (device: string): Promise<number> => {
       let runs = 0;
       for (; runs === 0 || killing; runs++) {
-        const printed = await lab.sh(disks.fioVerify(device, 32), { timeoutMs: 280_000 });
+        const printed = await lab.sh(disks.fioVerify(device, 32), { timeoutMs: TIMEOUT_MS });
         expect(printed.split(';')[4]).toBe('0');
       }
       return runs;
     };
     const verified = Promise.all([fio(plain), fio(overlay)]);
     verified.catch(() => undefined);
-    lab.guest.sh('ping -i 0.2 10.8.0.2 >/ping', { timeoutMs: 280_000 }).catch(() => undefined);
+    lab.guest.sh('ping -i 0.2 10.8.0.2 >/ping', { timeoutMs: TIMEOUT_MS }).catch(() => undefined);
     for (let i = 0; i < CRASHES; i++) {
       await sleep(LIFE_MS);
       await kill();
@@ -80,7 +81,7 @@ describeRealGuest('a device process that is killed while its devices are at work
     expect(await lab.sh('dmesg | grep -iE "I/O error|critical|not a head|blocked for more" || true')).toBe(
       '',
     );
-  }, 280_000);
+  }, TIMEOUT_MS);
 
   async function addCard(name: string): Promise<string> {
     const words = ['net', 'add', name, '--switch', 'lan'];

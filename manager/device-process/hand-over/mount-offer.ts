@@ -27,7 +27,8 @@ const MountsState = Type.Object({
 });
 
 /**
- * What goes to another process's memory while nobody serves: 64 MiB and 20,000 files take some 200 ms each to be told and made again.
+ * What goes to another process's memory while nobody serves: to tell it and to make it again takes 0.3 s of a processor for 64 MiB in few files,
+ * 0.6 s for 20,000 empty ones.
  */
 const MAX_MOVED_BYTES = 64 << 20;
 const MAX_MOVED_FILES = 20_000;
