@@ -48,40 +48,44 @@ describeRealGuest('a device process that is killed while its devices are at work
       .toEqual(['running', 'plugged', 'plugged', 'plugged', 'plugged']);
   }
 
-  it('is a pause for its disks and cards: fio finds every block as it wrote it, and packets arrive again', async () => {
-    const { lab } = disks;
-    const plain = await disks.add('plain', await disks.image('plain.img', 32 * MIB));
-    const overlay = await disks.add('over', await disks.image('over.img', 32 * MIB), '--overlay');
-    const [near, far] = [await addCard('near'), await addCard('far')];
-    await lab.sh(`unshare -n sleep 100000 & sleep 1; echo $! >/far
+  it(
+    'is a pause for its disks and cards: fio finds every block as it wrote it, and packets arrive again',
+    async () => {
+      const { lab } = disks;
+      const plain = await disks.add('plain', await disks.image('plain.img', 32 * MIB));
+      const overlay = await disks.add('over', await disks.image('over.img', 32 * MIB), '--overlay');
+      const [near, far] = [await addCard('near'), await addCard('far')];
+      await lab.sh(`unshare -n sleep 100000 & sleep 1; echo $! >/far
         inFar() { nsenter -t $(cat /far) -n "$@"; }
         ip link set ${far} netns $(cat /far)
         ip addr add 10.8.0.1/24 dev ${near}; ip link set ${near} up
         inFar ip addr add 10.8.0.2/24 dev ${far}; inFar ip link set ${far} up`);
-    await lab.guest.waitFor('ping -c 1 -W 1 10.8.0.2');
-    let killing = true;
-    const fio = async (device: string): Promise<number> => {
-      let runs = 0;
-      for (; runs === 0 || killing; runs++) {
-        const printed = await lab.sh(disks.fioVerify(device, 32), { timeoutMs: TIMEOUT_MS });
-        expect(printed.split(';')[4]).toBe('0');
+      await lab.guest.waitFor('ping -c 1 -W 1 10.8.0.2');
+      let killing = true;
+      const fio = async (device: string): Promise<number> => {
+        let runs = 0;
+        for (; runs === 0 || killing; runs++) {
+          const printed = await lab.sh(disks.fioVerify(device, 32), { timeoutMs: TIMEOUT_MS });
+          expect(printed.split(';')[4]).toBe('0');
+        }
+        return runs;
+      };
+      const verified = Promise.all([fio(plain), fio(overlay)]);
+      verified.catch(() => undefined);
+      lab.guest.sh('ping -i 0.2 10.8.0.2 >/ping', { timeoutMs: TIMEOUT_MS }).catch(() => undefined);
+      for (let i = 0; i < CRASHES; i++) {
+        await sleep(LIFE_MS);
+        await kill();
       }
-      return runs;
-    };
-    const verified = Promise.all([fio(plain), fio(overlay)]);
-    verified.catch(() => undefined);
-    lab.guest.sh('ping -i 0.2 10.8.0.2 >/ping', { timeoutMs: TIMEOUT_MS }).catch(() => undefined);
-    for (let i = 0; i < CRASHES; i++) {
-      await sleep(LIFE_MS);
-      await kill();
-    }
-    killing = false;
-    await verified;
-    await lab.guest.waitFor('ping -c 3 -W 1 10.8.0.2 | grep -q " 0% packet loss"');
-    expect(await lab.sh('dmesg | grep -iE "I/O error|critical|not a head|blocked for more" || true')).toBe(
-      '',
-    );
-  }, TIMEOUT_MS);
+      killing = false;
+      await verified;
+      await lab.guest.waitFor('ping -c 3 -W 1 10.8.0.2 | grep -q " 0% packet loss"');
+      expect(await lab.sh('dmesg | grep -iE "I/O error|critical|not a head|blocked for more" || true')).toBe(
+        '',
+      );
+    },
+    TIMEOUT_MS,
+  );
 
   async function addCard(name: string): Promise<string> {
     const words = ['net', 'add', name, '--switch', 'lan'];
