@@ -82,6 +82,8 @@ function start(paths: ChassisPaths): Promise<DeviceHost> {
     onLost: (reason) => process.stderr.write(`the device process is lost: ${reason}\n`),
     onConnected: () => undefined,
     onDisconnected: () => undefined,
+    onHelper: () => undefined,
+    onChild: () => undefined,
   });
 }
 

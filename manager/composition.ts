@@ -28,7 +28,7 @@ import {
 import { QUEUES_PER_DEVICE } from './chassis/capacity.js';
 import { termsOf } from './chassis/chassis.js';
 import { countersOf, type DeviceCounters } from './counters.js';
-import type { FunctionFactory } from './device-process/device-process.js';
+import type { FunctionFactory, FunctionHooks } from './device-process/device-process.js';
 import type { FunctionSpec, NinePSpec, SeatSpec } from './device-process/protocol.js';
 import type { Given, MovableDevice } from './device-process/hand-over/movable.js';
 import { movableMounts, takeMounts } from './device-process/hand-over/mount-offer.js';
@@ -136,7 +136,7 @@ export function create9pSession(fs: FileSystem, options: SessionOptions): Server
 export function servedFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
   const watches = new SourceWatches(reactor, log);
   return async (spec, hooks, given) => {
-    const served = await openDevice(spec, watches, reactor, log, given);
+    const served = await openDevice(spec, { watches, hooks, reactor, log }, given);
     try {
       const Served = spec.port === 'vfio-user' ? VfioUserFunction : VhostUserFunction;
       return new Served(served, spec, hooks, reactor, log, given !== undefined);
@@ -147,21 +147,27 @@ export function servedFunctions(reactor: Reactor, log: (message: string) => void
   };
 }
 
+/** What devices are opened with. */
+interface Surroundings {
+  readonly watches: SourceWatches;
+  readonly hooks: FunctionHooks;
+  readonly reactor: Reactor;
+  readonly log: (message: string) => void;
+}
+
 function openDevice(
   { device: spec, kept }: FunctionSpec,
-  watches: SourceWatches,
-  reactor: Reactor,
-  log: (message: string) => void,
+  surroundings: Surroundings,
   given: Given | undefined,
 ): Promise<ServedDevice> {
+  const { reactor, log } = surroundings;
   if (spec.type === 'disk') return openDisk(spec, log, kept, given);
-  return spec.type === 'card' ? openCard(spec, reactor, log, given) : servedNineP(spec, watches, log, given);
+  return spec.type === 'card' ? openCard(spec, reactor, log, given) : servedNineP(spec, surroundings, given);
 }
 
 async function servedNineP(
   spec: NinePSpec,
-  watches: SourceWatches,
-  log: (message: string) => void,
+  { watches, hooks, log }: Surroundings,
   given: Given | undefined,
 ): Promise<ServedDevice> {
   const { tag, source } = spec;
@@ -172,7 +178,14 @@ async function servedNineP(
     if (source) await served.setSource(source, termsOf(spec), given && 'handed over');
     return served;
   }
-  const tree = new MountTree({ log: (text, error) => log(`${tag}: ${text}: ${describe(error)}`) });
+  const tree = new MountTree({
+    log: (text, error) => log(`${tag}: ${text}: ${describe(error)}`),
+    onHelper: (there) => hooks.onHelper(there),
+    onChange: (name) => {
+      const child = tree.entry(name);
+      if (child) hooks.onChild({ name, state: child.state, detail: child.detail });
+    },
+  });
   const device = createNineP(tree, { tag, readOnly: false, log });
   const served = new ServedTree(tree, (shown, terms, watched, beginning) =>
     openMount(

@@ -5,6 +5,7 @@ import {
   type Chassis,
   type Detached,
   type DetachQuery,
+  type EventBody,
   type KeptOverlay,
   type Mount,
   type Plan,
@@ -30,7 +31,10 @@ import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js
 import { Departures } from './departures.js';
 import { DeviceFunctions } from './device-functions.js';
 import { Disks } from './disks.js';
+import { ChassisChanges } from './events/chassis-changes.js';
+import type { DeviceSight } from './events/device-look.js';
 import { functionFacts } from './function-facts.js';
+import { functionName } from './function-name.js';
 import { Networks } from './networks.js';
 import { FunctionMounts } from './function-mounts.js';
 import type { Journal } from './journal.js';
@@ -66,6 +70,8 @@ export interface ControllerOptions {
   readonly journal: Journal;
   /** What an earlier daemon noted of the chassis. */
   readonly document?: JournalDocument | undefined;
+  /** Takes what happens. */
+  readonly emit: (event: EventBody) => void;
   readonly log: (message: string) => void;
 }
 
@@ -93,6 +99,7 @@ export class ChassisController {
   private readonly functionMounts: FunctionMounts;
   private readonly queue = new SerialQueue();
   private readonly recovery: Recovery;
+  private readonly changes: ChassisChanges;
   /** Connected, but not looked at yet. */
   private arriving: VmmDriver | undefined;
   private unsuitable: ChassisError | undefined;
@@ -108,13 +115,20 @@ export class ChassisController {
     this.vmm = options.vmm ?? { type: 'qemu', socketPath: paths.qmpSocket };
     this.log = log;
     this.journal = journal;
-    this.recovery = new Recovery({ log, revive: () => this.exclusively(() => this.reviveDevices()) });
+    this.recovery = new Recovery({
+      ...{ log, revive: () => this.exclusively(() => this.reviveDevices()) },
+      onGivenUp: () => this.changes.changed(),
+    });
     this.model = new ChassisModel(slotCount, VMM_KINDS[this.vmm.type].rules);
     if (document) fillModel(this.model, document);
     this.devices = new DeviceFunctions({
       ...{ chassis: name, paths, startDevices, findDevices, cardPorts },
       onLost: (reason) => this.deviceProcessLost(reason),
       onConnected: () => this.slots.connected(),
+      onConnection: (fn) => this.connectionChanged(fn),
+      onHelper: () => this.changes.changed(),
+      onChild: ({ name: tag, state, detail }) =>
+        options.emit({ type: 'mount.inGuest', tag, state, ...(detail !== '' && { reason: detail }) }),
       children: () => this.model.children.values(),
       seats: () => this.model.seats.values(),
       log,
@@ -122,13 +136,15 @@ export class ChassisController {
     const { model, devices, vmm } = this;
     const record = () => this.record();
     this.slots = new VmSlots({
-      model,
-      devices,
-      paths,
-      vmm,
+      ...{ model, devices, paths, vmm, record, log },
       expected: VMM_KINDS[vmm.type].expected(),
-      record,
-      log,
+    });
+    this.changes = new ChassisChanges({
+      ...{ model, sight: this.sight(), emit: options.emit },
+      look: () => ({
+        ...{ process: this.processState(), vmm: this.slots.driver?.vmm },
+        ...{ vmmProblem: this.unsuitable?.message, helper: devices.hasHelper },
+      }),
     });
     this.departures = new Departures({ model, devices, slots: this.slots, vmm });
     const plugIn = (mounts: readonly MountRecord[], timeoutMs: number) => this.plugIn(mounts, timeoutMs);
@@ -142,7 +158,7 @@ export class ChassisController {
       ready: () => this.readyToAttach(),
       plugIn: (device: DeviceRecord, timeoutMs: number) => this.plugIn([device], timeoutMs),
     };
-    this.disks = new Disks(alone);
+    this.disks = new Disks({ ...alone, emit: options.emit });
     this.networks = new Networks(alone);
     this.queueMounts = new QueueMounts({ model, devices, slots: this.slots, plugIn });
     this.queueMounts.firstTag = document?.firstQueueTag;
@@ -162,7 +178,10 @@ export class ChassisController {
 
   /** Starts the device process of a new chassis. @throws ChassisError DEVICE_PROCESS_LOST or STATE_UNWRITABLE */
   start(): Promise<void> {
-    return this.exclusively(() => this.startDevices());
+    return this.exclusively(async () => {
+      await this.startDevices();
+      this.changes.begin(true);
+    });
   }
 
   /** Brings back what an earlier daemon kept. Without a device process that answers, the chassis is there, and nothing of it is served. */
@@ -176,6 +195,7 @@ export class ChassisController {
       } catch (error) {
         log(error instanceof Error ? error.message : String(error));
       }
+      this.changes.begin(false);
     });
     // Of attaches and detaches that the earlier daemon did not bring to their end. A large one takes a while.
     void this.overlays.tidyAll();
@@ -184,6 +204,7 @@ export class ChassisController {
   /** Lets everything go on as it is, for the next daemon. What is under way here comes to nothing. */
   leave(): void {
     this.closed = true;
+    this.changes.leave();
     this.recovery.end();
     this.journal.close();
     this.devices.leave();
@@ -197,6 +218,7 @@ export class ChassisController {
     this.vmLost();
     await this.queue.drained();
     await this.devices.stop();
+    this.changes.end();
   }
 
   get slotCount(): number {
@@ -240,13 +262,10 @@ export class ChassisController {
       ...(this.managedBy !== undefined && { managedBy: this.managedBy }),
       slots: this.model.slotCount,
       slotsFree: emptySlots(this.model, this.slots.unusable).length,
-      deviceProcess: {
-        ...this.devices.state,
-        ...(this.recovery.isUnderWay && { state: 'recovering' as const }),
-        restarts: this.recovery.restarts,
-      },
+      deviceProcess: { ...this.processState(), restarts: this.recovery.restarts },
       ...(driver && { vmm: driver.vmm }),
       ...(this.unsuitable && { vmmProblem: this.unsuitable.message }),
+      ...(this.devices.hasHelper && { guestHelper: true }),
       qmpSocket: this.paths.qmpSocket,
       ...(this.apiSocket !== undefined && { apiSocket: this.apiSocket }),
       mounts,
@@ -375,6 +394,7 @@ export class ChassisController {
   /** A VM answers that cannot be used. Attaches fail with this error while it is there. */
   vmRejected(error: ChassisError): void {
     this.unsuitable = error;
+    this.changes.changed();
     this.log(error.message);
   }
 
@@ -397,6 +417,24 @@ export class ChassisController {
     this.log(`the device process is lost: ${reason}`);
     this.slots.deviceProcessLost();
     this.recovery.begin();
+    this.changes.changed();
+  }
+
+  private connectionChanged(fn: string): void {
+    const device = this.model.devices().find((each) => functionName(each) === fn);
+    if (device) this.changes.changed(device.tag);
+  }
+
+  private processState(): Omit<Chassis['deviceProcess'], 'restarts'> {
+    return { ...this.devices.state, ...(this.recovery.isUnderWay && { state: 'recovering' as const }) };
+  }
+
+  /** What events tell of functions that the model does not know. */
+  private sight(): DeviceSight {
+    return {
+      isConnected: (device) => this.devices.isConnected(device),
+      reason: (tag) => this.slots.reasons.get(tag),
+    };
   }
 
   private async attachVia(via: Plan['via'], attachment: Attachment) {
@@ -486,6 +524,7 @@ export class ChassisController {
 
   /** Notes how the chassis is now, for the next daemon. @throws ChassisError STATE_UNWRITABLE */
   private record(): void {
+    this.changes.changed();
     this.journal.write(this.model, {
       use: (device) => this.devices.lastUse(device),
       unplugging: this.slots.unplugging,

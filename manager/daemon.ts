@@ -21,6 +21,8 @@ import {
   type Detached,
   type DetachQuery,
   type Disk,
+  type Event,
+  type EventsQuery,
   type GuestSetup,
   type GuestSetupQuery,
   type Health,
@@ -53,6 +55,7 @@ import { planCapacity } from './chassis/capacity.js';
 import { PLACEMENT_RULES } from './chassis/placement-rules.js';
 import { ChassisController, type ControllerOptions } from './controller.js';
 import { findDeviceProcess, spawnDeviceProcess } from './device-process/supervisor.js';
+import { EventLog } from './events/event-log.js';
 import { guestSetup } from './guest-setup.js';
 import { Journal, journalError, readJournal } from './journal.js';
 import type { JournalDocument } from './journal-format.js';
@@ -104,6 +107,7 @@ export class Daemon implements ChassisService {
   /** Making and deleting chassis, one at a time. */
   private readonly queue = new SerialQueue();
   private readonly switches: Switches;
+  private readonly happened = new EventLog();
   private server: ControlServer | undefined;
   private state: StateDirectory | undefined;
   private starting: Promise<void> | undefined;
@@ -291,6 +295,10 @@ export class Daemon implements ChassisService {
     return this.find(name).controller.qemuArgs(request);
   }
 
+  events(query: EventsQuery, gone: AbortSignal): AsyncGenerator<Event> {
+    return this.happened.follow(query, gone);
+  }
+
   shutdown(): void {
     this.options.onShutdown();
   }
@@ -382,6 +390,7 @@ export class Daemon implements ChassisService {
       findDevices: (hooks) => findDeviceProcess({ ...hooks, paths, entry }),
       cardPorts: this.switches,
       journal: new Journal(paths.journal, name),
+      emit: (event) => this.happened.append(name, event),
       log: (message) => log(`${name}: ${message}`),
     });
   }
@@ -411,6 +420,7 @@ export class Daemon implements ChassisService {
     rmSync(paths.journal, { force: true });
     await removeChassisFiles(paths);
     this.unreadable.delete(name);
+    this.happened.append(name, { type: 'chassis.removed' });
     return { kept: [] };
   }
 
@@ -422,6 +432,7 @@ export class Daemon implements ChassisService {
     // From here on nothing reaches a process or a journal: what is under way is as if the daemon had been killed.
     this.switches.leaveAlone();
     for (const { controller } of this.chassis.values()) controller.leave();
+    this.happened.close();
     await Promise.all(Array.from(this.chassis.values(), ({ link }) => link.stop()));
     await server?.stop();
     if (this.chassis.size > 0) this.options.log(goingOn([...this.chassis.keys()]));
@@ -441,6 +452,7 @@ export class Daemon implements ChassisService {
       if (result.status === 'rejected') this.options.log(`while stopping: ${String(result.reason)}`);
     }
     await this.switches.stop();
+    this.happened.close();
     await server?.stop();
     state?.release();
   }

@@ -22,7 +22,7 @@ import {
   type MountRecord,
   type Placement,
 } from './chassis/chassis.js';
-import type { DeviceSpec, FoundFunction, FunctionStatus } from './device-process/protocol.js';
+import type { ChildStatus, DeviceSpec, FoundFunction, FunctionStatus } from './device-process/protocol.js';
 import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
 import { removeFunctionFiles } from './function-files.js';
 import { functionName } from './function-name.js';
@@ -41,6 +41,12 @@ export interface DeviceFunctionsOptions {
   readonly onLost: (reason: string) => void;
   /** A VMM opened a function. */
   readonly onConnected: () => void;
+  /** A VMM opened a function or left it, by its name. */
+  readonly onConnection: (name: string) => void;
+  /** The guest's helper came, or went. */
+  readonly onHelper: () => void;
+  /** The guest's helper said something new of a mount of the tree. */
+  readonly onChild: (child: Pick<ChildStatus, 'name' | 'state' | 'detail'>) => void;
   readonly children: CarriedMountsOptions['children'];
   readonly seats: CarriedMountsOptions['seats'];
   readonly log: (message: string) => void;
@@ -62,6 +68,8 @@ export class DeviceFunctions {
   /** How each is, or was when the process died. */
   private readonly lastUses = new Map<string, PortUse>();
   private readonly connected = new Set<string>();
+  /** Functions whose trees the guest's helper reads. */
+  private readonly helped = new Set<string>();
   private latest: ReadonlyMap<string, FunctionStatus> = new Map();
   /** Who waits for a function to be left. */
   private readonly leaving = new Map<string, (() => void)[]>();
@@ -156,7 +164,10 @@ export class DeviceFunctions {
       onConnected: (name) => {
         this.connected.add(name);
         this.options.onConnected();
+        this.options.onConnection(name);
       },
+      onHelper: (name, there) => this.noteHelper(name, there),
+      onChild: (_name, child) => this.options.onChild(child),
       onDisconnected: (name) => this.disconnected(name),
     };
   }
@@ -297,6 +308,11 @@ export class DeviceFunctions {
     return this.connected.has(functionName(mount));
   }
 
+  /** True while the guest's helper reads what a tree tells. */
+  get hasHelper(): boolean {
+    return this.helped.size > 0;
+  }
+
   /** What the function counted, as of the last `refresh`. */
   counters(mount: Placement): FunctionCounters | undefined {
     return this.latest.get(functionName(mount))?.counters;
@@ -324,6 +340,7 @@ export class DeviceFunctions {
     for (const status of functions) {
       if (status.connected) this.connected.add(status.function);
       else this.disconnected(status.function);
+      this.noteHelper(status.function, status.helper ?? false);
     }
     const cards = functions.filter(({ card }) => card !== undefined);
     await this.options.cardPorts.refresh(cards.map((card) => this.portKey(card.function)));
@@ -388,7 +405,15 @@ export class DeviceFunctions {
     this.kept.drop(name);
     removeFunctionFiles(this.options.paths.functionFiles(name));
     this.connected.delete(name);
+    this.noteHelper(name, false);
     await this.leavePort(name);
+  }
+
+  private noteHelper(name: string, there: boolean): void {
+    if (there === this.helped.has(name)) return;
+    if (there) this.helped.add(name);
+    else this.helped.delete(name);
+    this.options.onHelper();
   }
 
   private leavePort(name: string): Promise<void> {
@@ -418,7 +443,7 @@ export class DeviceFunctions {
   }
 
   private disconnected(name: string): void {
-    this.connected.delete(name);
+    if (this.connected.delete(name)) this.options.onConnection(name);
     const waiting = this.leaving.get(name) ?? [];
     this.leaving.delete(name);
     for (const leave of waiting) leave();
@@ -434,6 +459,7 @@ export class DeviceFunctions {
   private forget(): void {
     this.uses.clear();
     this.connected.clear();
+    this.helped.clear();
     this.latest = new Map();
     for (const name of [...this.leaving.keys()]) this.disconnected(name);
   }

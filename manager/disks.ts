@@ -5,6 +5,7 @@ import {
   SERIAL_MAX_LENGTH,
   type AddDiskRequest,
   type Disk,
+  type EventBody,
   type RemoveDiskQuery,
   type ResizeDiskRequest,
 } from './control/api.js';
@@ -27,6 +28,8 @@ export interface DisksOptions {
   readonly exclusively: <T>(job: () => Promise<T>) => Promise<T>;
   /** Sees to it that devices can be attached. @throws ChassisError VMM_UNSUITABLE or DEVICE_PROCESS_LOST */
   readonly ready: () => Promise<void>;
+  /** Takes what happens. */
+  readonly emit: (event: EventBody) => void;
   /** Plugs it in, or parks it; where that fails, it is gone. */
   readonly plugIn: (disk: DiskRecord, timeoutMs: number) => Promise<void>;
 }
@@ -72,10 +75,11 @@ export class Disks {
    * @throws ChassisError NO_DISK, SIZE_INVALID
    */
   resize(name: string, { sizeBytes, shrink }: ResizeDiskRequest): Promise<Disk> {
-    const { model, devices, exclusively } = this.options;
+    const { model, devices, exclusively, emit } = this.options;
     return this.resizes.run(async () => {
       const disk = this.find(name);
       await devices.resizeDisk(disk, sizeBytes, shrink);
+      emit({ type: 'disk.resized', name, sizeBytes });
       return exclusively(async () => {
         // Where it was removed meanwhile, what has its name now is another.
         if (model.disk(name) === disk) model.change(withSize(disk, sizeBytes));

@@ -6,6 +6,8 @@
 export interface RecoveryOptions {
   /** Starts the process over, with all functions. Does nothing where it runs. */
   readonly revive: () => Promise<void>;
+  /** It was given up. */
+  readonly onGivenUp: () => void;
   readonly log: (message: string) => void;
 }
 
@@ -88,6 +90,7 @@ export class Recovery {
   private giveUp(): void {
     this.running = false;
     this.shortLives = 0;
+    this.options.onGivenUp();
     this.options.log(
       `the device process died ${MAX_SHORT_LIVES} times in a row: it is not started again by itself`,
     );

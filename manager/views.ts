@@ -159,7 +159,7 @@ function mounting({ tag, readOnly, tree, mux }: MountRecord) {
   return { mountCommand: tree ? TREE_MOUNT_COMMAND : mountCommand(tag, readOnly) };
 }
 
-function functionState(model: ChassisModel, device: DeviceRecord, connected: boolean): MountState {
+export function functionState(model: ChassisModel, device: DeviceRecord, connected: boolean): MountState {
   const { state } = model.slot(device.slot);
   const inVm = state === 'plugging' || model.isPresent(device);
   // A VMM without QMP that was given the socket on its command line has it all the same.

@@ -4,6 +4,7 @@
  */
 import type { DiskSource, MountTerms, Network, PortChoice, Shown, Source } from '../control/api.js';
 import { EMPTY_SLOT, functionBit, step, type SlotEvent, type SlotStatus } from './hotplug.js';
+import { NotingMap } from './noting-map.js';
 import { maxSlots, QEMU_RULES, type PlacementRules } from './placement-rules.js';
 
 /** Where a function sits. */
@@ -99,11 +100,13 @@ export class ChassisModel<S = Shown> {
   readonly slotCount: number;
   readonly rules: PlacementRules;
   /** What the tree carries, by tag. They go with it. */
-  readonly children = new Map<string, ChildRecord>();
+  readonly children = new NotingMap<string, ChildRecord>((tag) => this.onChange?.(tag));
   /** What the queues of the multiplexing function carry, by tag. They go with it. */
-  readonly seats = new Map<string, SeatRecord>();
+  readonly seats = new NotingMap<string, SeatRecord>((tag) => this.onChange?.(tag));
   /** Mounts whose terms are being changed, by tag: what holds of them is not known for sure. */
   readonly changing = new Set<string>();
+  /** Told, in the middle of it, of which mount, disk or card something changes. */
+  onChange: ((tag: string) => void) | undefined;
   private readonly slots: SlotStatus[];
   private readonly byTag = new Map<string, DeviceRecord<S>>();
   private treeTag: string | undefined;
@@ -206,9 +209,13 @@ export class ChassisModel<S = Shown> {
     this.apply(devices[0].slot, { type: 'attached', functions });
     for (const device of devices) {
       this.byTag.set(device.tag, device);
+      this.onChange?.(device.tag);
       if (!isMount(device)) continue;
       if (device.tree) this.treeTag = device.tag;
-      if (device.mux) this.muxTag = device.tag;
+      if (!device.mux) continue;
+      this.muxTag = device.tag;
+      // They were there before what carries them.
+      for (const tag of this.seats.keys()) this.onChange?.(tag);
     }
   }
 
@@ -218,11 +225,13 @@ export class ChassisModel<S = Shown> {
     if (before?.slot !== mount.slot || before.function !== mount.function)
       throw new Error(`${mount.tag} is not in slot ${mount.slot}, function ${mount.function}`);
     this.byTag.set(mount.tag, mount);
+    this.onChange?.(mount.tag);
   }
 
   /** Who waits for something of a mount knows it by its record, which stays the same one. */
   setTerms(mount: MountRecord<S> | ChildRecord | SeatRecord, changed: Partial<MountTerms>): void {
     Object.assign(mount, changed);
+    this.onChange?.(mount.tag);
   }
 
   /** Takes away what no VM has. */
@@ -241,7 +250,9 @@ export class ChassisModel<S = Shown> {
     const after = step(before, event);
     if (!after) throw new Error(`slot ${slot} is ${before.state}: ${event.type} is illegal`);
     this.slots[slot - 1] = after;
-    const left = this.devicesIn(slot).filter(
+    const devices = this.devicesIn(slot);
+    for (const { tag } of devices) this.onChange?.(tag);
+    const left = devices.filter(
       (device) => (before.functions & ~after.functions & functionBit(device.function)) !== 0,
     );
     for (const device of left) this.forget(device);

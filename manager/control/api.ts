@@ -4,7 +4,7 @@
  */
 import { Type, type Static } from '@sinclair/typebox';
 import { Disk } from './disks.js';
-import { FunctionCounters, FunctionDriver, MAX_SLOTS, MountState, Port } from './function.js';
+import { ChildState, FunctionCounters, FunctionDriver, MAX_SLOTS, MountState, Port } from './function.js';
 import { ManagedBy } from './managed-by.js';
 import { Card } from './networks.js';
 import { MountTerms, OverlayRequest, Owner, Policy } from './mount-terms.js';
@@ -12,6 +12,7 @@ import { KeptOverlay } from './reviews.js';
 import { DrivenVmm, Via } from './topology.js';
 
 export * from './disks.js';
+export * from './events.js';
 export * from './function.js';
 export * from './managed-by.js';
 export * from './networks.js';
@@ -115,18 +116,6 @@ export const AttachRequest = Type.Object(
 );
 export type AttachRequest = Static<typeof AttachRequest>;
 
-/** A mount of the tree in the guest, as far as the guest's helper has said. */
-export const ChildState = Type.Union([
-  /** It is to be seen in the tree; nobody asked for it elsewhere. */
-  Type.Literal('shown'),
-  Type.Literal('waiting'),
-  Type.Literal('mounted'),
-  Type.Literal('failed'),
-  Type.Literal('releasing'),
-  Type.Literal('released'),
-]);
-export type ChildState = Static<typeof ChildState>;
-
 /** What a guest has of a mount: files and directories that it knows, and files that it has open. */
 export const Lost = Type.Object({ fids: Type.Integer(), openFiles: Type.Integer() });
 export type Lost = Static<typeof Lost>;
@@ -205,6 +194,8 @@ export const Chassis = Type.Object({
   vmm: Type.Optional(Vmm),
   /** Why the VM that answers at the VMM's socket cannot be used. */
   vmmProblem: Type.Optional(Type.String()),
+  /** The guest's helper reads what the tree tells it. */
+  guestHelper: Type.Optional(Type.Boolean()),
   qmpSocket: Type.String(),
   /** Of one for Cloud Hypervisor, which is driven there, while nobody looks at `qmpSocket`. */
   apiSocket: Type.Optional(Type.String()),

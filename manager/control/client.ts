@@ -1,6 +1,5 @@
 /** A typed client of the daemon's API: JSON over HTTP on its unix socket. */
 import { request, type IncomingMessage } from 'node:http';
-import { createInterface } from 'node:readline';
 import {
   ChassisError,
   ErrorCode,
@@ -19,6 +18,8 @@ import {
   type Detached,
   type DetachQuery,
   type Disk,
+  type Event,
+  type EventsQuery,
   type GuestSetup,
   type GuestSetupQuery,
   type Health,
@@ -124,11 +125,9 @@ export class ChassisClient {
 
   /** Reviews what a guest changed in an overlay, page by page. Whoever stops asking stops it; what was done by then stays done. */
   async *review(name: string, tag: string, request: Partial<ReviewRequest>): AsyncGenerator<ReviewPage> {
-    const answer = await this.send('review', { name, tag }, request);
-    const status = answer.statusCode ?? 500;
-    if (status >= 400) throw refusal(status, parse(await textOf(answer)));
+    const answer = await this.begun(await this.send('review', { name, tag }, request));
     try {
-      for await (const line of createInterface({ input: answer })) {
+      for await (const line of linesOf(answer)) {
         const page = parse(line) as ReviewPage | { error: unknown };
         if ('error' in page) throw refusal(500, page.error);
         yield page;
@@ -138,6 +137,30 @@ export class ChassisClient {
       answer.destroy();
     }
     throw wentAway();
+  }
+
+  /**
+   * What happens, from now on or from what `since` names: begun once this resolves, so that what is listed after it lacks nothing that is not
+   * told. Whoever stops asking, or aborts, hears no more; it throws NO_DAEMON where the daemon ends. `since` the last event's id goes on then.
+   */
+  async events(query: EventsQuery = {}, signal?: AbortSignal): Promise<AsyncGenerator<Event>> {
+    const answer = await this.begun(await this.send('events', {}, query));
+    const stop = () => answer.destroy();
+    signal?.addEventListener('abort', stop);
+    answer.once('close', () => signal?.removeEventListener('abort', stop));
+    if (signal?.aborted) stop();
+    return this.told(answer, signal);
+  }
+
+  private async *told(answer: IncomingMessage, signal: AbortSignal | undefined): AsyncGenerator<Event> {
+    try {
+      for await (const line of linesOf(answer)) {
+        if (line.startsWith(EVENT_DATA)) yield parse(line.slice(EVENT_DATA.length)) as Event;
+      }
+    } finally {
+      answer.destroy();
+    }
+    if (!signal?.aborted) throw wentAway();
   }
 
   /** The mounts of one chassis, or of all. */
@@ -259,6 +282,13 @@ export class ChassisClient {
     return value as AnswerOf<K>;
   }
 
+  /** An answer that comes piece by piece, unless it is a refusal. */
+  private async begun(answer: IncomingMessage): Promise<IncomingMessage> {
+    const status = answer.statusCode ?? 500;
+    if (status >= 400) throw refusal(status, parse(await textOf(answer)));
+    return answer;
+  }
+
   private send<K extends Operation>(
     operation: K,
     parameters: Parameters<K>,
@@ -297,6 +327,23 @@ function wentAway(): ChassisError {
     'the daemon went away before it was done',
     'start it again (chassis serve), and see what came of it: chassis show',
   );
+}
+
+/** What an event's line of JSON begins with: https://html.spec.whatwg.org/multipage/server-sent-events.html */
+const EVENT_DATA = 'data: ';
+
+/** Whole lines, until the connection ends, however it does. */
+async function* linesOf(answer: IncomingMessage): AsyncGenerator<string> {
+  let rest = '';
+  try {
+    for await (const piece of answer.setEncoding('utf8')) {
+      const lines = `${rest}${piece as string}`.split('\n');
+      rest = lines.pop() ?? '';
+      yield* lines;
+    }
+  } catch {
+    // The daemon was killed, or it was we who ended it: what was whole by then has been told.
+  }
 }
 
 async function textOf(answer: IncomingMessage): Promise<string> {

@@ -37,6 +37,18 @@ export const MountState = Type.Union([
 ]);
 export type MountState = Static<typeof MountState>;
 
+/** A mount of the tree in the guest, as far as the guest's helper has said. */
+export const ChildState = Type.Union([
+  /** It is to be seen in the tree; nobody asked for it elsewhere. */
+  Type.Literal('shown'),
+  Type.Literal('waiting'),
+  Type.Literal('mounted'),
+  Type.Literal('failed'),
+  Type.Literal('releasing'),
+  Type.Literal('released'),
+]);
+export type ChildState = Static<typeof ChildState>;
+
 const QUEUE_COUNTERS = {
   /** Doorbells that arrived. */
   kicks: Type.Integer(),

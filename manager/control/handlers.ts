@@ -1,7 +1,16 @@
 /** What the service is asked for by each route of the table. */
 import { metricsText } from './metrics.js';
 import { openApiDocument } from './openapi.js';
-import type { AnswerOf, Body, JSON_LINES, Operation, Parameters, Query, ROUTES } from './routes.js';
+import type {
+  AnswerOf,
+  Body,
+  EVENT_STREAM,
+  JSON_LINES,
+  Operation,
+  Parameters,
+  Query,
+  ROUTES,
+} from './routes.js';
 import type { ChassisService } from './service.js';
 
 /** Half of what Prometheus waits for by default. */
@@ -16,7 +25,9 @@ export interface Call<K extends Operation> {
   readonly onGone: (callback: () => void) => void;
 }
 
-type Answered<K extends Operation> = (typeof ROUTES)[K] extends { readonly type: typeof JSON_LINES }
+type Answered<K extends Operation> = (typeof ROUTES)[K] extends {
+  readonly type: typeof JSON_LINES | typeof EVENT_STREAM;
+}
   ? AsyncGenerator<AnswerOf<K>>
   : AnswerOf<K> | Promise<AnswerOf<K>>;
 
@@ -73,6 +84,11 @@ export const HANDLERS: Handlers = {
   shutdown: (service) => {
     service.shutdown();
     return {};
+  },
+  events: (service, { query, onGone }) => {
+    const gone = new AbortController();
+    onGone(() => gone.abort());
+    return service.events(query, gone.signal);
   },
   metrics: async (service) => metricsText(service.health(), await service.observe(SCRAPE_TIMEOUT_MS)),
   openapi: (service) => openApiDocument(service.health().version),

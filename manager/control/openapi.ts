@@ -59,7 +59,11 @@ export function openApiDocument(version: string): OpenApiDocument {
 
 function describeRoute(operationId: string, route: Route, components: Components, error: Json): Json {
   const { summary, description, body, answer, type = 'application/json' } = route;
-  const parameters = [...pathParameters(route), ...queryParameters(route.query, components)];
+  const parameters = [
+    ...pathParameters(route),
+    ...queryParameters(route.query, components),
+    ...headerParameters(route),
+  ];
   return {
     ...{ operationId, summary },
     ...(description !== undefined && { description }),
@@ -90,6 +94,13 @@ function queryParameters(query: TObject | undefined, components: Components): Js
     ...{ name, in: 'query' },
     required: Array.isArray(required) && required.includes(name) && schema.default === undefined,
     schema: components.reference(schema),
+  }));
+}
+
+function headerParameters({ headers = {} }: Route): Json[] {
+  return Object.entries(headers).map(([name, parameter]) => ({
+    ...{ name, in: 'header', required: false, description: `in place of \`${parameter}\`` },
+    schema: { type: 'string' },
   }));
 }
 

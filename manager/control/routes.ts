@@ -20,6 +20,8 @@ import {
   Detached,
   DetachQuery,
   Disk,
+  Event,
+  EventsQuery,
   GuestSetup,
   GuestSetupQuery,
   Health,
@@ -49,6 +51,8 @@ export interface Route {
   /** What else a caller has to know. */
   readonly description?: string;
   readonly query?: TObject;
+  /** Headers that it looks at, in place of parameters of its query: names of those by names of headers. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly body?: TSchema;
   readonly answer: TSchema;
   /** Of the answer; JSON without it. */
@@ -59,6 +63,8 @@ export interface Route {
 
 /** A document of JSON on each line, as they come. */
 export const JSON_LINES = 'application/x-ndjson';
+/** Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html): the `data` of each is a document of JSON. */
+export const EVENT_STREAM = 'text/event-stream';
 /** Prometheus's text format. */
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
@@ -351,6 +357,18 @@ export const ROUTES = {
     summary: 'Ask the daemon to stop; it answers before it does',
     answer: NOTHING,
   },
+  events: {
+    method: 'GET',
+    path: `${API_PREFIX}/events`,
+    summary: 'Follow what happens: server-sent events',
+    description:
+      'Answered with a comment at once: what happens after that is told. Each event has its id as `id`, and all of it in JSON as `data`. Who comes back ' +
+      'with the id of the last one, in `since` or, as browsers do it, in the header `Last-Event-ID`, is told what came since, or that there is a gap.',
+    query: EventsQuery,
+    headers: { 'Last-Event-ID': 'since' },
+    answer: Event,
+    type: EVENT_STREAM,
+  },
   metrics: {
     method: 'GET',
     path: '/metrics',
@@ -378,7 +396,7 @@ export type Query<K extends Operation> =
   RouteOf<K> extends { readonly query: infer Q extends TSchema } ? Static<Q> : undefined;
 export type Body<K extends Operation> =
   RouteOf<K> extends { readonly body: infer B extends TSchema } ? Static<B> : undefined;
-/** Of JSON lines: that of each line. */
+/** Of JSON lines and server-sent events: that of each. */
 export type AnswerOf<K extends Operation> = Static<RouteOf<K>['answer']>;
 
 /** The names of the parameters in its path. */

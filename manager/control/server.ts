@@ -1,12 +1,13 @@
 /** The daemon's API as an HTTP server on a unix socket that only its owner may open. */
 import { chmodSync, rmSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import { ChassisError, ErrorCode, type ErrorBody } from './api.js';
+import { ChassisError, ErrorCode, type ErrorBody, type Event } from './api.js';
 import { HANDLERS, type Call } from './handlers.js';
-import { JSON_LINES, ROUTES, type Operation, type Route } from './routes.js';
+import { EVENT_STREAM, JSON_LINES, ROUTES, type Operation, type Route } from './routes.js';
 import type { ChassisService } from './service.js';
 
 export interface ControlServerOptions {
@@ -19,12 +20,16 @@ export interface ControlServerOptions {
 /** Far above any request: eight mounts of 4 KiB paths. */
 const BODY_LIMIT_BYTES = 256 * 1024;
 const IDLE_LOOK_MS = 10;
+/** For the last of what happened. */
+const FOLLOWERS_GRACE_MS = 500;
 
 export class ControlServer {
   private readonly app: FastifyInstance;
   private readonly options: ControlServerOptions;
   /** Of each request that is not answered yet: what fails it. */
   private readonly unanswered = new Set<(error: ChassisError) => void>();
+  /** Of those that follow what happens. */
+  private readonly following = new Set<ServerResponse>();
 
   constructor(options: ControlServerOptions) {
     this.options = options;
@@ -69,9 +74,12 @@ export class ControlServer {
     for (const fail of this.unanswered) fail(error);
   }
 
-  /** Lets requests under way be answered, then closes and removes the socket. */
+  /** Lets requests under way be answered, then closes and removes the socket. Whoever does not read what happened is left behind. */
   async stop(): Promise<void> {
-    await this.app.close();
+    const closed = this.app.close();
+    const timer = setTimeout(() => this.following.forEach((each) => each.destroy()), FOLLOWERS_GRACE_MS);
+    await closed;
+    clearTimeout(timer);
     rmSync(this.options.socketPath, { force: true });
   }
 
@@ -96,10 +104,20 @@ export class ControlServer {
       handler: (request, reply) => {
         const answer = handle(this.options.service, callOf(route, request, reply));
         if (route.type === JSON_LINES) return this.sendLines(answer as AsyncGenerator, reply);
+        if (route.type === EVENT_STREAM) return this.sendEvents(answer as AsyncGenerator<Event>, reply);
         if (route.type !== undefined) reply.type(route.type);
         return answer;
       },
     });
+  }
+
+  private sendEvents(events: AsyncGenerator<Event>, reply: FastifyReply): FastifyReply {
+    this.following.add(reply.raw);
+    reply.raw.once('close', () => this.following.delete(reply.raw));
+    return reply
+      .type(EVENT_STREAM)
+      .header('cache-control', 'no-store')
+      .send(Readable.from(eventTexts(events)));
   }
 
   private async sendLines(answers: AsyncGenerator, reply: FastifyReply): Promise<FastifyReply> {
@@ -142,6 +160,11 @@ export class ControlServer {
   }
 }
 
+async function* eventTexts(events: AsyncGenerator<Event>): AsyncGenerator<string> {
+  yield ': what follows, happens\n\n';
+  for await (const event of events) yield `id: ${event.id}\ndata: ${JSON.stringify(event)}\n\n`;
+}
+
 /** Faults of the request that fastify itself finds: malformed JSON, a body too large, another content type. */
 function httpError(error: unknown): ChassisError | undefined {
   if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number')
@@ -150,11 +173,11 @@ function httpError(error: unknown): ChassisError | undefined {
 }
 
 /** @throws ChassisError BAD_REQUEST */
-function callOf({ query, body }: Route, request: FastifyRequest, reply: FastifyReply): Call<never> {
+function callOf(route: Route, request: FastifyRequest, reply: FastifyReply): Call<never> {
   return {
     params: request.params as Call<never>['params'],
-    query: query && parseQuery(query, request),
-    body: body && parse(body, request.body ?? {}),
+    query: route.query && parseQuery(route.query, route, request),
+    body: route.body && parse(route.body, request.body ?? {}),
     onGone: (callback) =>
       reply.raw.once('close', () => {
         if (!reply.raw.writableFinished) callback();
@@ -163,8 +186,13 @@ function callOf({ query, body }: Route, request: FastifyRequest, reply: FastifyR
 }
 
 /** Query values are text: they are converted to what the schema asks for where that loses nothing. */
-function parseQuery(schema: TSchema, request: FastifyRequest): unknown {
-  return parse(schema, Value.Convert(schema, request.query ?? {}));
+function parseQuery(schema: TSchema, { headers = {} }: Route, request: FastifyRequest): unknown {
+  const asked: Record<string, unknown> = { ...(request.query as object) };
+  for (const [header, name] of Object.entries(headers)) {
+    const value = request.headers[header.toLowerCase()];
+    if (value !== undefined) asked[name] = value;
+  }
+  return parse(schema, Value.Convert(schema, asked));
 }
 
 function parse(schema: TSchema, input: unknown): unknown {

@@ -15,6 +15,8 @@ import type {
   Detached,
   DetachQuery,
   Disk,
+  Event,
+  EventsQuery,
   GuestSetup,
   GuestSetupQuery,
   Health,
@@ -77,6 +79,8 @@ export interface ChassisService {
   restart(name: string): Promise<Chassis>;
   upgrade(name: string): Promise<Upgraded>;
   qemuArgs(name: string, request: QemuArgsRequest): Promise<QemuArgs>;
+  /** What happens, from now on or from what `since` names; ends with the daemon, or once `gone`. */
+  events(query: EventsQuery, gone: AbortSignal): AsyncGenerator<Event>;
   /** Begins to stop; the answer to the request may still go out. */
   shutdown(): void;
 }

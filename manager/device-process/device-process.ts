@@ -22,7 +22,7 @@ import type { ServedTree } from './served-tree.js';
 import {
   Request,
   type CaptureOrder,
-  type ConnectionEvent,
+  type ChildStatus,
   type DeviceSpec,
   type DiskResize,
   type FunctionSpec,
@@ -32,6 +32,7 @@ import {
   type LinkChange,
   type MountRef,
   type PolicySpec,
+  type Report,
   type ReviewSpec,
   type SeatRemoval,
   type SourceChange,
@@ -82,6 +83,10 @@ export interface ResizableDisk {
 export interface FunctionHooks {
   onConnect(): void;
   onDisconnect(): void;
+  /** Of a tree: the guest's helper began to read what it tells, or stopped. */
+  onHelper(there: boolean): void;
+  /** Of a tree: the guest's helper said something new of a child. */
+  onChild(child: Pick<ChildStatus, 'name' | 'state' | 'detail'>): void;
 }
 
 /**
@@ -99,7 +104,7 @@ export interface DeviceProcessOptions {
   /** Opens an overlay that no mount shows, for a review. */
   readonly openOverlay: OpenOverlay;
   /** Sends to the daemon, if there is one. */
-  readonly report: (event: ConnectionEvent) => void;
+  readonly report: (event: Report) => void;
   readonly handOvers: HandOvers;
   readonly log: (message: string) => void;
 }
@@ -251,6 +256,8 @@ export class DeviceProcess {
     return {
       onConnect: () => this.options.report({ event: 'connected', function: name }),
       onDisconnect: () => this.options.report({ event: 'disconnected', function: name }),
+      onHelper: (there) => this.options.report({ event: 'helper', function: name, there }),
+      onChild: (child) => this.options.report({ event: 'child', function: name, ...child }),
     };
   }
 
@@ -373,6 +380,7 @@ export class DeviceProcess {
       ...(served.driver && { driver: served.driver }),
       ...(served.disk && { disk: { sizeBytes: served.disk.sizeBytes, trouble: served.disk.trouble } }),
       ...(served.card && { card: served.card.status }),
+      ...(served.tree && { helper: served.tree.hasHelper }),
       ...(served.queues && { seats: served.queues.list(served.counters()) }),
     }));
     return { functions };

@@ -271,6 +271,8 @@ export const FunctionStatus = Type.Object({
   disk: Type.Optional(Type.Object({ sizeBytes: Type.Integer(), trouble: Type.Optional(Type.String()) })),
   /** Of a network card: whether there is somebody at the other end of its cable, and what it counted. */
   card: Type.Optional(Type.Object({ carrier: Type.Boolean(), statistics: CardStatistics })),
+  /** Of a tree: the guest's helper reads what it tells. */
+  helper: Type.Optional(Type.Boolean()),
   /** Of a multiplexing function: the queues that serve a mount. */
   seats: Type.Optional(Type.Array(SeatStatus)),
 });
@@ -301,3 +303,21 @@ export const ConnectionEvent = Type.Object({
   function: Type.String(),
 });
 export type ConnectionEvent = Static<typeof ConnectionEvent>;
+
+/** The guest's helper began to read what the function's tree tells, or stopped. */
+export const HelperEvent = Type.Object({
+  event: Type.Literal('helper'),
+  function: Type.String(),
+  there: Type.Boolean(),
+});
+/** The guest's helper said something new of a mount in the function's tree. */
+export const ChildEvent = Type.Object({
+  event: Type.Literal('child'),
+  function: Type.String(),
+  ...Type.Pick(ChildStatus, ['name', 'state', 'detail']).properties,
+});
+export type ChildEvent = Static<typeof ChildEvent>;
+
+/** What the process reports on its own. */
+export const Report = Type.Union([ConnectionEvent, HelperEvent, ChildEvent]);
+export type Report = Static<typeof Report>;

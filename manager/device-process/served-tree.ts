@@ -60,6 +60,11 @@ export class ServedTree {
     this.children.set(name, child);
   }
 
+  /** The guest's helper reads what it tells. */
+  get hasHelper(): boolean {
+    return this.tree.hasHelper;
+  }
+
   /** What another process makes the same children of. */
   get specs(): ChildSpec[] {
     return Array.from(this.children, ([name, child]) => ({ ...child, ...this.mounts.get(name)?.terms }));

@@ -8,8 +8,8 @@ import { SupervisedProcess, type SupervisedProcessOptions } from '../supervised-
 import {
   ChildList,
   CHILDREN_PAGE,
-  ConnectionEvent,
   Kept,
+  Report,
   ReviewNumber,
   Status,
   type AuditSpec,
@@ -98,6 +98,10 @@ export interface DeviceHostHooks {
   readonly onLost: (reason: string) => void;
   readonly onConnected: (name: string) => void;
   readonly onDisconnected: (name: string) => void;
+  /** The guest's helper began to read what a function's tree tells, or stopped. */
+  readonly onHelper: (name: string, there: boolean) => void;
+  /** The guest's helper said something new of a mount in a function's tree. */
+  readonly onChild: (name: string, child: Pick<ChildStatus, 'name' | 'state' | 'detail'>) => void;
 }
 
 export interface SpawnOptions extends DeviceHostHooks {
@@ -158,18 +162,28 @@ class DeviceChild implements DeviceHost {
   }
 
   private supervision(): SupervisedProcessOptions {
-    const { paths, entry = DEFAULT_ENTRY, onConnected, onDisconnected } = this.options;
+    const { paths, entry = DEFAULT_ENTRY } = this.options;
     return {
       entry,
       ...{ socketPath: paths.deviceSocket, logPath: paths.deviceLog, stampPath: paths.deviceStamp },
       lost: lostError,
       onLost: (reason) => this.lost(reason),
-      onEvent: (message) => {
-        const { event, function: name } = decode(ConnectionEvent, message);
-        if (event === 'connected') onConnected(name);
-        else onDisconnected(name);
-      },
+      onEvent: (message) => this.reported(decode(Report, message)),
     };
+  }
+
+  private reported(report: Report): void {
+    const { onConnected, onDisconnected, onHelper, onChild } = this.options;
+    switch (report.event) {
+      case 'connected':
+        return onConnected(report.function);
+      case 'disconnected':
+        return onDisconnected(report.function);
+      case 'helper':
+        return onHelper(report.function, report.there);
+      case 'child':
+        return onChild(report.function, report);
+    }
   }
 
   private lost(reason: string): void {

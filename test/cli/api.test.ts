@@ -40,7 +40,7 @@ describe('docs/api.md', { timeout: 180_000 }, () => {
   }
 
   it('shows requests that are answered as it says', async () => {
-    expect(BLOCKS).toHaveLength(4);
+    expect(BLOCKS).toHaveLength(5);
     const said = await run(BLOCKS[0]);
     expect(
       said
@@ -77,13 +77,28 @@ describe('docs/api.md', { timeout: 180_000 }, () => {
     const text = readFileSync(join(path, 'served.openapi.json'), 'utf8');
     const api = new DocumentedApi(JSON.parse(text) as Document);
     const names: Record<string, string> = { name: 'dev', tag: 'm' };
-    const routes = api.routes.filter(({ method }) => method === 'GET');
+    // What happens has no end.
+    const routes = api.routes.filter(({ method, path: each }) => method === 'GET' && each !== '/v1/events');
     for (const route of routes) {
       const url = route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => names[name]);
       const answer = await askHttp(join(daemon.directory, 'api.sock'), 'GET', url);
       expect([url, answer.status, api.problemsOfAnswer(route, answer)]).toEqual([url, 200, []]);
     }
     expect(routes.length).toBeGreaterThan(10);
+  });
+
+  it('has what happened told by the daemon', async () => {
+    const told = await run(BLOCKS[2]);
+    expect(
+      told
+        .split('\n')
+        .filter((line) => line.startsWith('data: '))
+        .slice(0, 3),
+    ).toEqual([
+      expect.stringContaining('"type":"gap"'),
+      expect.stringContaining('"type":"chassis.created"'),
+      expect.stringContaining('"type":"process.started"'),
+    ]);
   });
 
   it('shows a program that lists disks', async () => {
@@ -97,9 +112,9 @@ describe('docs/api.md', { timeout: 180_000 }, () => {
 
   it('has metrics written to a file, and answered to a scrape', async () => {
     const sample = /^chassis_disk_size_bytes\{chassis="dev",kind="disk",name="scratch".*\} 1073741824$/m;
-    await run(BLOCKS[2]);
-    expect(readFileSync(join(path, 'textfiles', 'chassis.prom'), 'utf8')).toMatch(sample);
     await run(BLOCKS[3]);
+    expect(readFileSync(join(path, 'textfiles', 'chassis.prom'), 'utf8')).toMatch(sample);
+    await run(BLOCKS[4]);
     const request = 'GET /metrics HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n';
     const scrape = (more: string) => run(`printf '${request}' | ${more} ./chassis-scrape`);
     const answer = await scrape('');

@@ -2,7 +2,12 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach } from 'vitest';
-import { ChassisError, type AttachRequest, type DetachQuery } from '../../manager/control/api.js';
+import {
+  ChassisError,
+  type AttachRequest,
+  type DetachQuery,
+  type EventBody,
+} from '../../manager/control/api.js';
 import { ChassisPaths } from '../../manager/control/state-directory.js';
 import { ChassisController } from '../../manager/controller.js';
 import { Journal, readJournal } from '../../manager/journal.js';
@@ -30,6 +35,8 @@ export class ControllerHarness {
   readonly processes: FakeDevices[] = [];
   cardPorts = new FakeCardPorts();
   log: string[] = [];
+  /** What was told to happen, by all controllers since the test began. */
+  events: EventBody[] = [];
   /** Of the next device process: its `refuseSeat`. */
   refuseSeatNext: FakeDevices['refuseSeat'];
   /** The device process that the next daemon finds does not answer. */
@@ -79,6 +86,7 @@ export class ControllerHarness {
     this.folder = mkdtempSync(join(tmpdir(), 'chassis-controller-'));
     this.processes.length = 0;
     this.log = [];
+    this.events = [];
     this.cardPorts = new FakeCardPorts();
     this.refuseSeatNext = undefined;
     mkdirSync(this.paths.directory);
@@ -127,6 +135,7 @@ export class ControllerHarness {
       },
       cardPorts: this.killer?.wrap(this.cardPorts) ?? this.cardPorts,
       journal: this.killer?.wrapJournal(journal) ?? journal,
+      emit: (event) => this.events.push(event),
       log: (message) => this.log.push(message),
     });
   }

@@ -44,6 +44,7 @@ describe('ChassisController', () => {
       },
       findDevices: async () => undefined,
       journal: new Journal(join(folder, 'journal.json'), 'dev'),
+      emit: () => undefined,
       log: (message) => log.push(message),
     });
     await controller.start();

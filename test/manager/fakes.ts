@@ -87,6 +87,8 @@ export class FakeDevices implements DeviceHost {
   readonly pid: number;
   readonly functions = new Map<string, FunctionSpec>();
   readonly connected = new Set<string>();
+  /** Functions whose trees the guest's helper reads. */
+  private readonly helped = new Set<string>();
   /** Fids that the guest holds, by function. */
   readonly fids = new Map<string, number>();
   refuse: ((spec: FunctionSpec) => ChassisError | undefined) | undefined;
@@ -271,6 +273,7 @@ export class FakeDevices implements DeviceHost {
       ...(device.type === 'card' && { card: { carrier: device.up, statistics: newNetStatistics() } }),
       ...this.diskStatus(name),
       ...(shownBy(device)?.type === 'queues' && { seats: this.seats() }),
+      helper: this.helped.has(name),
     }));
   }
 
@@ -289,7 +292,11 @@ export class FakeDevices implements DeviceHost {
   }
 
   leave(): void {
-    this.hooks = { onLost: () => {}, onConnected: () => {}, onDisconnected: () => {} };
+    const nothing = (): void => {};
+    this.hooks = {
+      ...{ onLost: nothing, onConnected: nothing, onDisconnected: nothing },
+      ...{ onHelper: nothing, onChild: nothing },
+    };
   }
 
   private diskStatus(name: string): Pick<FunctionStatus, 'disk'> {
@@ -324,6 +331,18 @@ export class FakeDevices implements DeviceHost {
   disconnect(name: string): void {
     this.connected.delete(name);
     this.hooks.onDisconnected(name);
+  }
+
+  /** The guest's helper comes, or goes. */
+  setHelper(name: string, there: boolean): void {
+    if (there) this.helped.add(name);
+    else this.helped.delete(name);
+    this.hooks.onHelper(name, there);
+  }
+
+  /** The guest's helper says this of a mount of the tree. */
+  childIs(fn: string, child: Pick<ChildStatus, 'name' | 'state' | 'detail'>): void {
+    this.hooks.onChild(fn, child);
   }
 
   die(reason: string): void {

@@ -3,6 +3,7 @@ import { Recovery } from '../../manager/recovery.js';
 
 describe('recovery', () => {
   const log: string[] = [];
+  let givenUp = 0;
   let revivals: number[] = [];
   let fails = false;
   let recovery: Recovery;
@@ -10,10 +11,12 @@ describe('recovery', () => {
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     log.length = 0;
+    givenUp = 0;
     revivals = [];
     fails = false;
     recovery = new Recovery({
       log: (line) => log.push(line),
+      onGivenUp: () => givenUp++,
       revive: async () => {
         revivals.push(performance.now());
         if (fails) throw new Error('no room');
@@ -53,7 +56,7 @@ describe('recovery', () => {
       recovery.started();
     }
     expect(pauses).toEqual([100, 200, 400, 800, 1600]);
-    expect(recovery.isUnderWay).toBe(false);
+    expect([recovery.isUnderWay, givenUp]).toEqual([false, 1]);
     expect(log.at(-1)).toMatch(/died 6 times in a row/);
   });
 

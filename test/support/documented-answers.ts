@@ -69,13 +69,7 @@ export class DocumentedApi {
     const types = Object.keys(route.operation.responses[status]?.content ?? {});
     const [documented] = types.filter((each) => type.startsWith(each.split(';')[0]));
     if (documented === undefined) return [`no answer of ${status} and ${type}`];
-    const isJson = documented === 'application/json';
-    const values: unknown[] = documented.endsWith('ndjson')
-      ? text
-          .trimEnd()
-          .split('\n')
-          .map((line) => JSON.parse(line) as unknown)
-      : [isJson ? JSON.parse(text) : text];
+    const values = piecesOf(documented, text);
     return values.flatMap((value) =>
       this.problems(route, ['responses', String(status), 'content', documented], value),
     );
@@ -88,4 +82,15 @@ export class DocumentedApi {
     if (check(value)) return [];
     return (check.errors ?? []).map(({ instancePath, message }) => `${instancePath}: ${message}`);
   }
+}
+
+/** The documents that an answer of that type consists of. */
+function piecesOf(type: string, text: string): unknown[] {
+  const lines = text.trimEnd().split('\n');
+  if (type.endsWith('ndjson')) return lines.map((line) => JSON.parse(line) as unknown);
+  if (type === 'text/event-stream') {
+    const data = lines.filter((line) => line.startsWith('data: '));
+    return data.map((line) => JSON.parse(line.slice('data: '.length)) as unknown);
+  }
+  return [type === 'application/json' ? JSON.parse(text) : text];
 }

@@ -4,6 +4,7 @@ import type {
   Card,
   Chassis,
   Disk,
+  Event,
   Mount,
   Plan,
   PolicyView,
@@ -95,6 +96,16 @@ export class NotingService implements ChassisService {
       this.reviewEnded = true;
     }
   }
+  happened: Event[] = [];
+  /** Ends with what happened, as a daemon that is stopped. */
+  events(...args: unknown[]): AsyncGenerator<Event> {
+    this.calls.push(['events', ...args]);
+    if (this.failure !== undefined) throw this.failure as Error;
+    return this.told();
+  }
+  private async *told(): AsyncGenerator<Event> {
+    yield* this.happened;
+  }
   mounts = (...args: unknown[]) => this.answer([MOUNT], 'mounts', ...args);
   guestSetup(...args: unknown[]) {
     this.calls.push(['guestSetup', ...args]);
@@ -131,7 +142,7 @@ export class NotingService implements ChassisService {
 
   /** The names of all that it can be asked for and notes. */
   get methods(): string[] {
-    const notNoted = ['constructor', 'methods', 'health', 'answer', 'endOfCapture'];
+    const notNoted = ['constructor', 'methods', 'health', 'answer', 'endOfCapture', 'told'];
     const own = Object.entries(this).filter(([, value]) => typeof value === 'function');
     return [...own.map(([name]) => name), ...Object.getOwnPropertyNames(NotingService.prototype)].filter(
       (name) => !notNoted.includes(name),

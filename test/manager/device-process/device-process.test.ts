@@ -8,7 +8,7 @@ import type { MovableFunction } from '../../../manager/device-process/hand-over/
 import { ServedMount } from '../../../manager/device-process/served-mount.js';
 import { ServedQueues } from '../../../manager/device-process/served-queues.js';
 import { ServedTree } from '../../../manager/device-process/served-tree.js';
-import type { ConnectionEvent } from '../../../manager/device-process/protocol.js';
+import type { Report } from '../../../manager/device-process/protocol.js';
 import type { Answer } from '../../../manager/process-protocol.js';
 import { PATIENTLY } from '../patiently.js';
 import { NO_COUNTERS } from '../fakes.js';
@@ -23,7 +23,7 @@ const add = (id: number, name = 'f') => ({
 });
 
 function setUp(create: FunctionFactory) {
-  const reports: (Answer | ConnectionEvent)[] = [];
+  const reports: (Answer | Report)[] = [];
   const log: string[] = [];
   const process = new DeviceProcess({
     createFunction: create,

@@ -32,7 +32,7 @@ async function offersState(deviceId: number): Promise<boolean> {
   const reactor = new Reactor({ onError: () => {} });
   reactor.start();
   const socketPath = join(folder(), 'socket');
-  const hooks = { onConnect: () => {}, onDisconnect: () => {} };
+  const hooks = { onConnect: () => {}, onDisconnect: () => {}, onHelper: () => {}, onChild: () => {} };
   const spec = { ...SPEC, socketPath };
   const served = new VhostUserFunction(servedOf(deviceId), spec, hooks, reactor, () => {});
   const frontEnd = new RawFrontEnd(reactor, socketPath);

@@ -45,6 +45,8 @@ describe('a device process', () => {
     onLost: (reason: string) => onLost(reason),
     onConnected: () => undefined,
     onDisconnected: () => undefined,
+    onHelper: () => undefined,
+    onChild: () => undefined,
   });
 
   /** A process that runs this script in place of the real one. */

@@ -43,6 +43,8 @@ beforeEach(async () => {
     onLost: (reason) => lost.push(reason),
     onConnected: () => undefined,
     onDisconnected: (name) => lost.push(`${name} was left`),
+    onHelper: () => undefined,
+    onChild: () => undefined,
   });
 });
 afterEach(async () => {

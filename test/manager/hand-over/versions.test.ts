@@ -60,6 +60,8 @@ it('a newer version takes over from an older one under load, and no older one fr
     ...{ paths, entry: installed },
     onLost: (reason) => lost.push(reason),
     onConnected: () => undefined,
+    onHelper: () => undefined,
+    onChild: () => undefined,
     onDisconnected: (name) => lost.push(`${name} was left`),
   });
   const path = join(folder(), 'disk.img');

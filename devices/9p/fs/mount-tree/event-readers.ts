@@ -14,10 +14,17 @@ const WAITING_MAX = 16;
 export class EventReaders implements EventSource {
   readonly #table: ChildTable;
   readonly #readers = new Set<EventsFile>();
+  /** Told when the first one comes, and when the last one has gone. */
+  readonly #onPresence: (there: boolean) => void;
   #waiting = 0;
 
-  constructor(table: ChildTable) {
+  constructor(table: ChildTable, onPresence: (there: boolean) => void) {
     this.#table = table;
+    this.#onPresence = onPresence;
+  }
+
+  get any(): boolean {
+    return this.#readers.size > 0;
   }
 
   /** `details` are those of a reader elsewhere, which this one goes on for: what changed on the host meanwhile nobody knows. */
@@ -25,6 +32,7 @@ export class EventReaders implements EventSource {
     if (this.#readers.size >= READERS_MAX) return -Errno.EMFILE;
     const reader = new EventsFile(this, node);
     this.#readers.add(reader);
+    if (this.#readers.size === 1) this.#onPresence(true);
     if (details === undefined) return reader;
     reader.resume(details, this.#table.lastId);
     for (const child of this.#table.byName.values())
@@ -66,6 +74,6 @@ export class EventReaders implements EventSource {
   }
 
   forget(reader: EventsFile): void {
-    this.#readers.delete(reader);
+    if (this.#readers.delete(reader) && this.#readers.size === 0) this.#onPresence(false);
   }
 }

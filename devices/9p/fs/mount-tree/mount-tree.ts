@@ -25,6 +25,8 @@ const TARGET_MAX_BYTES = 4095;
 export interface MountTreeOptions {
   /** Told the name of a child of which the guest's helper has said something new. */
   readonly onChange?: (name: string) => void;
+  /** Told when the guest's helper begins to read what is to be told it, and when it has stopped. */
+  readonly onHelper?: (there: boolean) => void;
   /** Told of bugs in children's file systems. */
   readonly log: (message: string, error?: unknown) => void;
 }
@@ -59,7 +61,7 @@ export class MountTree implements FileSystem {
   readonly #options: MountTreeOptions;
   readonly #devices = new DeviceNumbers();
   readonly #table = new ChildTable();
-  readonly #readers = new EventReaders(this.#table);
+  readonly #readers = new EventReaders(this.#table, (there) => this.#options.onHelper?.(there));
   /** Children that are removed, and whose file systems are not closed yet. */
   readonly #closing = new Set<Promise<void>>();
   readonly #root: RootNode;
@@ -164,6 +166,11 @@ export class MountTree implements FileSystem {
   /** All children, in the order in which they were added. */
   entries(): TreeEntry[] {
     return Array.from(this.#table.byName.values(), entryOf);
+  }
+
+  /** The guest's helper reads what is to be told it. */
+  get hasHelper(): boolean {
+    return this.#readers.any;
   }
 
   /** The child of that name, if there is one. */

@@ -55,6 +55,20 @@ describe('ctl/events', () => {
     await client.expectNoLeaks();
   });
 
+  it('says to the host when the first reader comes and the last one goes, or its guest with it', async () => {
+    const client = await TreeClient.attached();
+    expect(client.tree.hasHelper).toBe(false);
+    for (const fid of [30, 31]) await client.open(fid, READ_ONLY, 'ctl', 'events');
+    expect([client.tree.hasHelper, client.helper]).toEqual([true, [true]]);
+    await client.ok(T.clunk(1, 30));
+    expect(client.helper).toEqual([true]);
+    await client.ok(T.clunk(1, 31));
+    expect([client.tree.hasHelper, client.helper]).toEqual([false, [true, false]]);
+    await client.open(32, READ_ONLY, 'ctl', 'events');
+    await client.server.dropAll();
+    expect(client.helper).toEqual([true, false, true, false]);
+  });
+
   it('tells all that happens in one turn in one answer, and nothing in between is lost', async () => {
     const client = await withHelper();
     const reader = new Reader(client);

@@ -33,29 +33,34 @@ export class TreeClient extends Sender {
   readonly tree: MountTree;
   /** What `onChange` was told. */
   readonly changes: string[];
+  /** What `onHelper` was told. */
+  readonly helper: boolean[];
   readonly treeLog: string[];
 
   private constructor(
     tree: MountTree,
-    changes: string[],
+    { changes, helper }: { changes: string[]; helper: boolean[] },
     treeLog: string[],
     options: Partial<ServerOptions>,
   ) {
     super(tree, options);
     this.tree = tree;
     this.changes = changes;
+    this.helper = helper;
     this.treeLog = treeLog;
   }
 
   /** Fid 0 is the tree's root. */
   static async attached(options: Partial<ServerOptions> = {}): Promise<TreeClient> {
     const changes: string[] = [];
+    const helper: boolean[] = [];
     const log: string[] = [];
     const tree = new MountTree({
       onChange: (name) => changes.push(name),
+      onHelper: (there) => helper.push(there),
       log: (message, error) => log.push(`${message}: ${String(error)}`),
     });
-    const client = new TreeClient(tree, changes, log, options);
+    const client = new TreeClient(tree, { changes, helper }, log, options);
     await client.start();
     return client;
   }
