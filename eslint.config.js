@@ -43,6 +43,7 @@ const layers = [
       'virtio/device.ts',
       'io-vector.ts',
       'errno.ts',
+      'latencies.ts',
       'same-bytes.ts',
       'state-descriptors.ts',
       'state-reader.ts',
@@ -52,7 +53,7 @@ const layers = [
   {
     target: ['devices/blk'],
     from: 'devices',
-    except: ['blk', 'virtio/device.ts', 'io-vector.ts', 'errno.ts', 'state-descriptors.ts'],
+    except: ['blk', 'virtio/device.ts', 'io-vector.ts', 'errno.ts', 'latencies.ts', 'state-descriptors.ts'],
   },
   { target: ['devices/blk/backends'], from: 'devices/virtio', except: [] },
   {

@@ -204,7 +204,7 @@ async function servedNineP(
       () => served.all,
     ),
     tree: served,
-    counted: () => device.statistics,
+    counted: () => ({ ...device.statistics, latencies: device.latencies }),
     setSource: () => Promise.reject(new Error('a tree shows its children')),
   };
 }
@@ -265,7 +265,7 @@ class NinePOfMount implements ServedDevice {
   }
 
   counted(): DeviceCounters {
-    return this.device.statistics;
+    return { ...this.device.statistics, latencies: this.device.latencies };
   }
 
   async setSource(source: Shown | undefined, terms: MountTerms, beginning?: Beginning): Promise<void> {

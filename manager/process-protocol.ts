@@ -8,8 +8,8 @@ import { ChassisError, ErrorBody } from './control/api.js';
 
 /** Raised where a daemon could not manage a process that an earlier version of it started. */
 export const PROTOCOL_VERSION = 1;
-/** The longest are the counters of 1,792 functions, and a page of children with long names and complaints. */
-export const MAX_LINE_BYTES = 4 << 20;
+/** The longest are the counters of 1,792 functions with all buckets of their latencies, and a page of children with long names and complaints. */
+export const MAX_LINE_BYTES = 8 << 20;
 
 const Id = Type.Integer({ minimum: 1 });
 const NoParams = Type.Object({});

@@ -87,8 +87,8 @@ export function describeCard(
 }
 
 function withoutFids(counters: FunctionCounters): Disk['counters'] {
-  const { bytesRead, bytesWritten } = counters;
-  return { ...ofQueues(counters), bytesRead, bytesWritten };
+  const { bytesRead, bytesWritten, latencies } = counters;
+  return { ...ofQueues(counters), bytesRead, bytesWritten, ...(latencies && { latencies }) };
 }
 
 function ofQueues(counters: FunctionCounters): NonNullable<Card['counters']> {

@@ -12,7 +12,7 @@ import { isPromise, type FileSystem } from './fs/file-system.js';
 import { MUX_CONFIG_BYTES, MUX_TAG_MAX_BYTES, MuxConfig } from './mux-config.js';
 import { decodeMux, encodeMux, type MuxState } from './mux-state.js';
 import { QueueReplies } from './queue-replies.js';
-import type { ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
+import type { ServerLatencies, ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
 import { Server } from './server/server.js';
 import { UntellableError } from './server/state/save.js';
 import { encodeTag } from './tag.js';
@@ -107,6 +107,10 @@ export class Virtio9pMux implements VirtioDevice {
   /** The counters of a queue's server; undefined where nothing is attached. */
   statistics(queue: number): Readonly<ServerStatistics> | undefined {
     return this.#seats[queue]?.server.statistics;
+  }
+
+  latencies(queue: number): ServerLatencies | undefined {
+    return this.#seats[queue]?.server.latencies;
   }
 
   /** `select` is live while a driver that agreed to the feature is at work. */

@@ -9,7 +9,7 @@ import { VirtioDeviceId } from '../virtio/device.js';
 import type { FileSystem } from './fs/file-system.js';
 import { QueueReplies } from './queue-replies.js';
 import type { JournalStore } from './server/journal/journal-store.js';
-import type { ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
+import type { ServerLatencies, ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
 import { Server } from './server/server.js';
 import { encodeTag } from './tag.js';
 
@@ -54,6 +54,11 @@ export class Virtio9p implements VirtioDevice {
   /** The server's counters; they go on across resets. */
   get statistics(): Readonly<ServerStatistics> {
     return this.#server.statistics;
+  }
+
+  /** How long requests took; they go on across resets, too. */
+  get latencies(): ServerLatencies {
+    return this.#server.latencies;
   }
 
   /** Changes limits while the guest has it mounted. */

@@ -8,7 +8,7 @@ import { ConfigField, SECTOR_BYTES, VIRTIO_BLK_ID_BYTES, VirtioBlkFeature } from
 import { ReplyLane } from './reply-lane.js';
 import type { ReplySink } from './server/block-request.js';
 import { BlockServer } from './server/block-server.js';
-import type { BlockStatistics } from './server/options.js';
+import type { BlockLatencies, BlockStatistics } from './server/options.js';
 
 /** SCSI storage controller: what QEMU's virtio-blk-pci says. No driver looks at it. */
 const PCI_CLASS = 0x010000;
@@ -113,6 +113,11 @@ export class VirtioBlk implements VirtioDevice {
   /** Counters; they go on across resets. */
   get statistics(): Readonly<BlockStatistics> {
     return this.#server.statistics;
+  }
+
+  /** How long requests took; they go on across resets, too. */
+  get latencies(): BlockLatencies {
+    return this.#server.latencies;
   }
 
   /** The cache mode is all that is the driver's to change, and 0 and 1 are all it may be. */

@@ -2,8 +2,15 @@
 
 /** A metric family: its type, and what it counts. */
 export interface Family {
-  readonly type: 'counter' | 'gauge';
+  readonly type: 'counter' | 'gauge' | 'histogram';
   readonly help: string;
+}
+
+export interface HistogramSample {
+  readonly ends: readonly number[];
+  /** One more than `ends`: the last is of what is beyond them. */
+  readonly counts: readonly number[];
+  readonly sum: number;
 }
 
 /** What is undefined is left out. */
@@ -24,6 +31,18 @@ export class Exposition<Name extends string> {
     const lines = this.samples.get(name) ?? [];
     this.samples.set(name, lines);
     lines.push(`${name}${labelsText(labels)} ${Number(value)}`);
+  }
+
+  /** `ends` ascend, and `counts` are of each bucket alone; `sum` is of all. */
+  addHistogram(name: Name, labels: Labels, { ends, counts, sum }: HistogramSample): void {
+    const lines = this.samples.get(name) ?? [];
+    this.samples.set(name, lines);
+    let total = 0;
+    for (const [i, le] of [...ends, '+Inf'].entries()) {
+      total += counts[i] ?? 0;
+      lines.push(`${name}_bucket${labelsText({ ...labels, le })} ${total}`);
+    }
+    lines.push(`${name}_sum${labelsText(labels)} ${sum}`, `${name}_count${labelsText(labels)} ${total}`);
   }
 
   /** Families without samples are left out. */

@@ -61,6 +61,27 @@ const QUEUE_COUNTERS = {
   requests: Type.Integer(),
 };
 
+/**
+ * How long requests of one kind took, of those that were timed (one in 16, at random): how many took less than each of `endsUs`, in microseconds, and no less than
+ * the one before, which may be left out where nothing did.
+ */
+export const LatencyHistogram = Type.Object({
+  endsUs: Type.Array(Type.Number()),
+  counts: Type.Array(Type.Integer()),
+  /** Of all that were timed, in microseconds. */
+  sumUs: Type.Number(),
+});
+export type LatencyHistogram = Static<typeof LatencyHistogram>;
+
+/** Of a mount: read, write, and all else (metadata). Of a disk: read, write and flush. Without those of which none was timed. */
+export const Latencies = Type.Object({
+  read: Type.Optional(LatencyHistogram),
+  write: Type.Optional(LatencyHistogram),
+  metadata: Type.Optional(LatencyHistogram),
+  flush: Type.Optional(LatencyHistogram),
+});
+export type Latencies = Static<typeof Latencies>;
+
 /** What crossed a function since it was last reset: the sums of its queues, those of each, and what only the whole counts. */
 export const FunctionCounters = Type.Object({
   ...QUEUE_COUNTERS,
@@ -69,5 +90,6 @@ export const FunctionCounters = Type.Object({
   bytesWritten: Type.Integer(),
   /** Fids that the guest holds: 0 once it has unmounted. */
   fids: Type.Integer(),
+  latencies: Type.Optional(Latencies),
 });
 export type FunctionCounters = Static<typeof FunctionCounters>;

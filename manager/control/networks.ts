@@ -174,7 +174,7 @@ export const Card = Type.Object({
   interrupts: Type.Optional(Type.Union([Type.Literal('msix'), Type.Literal('intx')])),
   /** Why it is not plugged although it could be: what the VMM said, or what died. */
   reason: Type.Optional(Type.String()),
-  counters: Type.Optional(Type.Omit(FunctionCounters, ['fids', 'bytesRead', 'bytesWritten'])),
+  counters: Type.Optional(Type.Omit(FunctionCounters, ['fids', 'bytesRead', 'bytesWritten', 'latencies'])),
   statistics: Type.Optional(CardStatistics),
   /** Of a card on a switch. */
   switchPort: Type.Optional(SwitchPortCounters),

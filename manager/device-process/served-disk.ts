@@ -300,7 +300,7 @@ class ServedDisk implements ServedDevice, ResizableDisk, MovableDevice {
   }
 
   counted(): DeviceCounters {
-    return this.device.statistics;
+    return { ...this.device.statistics, latencies: this.device.latencies };
   }
 
   setSource(): Promise<never> {

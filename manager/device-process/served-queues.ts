@@ -95,13 +95,19 @@ export class ServedQueues {
     return sums;
   }
 
+  private countedOn(queue: number): DeviceCounters | undefined {
+    const { mux } = this.options;
+    const statistics = mux.statistics(queue);
+    return statistics && { ...statistics, latencies: mux.latencies(queue) };
+  }
+
   /** The queues that serve a mount, each with its part of what the function counted. */
   list({ queues }: FunctionCounters): SeatStatus[] {
     return [...this.seats]
       .filter(([, seat]) => !seat.leaving)
       .map(([queue]) => ({
         queue,
-        counters: countersOf(this.options.mux.statistics(queue), [queues[queue]]),
+        counters: countersOf(this.countedOn(queue), [queues[queue]]),
       }));
   }
 }

@@ -1,10 +1,12 @@
 /** The requests under way, and objects for those to come. */
+import { Sampler } from '../../latencies.js';
 import type { Fid } from './fid.js';
 import { Request } from './request.js';
 
 export class ActiveRequests {
   readonly #all: Request[] = [];
   readonly #pool: Request[] = [];
+  readonly #sampler = new Sampler();
 
   get count(): number {
     return this.#all.length;
@@ -28,6 +30,7 @@ export class ActiveRequests {
   add(generation: number): Request {
     const r = this.#pool.pop() ?? new Request();
     r.generation = generation;
+    r.begunMs = this.#sampler.begin();
     r.slot = this.#all.length;
     this.#all.push(r);
     return r;

@@ -1,3 +1,5 @@
+import type { LatencyCounts } from '../../latencies.js';
+
 /** Limits and policy of one server. */
 export interface ServerOptions {
   /** Largest message to agree to, at least 4096. */
@@ -14,6 +16,13 @@ export interface ServerOptions {
 
 /** What may change while a client is there. */
 export type ServerLimits = Pick<ServerOptions, 'readOnly' | 'maxFids' | 'maxOpenFiles'>;
+
+/** How long requests took, by kind: `metadata` is all that neither reads nor writes. */
+export interface ServerLatencies {
+  readonly read: LatencyCounts;
+  readonly write: LatencyCounts;
+  readonly metadata: LatencyCounts;
+}
 
 /** Counters since the server was made; `fids` and `openFiles` are what there is now. */
 export interface ServerStatistics {

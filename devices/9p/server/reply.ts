@@ -1,6 +1,6 @@
 /** Ends a request's message: its header in front of what is in place, or an error in its stead. */
 import { Errno } from '../../errno.js';
-import { HEADER_BYTES } from '../protocol/constants.js';
+import { HEADER_BYTES, MessageType } from '../protocol/constants.js';
 import { encodeHeader } from '../protocol/replies.js';
 import type { Dialect } from './dialect.js';
 import type { Request } from './request.js';
@@ -10,12 +10,29 @@ const ERRNO_MAX = 4095;
 
 /** Writes the reply; answers its bytes, or 0 where there is none. */
 export function reply(session: Session, dialect: Dialect, r: Request, result: number): number {
+  if (r.begunMs !== 0) recordLatency(session, r);
   try {
     return writeReply(session, dialect, r, result);
   } catch (error) {
     // The client's memory went away while the request was under way.
     session.report('the reply could not be written', error);
     return 0;
+  }
+}
+
+/** What waits for others to do something is no measure of the server: a lock, a Tflush, a Tversion. */
+function recordLatency({ latencies }: Session, { message, begunMs }: Request): void {
+  switch (message.type) {
+    case MessageType.Tread:
+      return latencies.read.record(begunMs);
+    case MessageType.Twrite:
+      return latencies.write.record(begunMs);
+    case MessageType.Tlock:
+    case MessageType.Tflush:
+    case MessageType.Tversion:
+      return;
+    default:
+      latencies.metadata.record(begunMs);
   }
 }
 

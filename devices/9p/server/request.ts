@@ -61,6 +61,8 @@ export class Request {
   roomBytes = 0;
   /** Bytes of the reply that are in place after what `writer` holds. */
   payloadBytes = 0;
+  /** When it began, where it is one of those that are timed; otherwise 0. */
+  begunMs = 0;
   done: Done<unknown> | undefined;
   token: unknown;
   /** Where it stands among the requests under way. */

@@ -24,7 +24,7 @@ import { fetchFields, fetchHeader } from './fetch.js';
 import type { JournalStore } from './journal/journal-store.js';
 import { recoverInto } from './journal/recover.js';
 import { SessionJournal } from './journal/session-journal.js';
-import type { ServerLimits, ServerOptions, ServerStatistics } from './options.js';
+import type { ServerLatencies, ServerLimits, ServerOptions, ServerStatistics } from './options.js';
 import { reply } from './reply.js';
 import { type Done, NO_ORIGIN, type Request, type RequestOrigin } from './request.js';
 import { Session } from './session.js';
@@ -76,6 +76,10 @@ export class Server {
   /** The counters themselves: read them, never write them. */
   get statistics(): Readonly<ServerStatistics> {
     return this.#session.statistics;
+  }
+
+  get latencies(): ServerLatencies {
+    return this.#session.latencies;
   }
 
   /** Changes limits from the next request on. What is over one by then stays until the client gives it up. */

@@ -3,11 +3,12 @@
  * request, and `settle` gives it back when the request ends, however it ends: no error path has to remember.
  */
 import { Errno, type Failure } from '../../errno.js';
+import { LatencyCounts } from '../../latencies.js';
 import { isPromise } from '../fs/file-system.js';
 import type { FileSystem, FsNode, MaybePromise, OpenFile } from '../fs/file-system.js';
 import { MSIZE_MIN_BYTES, P9_NOFID } from '../protocol/constants.js';
 import { Fid, type Attachment, type NodeFid, type OpenFid, type XattrValue } from './fid.js';
-import type { ServerOptions, ServerStatistics } from './options.js';
+import type { ServerLatencies, ServerOptions, ServerStatistics } from './options.js';
 import { QidMapper } from './qid-mapper.js';
 import type { Request } from './request.js';
 import type { RestoredSession } from './state/restore.js';
@@ -38,6 +39,11 @@ export class Session {
     bytesWritten: 0,
     fids: 0,
     openFiles: 0,
+  };
+  readonly latencies: ServerLatencies = {
+    read: new LatencyCounts(),
+    write: new LatencyCounts(),
+    metadata: new LatencyCounts(),
   };
   /** The message size agreed on. */
   msizeBytes: number;

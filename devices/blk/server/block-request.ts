@@ -21,6 +21,8 @@ export class BlockRequest implements BlockCompletion {
   chain!: Chain;
   sink!: ReplySink;
   active = false;
+  /** When it began, where it is one of those that are timed; otherwise 0. */
+  begunMs = 0;
   /** Grows with each request that starts: those under way at some moment are the ones up to a number. */
   serial = 0;
   /** What the backend is asked for, as a verb; empty while it has not been. */

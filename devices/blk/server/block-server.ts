@@ -6,6 +6,7 @@
  * to write with the status as the very last byte. So legacy drivers' layouts and VIRTIO_F_ANY_LAYOUT need no code of their own.
  */
 import { Errno } from '../../errno.js';
+import { LatencyCounts, Sampler } from '../../latencies.js';
 import type { Chain } from '../../virtio/device.js';
 import { PENDING, type BlockBackend } from '../backends/block-backend.js';
 import type { LifetimeEstimate } from '../backends/lifetime.js';
@@ -19,7 +20,12 @@ import {
 } from '../protocol.js';
 import { BlockRequest, type ReplySink } from './block-request.js';
 import { FailureLog } from './failure-log.js';
-import { newBlockStatistics, type BlockServerOptions, type BlockStatistics } from './options.js';
+import {
+  newBlockStatistics,
+  type BlockLatencies,
+  type BlockServerOptions,
+  type BlockStatistics,
+} from './options.js';
 import { RangeProblem, type RangeRules } from './range-list.js';
 
 const { VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP } = VirtioBlkStatus;
@@ -40,6 +46,12 @@ export class BlockServer {
   /** Whether a write completes only once it is on the medium. */
   writeThrough = false;
   readonly statistics: BlockStatistics = newBlockStatistics();
+  readonly latencies: BlockLatencies = {
+    read: new LatencyCounts(),
+    write: new LatencyCounts(),
+    flush: new LatencyCounts(),
+  };
+  readonly #sampler = new Sampler();
   readonly #backend: BlockBackend;
   readonly #readOnly: boolean;
   readonly #id: Uint8Array;
@@ -77,6 +89,7 @@ export class BlockServer {
     }
     const request = this.#free.pop() ?? this.#newRequest();
     request.start(chain, sink, ++this.#serial);
+    request.begunMs = this.#sampler.begin();
     const result = this.#serve(request);
     if (result !== PENDING) this.#end(request, result);
   }
@@ -217,6 +230,7 @@ export class BlockServer {
   #end(request: BlockRequest, result: number): void {
     const { chain, sink } = request;
     this.#count(request, result);
+    if (request.begunMs !== 0) this.#time(request);
     const { bytes, offsets, lengths, count, byteLength } = chain.writable;
     const last = count - 1;
     bytes[last][offsets[last] + lengths[last] - 1] = statusOf(result);
@@ -246,6 +260,11 @@ export class BlockServer {
       statistics.bytesWritten += request.data.byteLength;
     } else if (operation === 'flush') statistics.flushes++;
     else if (request.command !== 0) statistics.rangeRequests++;
+  }
+
+  #time({ operation, begunMs }: BlockRequest): void {
+    if (operation === 'read' || operation === 'write' || operation === 'flush')
+      this.latencies[operation].record(begunMs);
   }
 
   #anyActive(serial: number, sink: ReplySink | undefined): boolean {

@@ -1,4 +1,5 @@
 /** What a block server is made with, and what it counts. */
+import type { LatencyCounts } from '../../latencies.js';
 
 export interface BlockServerOptions {
   /** Refuses writes, also where the backend takes them. */
@@ -7,6 +8,13 @@ export interface BlockServerOptions {
   readonly id: Uint8Array;
   /** Takes a line on failures of the backend; how many come is bounded, whatever the guest does. */
   readonly log: (message: string) => void;
+}
+
+/** How long requests took that the backend did, by kind. */
+export interface BlockLatencies {
+  readonly read: LatencyCounts;
+  readonly write: LatencyCounts;
+  readonly flush: LatencyCounts;
 }
 
 /** Counters that only grow. */

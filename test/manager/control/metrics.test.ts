@@ -52,7 +52,39 @@ describe('the text format', () => {
   });
 });
 
+describe('a histogram in the text format', () => {
+  it('has each bucket with all that took no longer, then the sum and the count', () => {
+    const exposition = new Exposition({ h: { type: 'histogram', help: 'How long.' } });
+    exposition.addHistogram('h', { x: 1 }, { ends: [0.5, 2], counts: [3, 0, 4], sum: 99.5 });
+    expect(exposition.text().trimEnd().split('\n').slice(1)).toEqual([
+      ...['# TYPE h histogram', 'h_bucket{x="1",le="0.5"} 3', 'h_bucket{x="1",le="2"} 3'],
+      ...['h_bucket{x="1",le="+Inf"} 7', 'h_sum{x="1"} 99.5', 'h_count{x="1"} 7'],
+    ]);
+  });
+});
+
 describe('the metrics', () => {
+  it('have how long requests took of each kind, in buckets that are the same for all', () => {
+    const read = { endsUs: [1.28, 1.536, 2.048, 2 ** 53 / 1000], counts: [1, 2, 4, 8], sumUs: 5000 };
+    const flush = { endsUs: [1024], counts: [1], sumUs: 900 };
+    const labels = 'chassis="dev",kind="disk",name="d"';
+    const disk: Disk = { ...DISK, name: 'd', counters: { ...COUNTERS, latencies: { read, flush } } };
+    const said = linesOf('d', { disks: [disk] }).filter((line) => line.includes('duration'));
+    expect(said).toHaveLength(2 * (25 + 3));
+    expect(said.slice(0, 4)).toEqual([
+      `chassis_request_duration_seconds_bucket{${labels},operation="read",le="0.000001024"} 0`,
+      `chassis_request_duration_seconds_bucket{${labels},operation="read",le="0.000002048"} 7`,
+      `chassis_request_duration_seconds_bucket{${labels},operation="read",le="0.000004096"} 7`,
+      `chassis_request_duration_seconds_bucket{${labels},operation="read",le="0.000008192"} 7`,
+    ]);
+    expect(said.slice(25, 28)).toEqual([
+      `chassis_request_duration_seconds_bucket{${labels},operation="read",le="+Inf"} 15`,
+      `chassis_request_duration_seconds_sum{${labels},operation="read"} 0.005`,
+      `chassis_request_duration_seconds_count{${labels},operation="read"} 15`,
+    ]);
+    expect(said.find((line) => line.endsWith('le="0.001048576"} 1'))).toContain('operation="flush"');
+  });
+
   it('say which daemon it is where there is no chassis', () => {
     expect(lines().slice(1)).toEqual([
       ...['# TYPE chassis_daemon_info gauge', 'chassis_daemon_info{version="1.2.3"} 1', ''],

@@ -44,7 +44,7 @@ describe('ControlSocket', () => {
 
   it.each([
     ['garbage', 'hello\n', /not JSON/],
-    ['a line without end', 'x'.repeat(5 << 20), /more than 4194304 bytes/],
+    ['a line without end', 'x'.repeat(9 << 20), /more than 8388608 bytes/],
     ['what is no request', '"bad"\n', /not a request/],
   ])('sends a daemon away that says %s, and takes the next', async (_, bytes, problem) => {
     const first = await daemon();
