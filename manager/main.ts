@@ -1,9 +1,10 @@
-/** The daemon's executable: `node main.js [--dir DIRECTORY] [--end] [--json]`. Runs until it is interrupted. */
+/** The daemon's executable: `node main.js [--dir DIRECTORY] [--end] [--web PORT] [--json]`. Runs until it is interrupted. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ChassisError } from './control/api.js';
 import { apiSocketPath, defaultStateDirectory } from './control/state-directory.js';
 import { Daemon } from './daemon.js';
+import { WebServer } from './web/web-server.js';
 
 function log(message: string): void {
   process.stderr.write(`chassis: ${message}\n`);
@@ -14,12 +15,17 @@ async function main(): Promise<void> {
     options: {
       dir: { type: 'string' },
       end: { type: 'boolean', default: false },
+      web: { type: 'string' },
       json: { type: 'boolean', default: false },
     },
   });
   const directory = resolve(values.dir ?? defaultStateDirectory());
   const daemon = new Daemon({ directory, log, onShutdown: () => stop() });
+  const socket = apiSocketPath(directory);
+  const page =
+    values.web === undefined ? undefined : new WebServer({ socketPath: socket, port: Number(values.web) });
   const stop = () => {
+    page?.stop();
     (values.end ? daemon.end() : daemon.leave()).then(
       () => process.exit(0),
       (error: unknown) => fail(error),
@@ -34,11 +40,13 @@ async function main(): Promise<void> {
   // Whoever read our output may be gone; that ends nothing.
   process.stdout.on('error', () => undefined);
   process.stderr.on('error', () => undefined);
+  const web = await page?.start();
   await daemon.start();
-  const socket = apiSocketPath(directory);
   const { pid } = process;
-  // One line either way, once requests are answered: whoever started the daemon waits for it.
-  const ready = values.json ? JSON.stringify({ socket, pid }) : `chassis: serving at ${socket} (pid ${pid})`;
+  // One line in JSON, once requests are answered: whoever started the daemon waits for it.
+  const ready = values.json
+    ? JSON.stringify({ socket, pid, ...(web !== undefined && { web }) })
+    : `chassis: serving at ${socket} (pid ${pid})${web === undefined ? '' : `\nchassis: the page is at ${web}`}`;
   process.stdout.write(`${ready}\n`);
 }
 

@@ -8,20 +8,33 @@ export default class Serve extends BaseCommand {
   static override description =
     'The daemon keeps the chassis of one user. Its control socket is private to that user. On SIGINT or SIGTERM it ends, and nothing ' +
     'else does: chassis and their devices go on, guests do not notice, and the next daemon finds them. With --end it ends them, too; VMs go ' +
-    'on without the devices then. With --json it says that it is ready in one line of JSON.';
+    'on without the devices then. With --web it shows the chassis on a page, too, on loopback alone: the address that it prints has a token in it, and ' +
+    'whoever has that can do what this user can. With --json it says that it is ready in one line of JSON.';
   static override examples = [
     '<%= config.bin %> serve',
     '<%= config.bin %> serve --dir /run/my-chassis',
     '<%= config.bin %> serve --end',
+    '<%= config.bin %> serve --web',
     '<%= config.bin %> serve --json',
   ];
   static override flags = {
     end: Flags.boolean({ description: 'End all chassis with the daemon, when that is interrupted' }),
+    web: Flags.boolean({ description: 'Show the chassis on a page, on loopback' }),
+    'web-port': Flags.integer({
+      min: 1,
+      max: 65_535,
+      dependsOn: ['web'],
+      description: "The page's port; any that is free without it",
+    }),
   };
 
   async run(): Promise<void> {
     const { flags } = await this.parse(Serve);
-    const switches = [...(flags.end ? ['--end'] : []), ...(this.jsonEnabled() ? ['--json'] : [])];
+    const switches = [
+      ...(flags.end ? ['--end'] : []),
+      ...(flags.web ? ['--web', String(flags['web-port'] ?? 0)] : []),
+      ...(this.jsonEnabled() ? ['--json'] : []),
+    ];
     // In this process, not in one of its own: whoever kills the command means the daemon, which would live on.
     process.argv = [process.execPath, DAEMON, '--dir', await this.stateDirectory(), ...switches];
     await import(DAEMON);

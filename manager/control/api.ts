@@ -331,7 +331,7 @@ export const ErrorCode = {
   /** What a card was to be plugged into cannot be had: a TAP device, passt, or a switch. */
   NETWORK_UNAVAILABLE: 409,
   TAG_INVALID: 400,
-  /** Only `chassis export` says this: somebody else listens there. */
+  /** Only `chassis export` and `serve --web` say this: somebody else listens there. */
   ADDRESS_IN_USE: 409,
   VMM_UNSUITABLE: 409,
   VMM_REFUSED: 502,

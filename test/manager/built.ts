@@ -10,3 +10,5 @@ export const BUILT_SWITCH_ENTRY = fileURLToPath(
 );
 /** Whereby a test's own process says who it is. */
 export const BUILT_STAMPS = fileURLToPath(new URL('../../dist/manager/process-stamp.js', import.meta.url));
+/** The scripts of the page. */
+export const BUILT_PAGE = new URL('../../dist/manager/web/page/', import.meta.url);
