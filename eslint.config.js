@@ -137,5 +137,12 @@ export default tseslint.config(
     files: ['test/**/*.ts'],
     rules: { 'import-x/no-restricted-paths': 'off' },
   },
-  { files: ['eslint.config.js', 'bin/chassis.js'], ...tseslint.configs.disableTypeChecked },
+  {
+    files: ['eslint.config.js', 'bin/chassis.js', 'examples/**/*.mjs'],
+    ...tseslint.configs.disableTypeChecked,
+  },
+  {
+    files: ['examples/**/*.mjs'],
+    languageOptions: { globals: { console: 'readonly', process: 'readonly' } },
+  },
 );

@@ -269,6 +269,11 @@ export class ChassisClient {
     return text;
   }
 
+  /** Describes the API of this daemon: an OpenAPI 3.1 document. */
+  openapi(): Promise<AnswerOf<'openapi'>> {
+    return this.call('openapi', {});
+  }
+
   /** `input` is its body, or where it takes none, its query. */
   private async call<K extends Operation>(
     operation: K,

@@ -149,7 +149,7 @@ describe('what happens in a chassis', () => {
     const port = { port: 'auto' as const, permanent: false, timeoutMs: 1000 };
     await lab.controller.disks.add({
       ...{ name: 'd', source: { type: 'memory', sizeBytes: 4096 }, readOnly: false, overlay: false },
-      ...{ queues: 1, ...port },
+      ...{ queues: 1, permanent: false, ...port },
     });
     await lab.controller.networks.add({
       ...{ name: 'n', network: { type: 'switch', switch: 'lan' }, mac: '52:54:00:00:00:01' },
