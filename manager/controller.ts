@@ -34,7 +34,6 @@ import { Disks } from './disks.js';
 import { ChassisChanges } from './events/chassis-changes.js';
 import type { DeviceSight } from './events/device-look.js';
 import { functionFacts } from './function-facts.js';
-import { functionName } from './function-name.js';
 import { Networks } from './networks.js';
 import { FunctionMounts } from './function-mounts.js';
 import type { Journal } from './journal.js';
@@ -125,7 +124,7 @@ export class ChassisController {
       ...{ chassis: name, paths, startDevices, findDevices, cardPorts },
       onLost: (reason) => this.deviceProcessLost(reason),
       onConnected: () => this.slots.connected(),
-      onConnection: (fn) => this.connectionChanged(fn),
+      onConnection: (tag) => this.changes.changed(tag),
       onHelper: () => this.changes.changed(),
       onChild: ({ name: tag, state, detail }) =>
         options.emit({ type: 'mount.inGuest', tag, state, ...(detail !== '' && { reason: detail }) }),
@@ -418,11 +417,6 @@ export class ChassisController {
     this.slots.deviceProcessLost();
     this.recovery.begin();
     this.changes.changed();
-  }
-
-  private connectionChanged(fn: string): void {
-    const device = this.model.devices().find((each) => functionName(each) === fn);
-    if (device) this.changes.changed(device.tag);
   }
 
   private processState(): Omit<Chassis['deviceProcess'], 'restarts'> {

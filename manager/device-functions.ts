@@ -41,8 +41,8 @@ export interface DeviceFunctionsOptions {
   readonly onLost: (reason: string) => void;
   /** A VMM opened a function. */
   readonly onConnected: () => void;
-  /** A VMM opened a function or left it, by its name. */
-  readonly onConnection: (name: string) => void;
+  /** A VMM opened a mount's, disk's or card's function, or left it. */
+  readonly onConnection: (tag: string) => void;
   /** The guest's helper came, or went. */
   readonly onHelper: () => void;
   /** The guest's helper said something new of a mount of the tree. */
@@ -68,6 +68,8 @@ export class DeviceFunctions {
   /** How each is, or was when the process died. */
   private readonly lastUses = new Map<string, PortUse>();
   private readonly connected = new Set<string>();
+  /** What the chassis knows each function by that was provided. */
+  private readonly tags = new Map<string, string>();
   /** Functions whose trees the guest's helper reads. */
   private readonly helped = new Set<string>();
   private latest: ReadonlyMap<string, FunctionStatus> = new Map();
@@ -143,6 +145,7 @@ export class DeviceFunctions {
   async keep(device: DeviceRecord, use: PortUse, { switchPort, keep }: FoundFunction): Promise<void> {
     const name = functionName(device);
     this.kept.hold(name, this.requireRunning().pid, keep ?? {});
+    this.tags.set(name, device.tag);
     this.uses.set(name, use);
     this.lastUses.set(name, use);
     if (!isCard(device) || device.card.network.type !== 'switch' || switchPort === undefined) return;
@@ -164,7 +167,7 @@ export class DeviceFunctions {
       onConnected: (name) => {
         this.connected.add(name);
         this.options.onConnected();
-        this.options.onConnection(name);
+        this.connectionChanged(name);
       },
       onHelper: (name, there) => this.noteHelper(name, there),
       onChild: (_name, child) => this.options.onChild(child),
@@ -189,6 +192,7 @@ export class DeviceFunctions {
   /** Sees to it that a function is served in this way. */
   async provide(device: DeviceRecord, use: PortUse): Promise<void> {
     const name = functionName(device);
+    this.tags.set(name, device.tag);
     await this.removals.get(name);
     const now = this.uses.get(name);
     if (now?.port === use.port && now.msix === use.msix) {
@@ -442,8 +446,13 @@ export class DeviceFunctions {
     return { type: 'card', name, ...properties, peer };
   }
 
+  private connectionChanged(name: string): void {
+    const tag = this.tags.get(name);
+    if (tag !== undefined) this.options.onConnection(tag);
+  }
+
   private disconnected(name: string): void {
-    if (this.connected.delete(name)) this.options.onConnection(name);
+    if (this.connected.delete(name)) this.connectionChanged(name);
     const waiting = this.leaving.get(name) ?? [];
     this.leaving.delete(name);
     for (const leave of waiting) leave();

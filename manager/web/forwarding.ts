@@ -8,7 +8,8 @@ const OF_THE_PAGE: readonly Operation[] = [
 ];
 
 /** Headers that mean something to the API, and to the page. */
-const ASKED = ['content-type', 'content-length', 'last-event-id'];
+const ASKED = ['last-event-id'];
+const OF_BODIES = ['content-type', 'content-length'];
 const ANSWERED = ['content-type', 'content-length', 'cache-control'];
 
 const PATTERNS = OF_THE_PAGE.map((operation) => {
@@ -23,7 +24,9 @@ export function isForwarded({ method, url = '' }: IncomingMessage): boolean {
 /** Whoever of the two goes takes the other along. */
 export function forward(socketPath: string, asked: IncomingMessage, answer: ServerResponse): void {
   const { method, url } = asked;
-  const passed = request({ socketPath, method, path: url, headers: only(ASKED, asked), agent: false });
+  const hasBody = method === 'POST';
+  const headers = only(hasBody ? [...ASKED, ...OF_BODIES] : ASKED, asked);
+  const passed = request({ socketPath, method, path: url, headers, agent: false });
   passed.on('response', (from) => {
     answer.writeHead(from.statusCode ?? 502, only(ANSWERED, from));
     from.pipe(answer);
@@ -34,7 +37,10 @@ export function forward(socketPath: string, asked: IncomingMessage, answer: Serv
     else answer.writeHead(502).end();
   });
   answer.on('close', () => passed.destroy());
-  asked.pipe(passed);
+  if (hasBody) return void asked.pipe(passed);
+  // What came with it would be taken for the next request there.
+  asked.resume();
+  passed.end();
 }
 
 function only(names: readonly string[], { headers }: IncomingMessage): Record<string, string> {

@@ -23,6 +23,8 @@ interface Asset {
 }
 
 const LOOPBACK = '127.0.0.1';
+/** A tab has two or three. */
+const MAX_CONNECTIONS = 256;
 
 /** No script but those of our own files, nothing from elsewhere, and no place in a page of others. */
 const HEADERS = {
@@ -49,6 +51,7 @@ export class WebServer {
       ...scriptsIn(options.scripts ?? new URL('./page/', import.meta.url)),
     ]);
     this.server = createServer((request, response) => this.answer(request, response));
+    this.server.maxConnections = MAX_CONNECTIONS;
   }
 
   /** Listens, and answers the URL with the token. @throws ChassisError ADDRESS_IN_USE */

@@ -159,6 +159,20 @@ describe('the server of the page', () => {
     expect(service.calls).toEqual([]);
   });
 
+  it('passes on no second request that is hidden in the body of the first', async () => {
+    const hidden = 'POST /v1/shutdown HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n';
+    for (const how of [{ 'transfer-encoding': 'chunked' }, { 'content-length': String(hidden.length) }]) {
+      for (const [method, path] of [
+        ['GET', '/v1/chassis'],
+        ['DELETE', '/v1/chassis/dev/mounts/a'],
+      ]) {
+        expect((await ask(method, path, how, hidden)).status).toBe(200);
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(service.calls.map(([name]) => name)).toEqual(['list', 'detach', 'list', 'detach']);
+  });
+
   it('passes no body on that is larger than the API takes', async () => {
     const json = { 'content-type': 'application/json' };
     const { status } = await ask('POST', '/v1/chassis/dev/attach', json, ' '.repeat(300_000));
