@@ -62,12 +62,13 @@ describe('the packed package', () => {
   });
 
   it('has every file that its package.json names', async () => {
-    const { exports, bin } = (await manifest()) as {
+    const { exports, bin, man } = (await manifest()) as {
       exports: Record<string, Record<string, string>>;
       bin: Record<string, string>;
+      man: string[];
     };
     const named = [...Object.values(exports).flatMap((entry) => Object.values(entry)), ...Object.values(bin)];
-    for (const path of named) await access(join(installed(), path));
+    for (const path of [...named, ...man]) await access(join(installed(), path));
   });
 
   it('puts man pages where man finds them, and has the units of its daemon', async () => {
