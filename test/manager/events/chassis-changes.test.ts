@@ -146,7 +146,7 @@ describe('what happens in a chassis', () => {
 
   it('is told of disks and cards: added, resized, unplugged from their cable, removed', async () => {
     await told();
-    const port = { port: 'auto' as const, permanent: false, timeoutMs: 1000 };
+    const port = { port: 'auto' as const, timeoutMs: 1000 };
     await lab.controller.disks.add({
       ...{ name: 'd', source: { type: 'memory', sizeBytes: 4096 }, readOnly: false, overlay: false },
       ...{ queues: 1, permanent: false, ...port },
