@@ -15,7 +15,13 @@ const ADD: CommandInfo = {
     { name: 'json', description: 'As JSON', multiple: false, required: false, isPath: false },
     {
       ...{ name: 'port', char: 'p', description: 'Over which', value: 'vhost-user|vfio-user' },
-      ...{ options: ['vhost-user', 'vfio-user'], multiple: true, required: true, isPath: false, default: 'x' },
+      ...{
+        options: ['vhost-user', 'vfio-user'],
+        multiple: true,
+        required: true,
+        isPath: false,
+        default: 'x',
+      },
     },
   ],
   examples: ["chassis disk add '\\d'", '.hidden'],
@@ -77,7 +83,10 @@ describe('man pages', () => {
     expect(readdirSync(built).sort()).toEqual(['chassis.1', ...pages].sort());
   });
 
-  it.runIf(spawnSync('mandoc', ['-T', 'lint', '/dev/null']).error === undefined)('are ones that mandoc takes', () => {
-    for (const name of readdirSync(built)) expect(lint(new URL(name, built).pathname).stdout).toBe('');
-  });
+  it.runIf(spawnSync('mandoc', ['-T', 'lint', '/dev/null']).error === undefined)(
+    'are ones that mandoc takes',
+    () => {
+      for (const name of readdirSync(built)) expect(lint(new URL(name, built).pathname).stdout).toBe('');
+    },
+  );
 });
