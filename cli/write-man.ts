@@ -5,8 +5,8 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Command } from '@oclif/core';
-import { commandPage, pageName, programPage } from './man/page.js';
-import { commandsOf } from './support/manifest-commands.js';
+import { commandPage, pageName, programPage } from './reference/man-page.js';
+import { commandsOf } from './reference/commands.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const folder = `${root}/man`;

@@ -4,7 +4,7 @@ import { fishCompletion } from '../completion/fish.js';
 import { SHELLS, type Shell } from '../completion/words.js';
 import { zshCompletion } from '../completion/zsh.js';
 import { BaseCommand } from '../support/base-command.js';
-import { commandsOf } from '../support/manifest-commands.js';
+import { commandsOf } from '../reference/commands.js';
 
 const SCRIPTS = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion } as const;
 

@@ -1,4 +1,4 @@
-import type { CommandInfo, FlagInfo } from '../support/manifest-commands.js';
+import type { CommandInfo, FlagInfo } from '../reference/commands.js';
 import { branchesOf, quoted, spellings } from './words.js';
 
 /** A script for bash 4 or later. Where it has nothing to offer, bash offers files. */

@@ -1,4 +1,4 @@
-import type { CommandInfo, FlagInfo } from '../support/manifest-commands.js';
+import type { CommandInfo, FlagInfo } from '../reference/commands.js';
 import { branchesOf } from './words.js';
 
 /** A script for fish 3 or later: `chassis completion fish > ~/.config/fish/completions/chassis.fish`. */

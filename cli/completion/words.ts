@@ -1,5 +1,5 @@
 /** What can be typed after what. */
-import type { CommandInfo, FlagInfo } from '../support/manifest-commands.js';
+import type { CommandInfo, FlagInfo } from '../reference/commands.js';
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];

@@ -1,4 +1,4 @@
-import type { CommandInfo, FlagInfo } from '../support/manifest-commands.js';
+import type { CommandInfo, FlagInfo } from '../reference/commands.js';
 import { branchesOf, quoted, spellings } from './words.js';
 
 /** A script for zsh, to be sourced, or to be a file `_chassis` in `$fpath`. */

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { bashCompletion } from '../../../cli/completion/bash.js';
 import { fishCompletion } from '../../../cli/completion/fish.js';
 import { zshCompletion } from '../../../cli/completion/zsh.js';
-import { commandsOf, type CommandInfo } from '../../../cli/support/manifest-commands.js';
+import { commandsOf, type CommandInfo } from '../../../cli/reference/commands.js';
 import { temporaryFolders } from '../../manager/temporary-folder.js';
 
 const has = (program: string) => spawnSync(program, ['--version']).status === 0;

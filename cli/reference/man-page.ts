@@ -1,6 +1,6 @@
 /** Man pages, in man(7): one for the program, one for each of its commands. */
 import { ExitCode } from '../support/exit-codes.js';
-import type { CommandInfo, FlagInfo } from '../support/manifest-commands.js';
+import type { CommandInfo, FlagInfo } from '../reference/commands.js';
 
 export interface Program {
   readonly bin: string;

@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { commandPage, programPage, roff } from '../../../cli/man/page.js';
-import type { CommandInfo } from '../../../cli/support/manifest-commands.js';
+import { commandPage, programPage, roff } from '../../../cli/reference/man-page.js';
+import type { CommandInfo } from '../../../cli/reference/commands.js';
 
 const PROGRAM = { bin: 'chassis', version: '1.2.3', description: 'Plugs things in.' };
 const ADD: CommandInfo = {
