@@ -27,8 +27,8 @@ describe('the packed package', () => {
     await symlink(installed(), join(project, 'node_modules/chassis'));
     await cp(join(ROOT, 'examples/library'), project, { recursive: true });
     await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'consumer', type: 'module' }));
-  }, 120_000);
-  afterAll(() => rm(folder, { recursive: true }));
+  }, 300_000);
+  afterAll(() => rm(folder, { recursive: true }), 60_000);
 
   /** What the build has made is packed; it is not made again. */
   async function pack(): Promise<string> {

@@ -128,6 +128,20 @@ describe('CloudHypervisorDriver, with a stand-in', () => {
     expect(deleted).toEqual(['1.0']);
   });
 
+  it('does not take a device for gone that came while it looked', async () => {
+    const driver = await open();
+    const before = JSON.stringify(await client.info());
+    let answer: () => void = () => undefined;
+    vmm.answers.set('GET vm.info', (response) => (answer = () => response.end(before)));
+    const looking = driver.look();
+    await driver.plug(1, [MOUNT], 1000);
+    answer();
+    await looking;
+    expect(deleted).toEqual([]);
+    vmm.answers.clear();
+    expect(await driver.present()).toEqual(new Map([[1, 1]]));
+  });
+
   it('knows what a VM has from its command line, and nothing that is not ours', async () => {
     vmm.devices.set('chassis-slot7-fn0', { route: 'vm.add-disk', config: {}, connection: undefined });
     vmm.devices.set('_disk0', { route: 'vm.add-disk', config: {}, connection: undefined });
@@ -143,14 +157,28 @@ describe('CloudHypervisorDriver, with a stand-in', () => {
     await expect(unplugging).rejects.toMatchObject(refusal('VMM_GONE'));
   });
 
-  it('keeps a slot from use where nobody knows whether a device came', async () => {
+  it('keeps a slot from use where nobody knows whether a device came, until that is known', async () => {
     const driver = await open();
     vmm.answers.set('PUT vm.add-user-device', () => undefined);
     await expect(driver.plug(1, [MOUNT], 50)).rejects.toMatchObject(
       refusal('GUEST_TIMEOUT', /within \d+ ms/),
     );
-    // It turns out that it did not.
-    await expect.poll(() => [...driver.unusable]).toEqual([]);
+    expect([...driver.unusable.keys()]).toEqual([1]);
+    await expect.poll(() => driver.unusable.size).toBe(0);
+  });
+
+  it('takes out a device that came after it was given up', async () => {
+    const driver = await open();
+    vmm.answers.set('PUT vm.add-user-device', () => {
+      vmm.devices.set('chassis-slot1-fn0', {
+        route: 'vm.add-user-device',
+        config: {},
+        connection: undefined,
+      });
+    });
+    await expect(driver.plug(1, [MOUNT], 50)).rejects.toMatchObject(refusal('GUEST_TIMEOUT'));
+    await expect.poll(() => vmm.devices.size).toBe(0);
+    expect([...driver.unusable.keys()]).toEqual([1]);
   });
 
   it.each([
