@@ -119,10 +119,12 @@ describe('what happens in a chassis', () => {
     await lab.controller.detach('chassis', { ...QUERY, slot: true });
     expect((await words()).sort()).toEqual(['mount.detached b', 'mount.detached chassis']);
     const vmm = await lab.boot();
-    await told();
+    // Not one for each mount that it carries, neither then nor when something else of that changes.
+    expect((await words()).at(-1)).toBe('function.changed chassis-queues plugged');
+    await lab.controller.policies.change('c', { set: { readOnly: true }, unset: [] });
+    expect(await words()).toEqual(['mount.changed c']);
     vmm.die();
     lab.controller.vmLost();
-    // Not one for each mount that it carries.
     expect(await words()).toEqual(['vm.gone', 'function.changed chassis-queues parked']);
   });
 
