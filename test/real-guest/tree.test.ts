@@ -1,14 +1,22 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Mount } from '../../manager/control/api.js';
+import type { Event, Mount } from '../../manager/control/api.js';
+import { ChassisClient } from '../../manager/control/client.js';
 import { describeRealGuest, Lab, tagSeen } from './lab.js';
 
 describeRealGuest('mounts of the tree in a Linux guest', () => {
   let lab: Lab;
+  /** What the daemon told. */
+  const told: Event[] = [];
 
   beforeAll(async () => {
     lab = await Lab.start('vhost-user');
+    const client = new ChassisClient({ directory: lab.daemon.directory });
+    const events = await client.events();
+    void (async () => {
+      for await (const event of events) told.push(event);
+    })().catch(() => undefined);
     await lab.boot('6.12');
   });
   afterAll(() => lab.stop());
@@ -67,6 +75,10 @@ describeRealGuest('mounts of the tree in a Linux guest', () => {
     await lab.sh('sh /run/chassis/chassis/ctl/helper.sh >/dev/null 2>&1 &');
     const [mount] = await attach(join(lab.folder, 'four'), '--target', '/work/four');
     expect(mount).toMatchObject({ via: 'tree', target: '/work/four', inGuest: 'mounted' });
+    expect(told.map(({ type }) => type)).toEqual(expect.arrayContaining(['vm.connected', 'helper.there']));
+    expect(told).toContainEqual(
+      expect.objectContaining({ type: 'mount.inGuest', tag: 'four', state: 'mounted' }),
+    );
     expect(await lab.sh('cat /work/four/name; echo changed > /work/four/name')).toBe('4');
     expect(await readFile(join(lab.folder, 'four', 'name'), 'utf8')).toBe('changed\n');
   });
@@ -76,6 +88,14 @@ describeRealGuest('mounts of the tree in a Linux guest', () => {
     const failure = await lab.daemon.failure('attach', await folderWith('five', '5'), '--target', '/file/x');
     expect(failure).toMatchObject({ code: 'GUEST_REFUSED', exitCode: 6 });
     expect(failure.message).toMatch(/five: .*(Not a directory|can't create)/i);
+    expect(told).toContainEqual(
+      expect.objectContaining({
+        type: 'mount.inGuest',
+        tag: 'five',
+        state: 'failed',
+        reason: expect.anything() as string,
+      }),
+    );
     expect(await lab.sh('ls /run/chassis/chassis')).toBe('ctl\nfour\none\nthree\ntwo');
   });
 
@@ -119,6 +139,9 @@ describeRealGuest('mounts of the tree in a Linux guest', () => {
     await expect.poll(async () => (await lab.show()).mounts.length).toBe(4);
     process.kill(lab.guest.pid, 'SIGKILL');
     expect(await attaching).toMatchObject({ code: 'VMM_GONE', exitCode: 6 });
+    await expect
+      .poll(() => told.map(({ type }) => type))
+      .toEqual(expect.arrayContaining(['vm.gone', 'helper.gone']));
     expect((await lab.show()).mounts.map(({ tag, state }) => `${tag} ${state}`)).toEqual([
       'chassis parked',
       'one parked',
