@@ -8,7 +8,12 @@ import type { FileSystem } from '../devices/9p/fs/file-system.js';
 import { HostDirectory, HostDirectoryError } from '../devices/9p/fs/host-directory/host-directory.js';
 import { memoryVolume } from '../devices/9p/fs/node-fs/memory-volume.js';
 import { MountTree } from '../devices/9p/fs/mount-tree/mount-tree.js';
-import { NodeFs, type NodeFsLike, type NodeFsPromises } from '../devices/9p/fs/node-fs/node-fs.js';
+import {
+  NodeFs,
+  type NodeFsLike,
+  type NodeFsOptions,
+  type NodeFsPromises,
+} from '../devices/9p/fs/node-fs/node-fs.js';
 import type { ServerLimits, ServerOptions } from '../devices/9p/server/options.js';
 import { Server } from '../devices/9p/server/server.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
@@ -57,7 +62,10 @@ export interface NinePOptions {
 
 /** Opens what a mount shows. @throws ChassisError SOURCE_MISSING, SOURCE_NOT_DIRECTORY or SOURCE_UNREADABLE */
 export async function openSource(source: Source): Promise<FileSystem> {
-  return source.type === 'memory' ? memoryFileSystem(new Volume()) : openDirectory(source.path);
+  if (source.type === 'directory') return openDirectory(source.path);
+  const volume = new Volume();
+  // Nobody else has it, so another process may go on with all that is in it.
+  return memoryFileSystem(volume, { volume });
 }
 
 async function openDirectory(path: string): Promise<HostDirectory> {
@@ -69,9 +77,9 @@ async function openDirectory(path: string): Promise<HostDirectory> {
 }
 
 /** memfs would apply the guest's permissions to us, so they are kept beside it; and a guest could fill all memory. */
-function memoryFileSystem(volume: Volume): FileSystem {
+function memoryFileSystem(volume: Volume, moved: Pick<NodeFsOptions, 'volume'> = {}): FileSystem {
   return new NodeFs(memoryVolume(volume), {
-    volume,
+    ...moved,
     ownership: 'kept',
     maxTotalBytes: MAX_MEMORY_BYTES,
     maxFiles: MAX_MEMORY_FILES,

@@ -28,7 +28,7 @@ random.seed(8)
 
 def check(holds, what):
     if not holds:
-        raise SystemExit(f"round {work.round}: {what}")
+        raise SystemExit(f"round {work.round if work else 0}: {what}")
 
 
 def run(*words):
@@ -36,6 +36,8 @@ def run(*words):
     done = subprocess.run(words, capture_output=True, check=False)
     said = (done.stdout + done.stderr).decode(errors="replace")
     check(done.returncode == 0, f"{' '.join(words)} ended with {done.returncode}: {said[-300:]}")
+    if work is not None:
+        work.append(" ".join(words))
     return said
 
 
@@ -141,6 +143,7 @@ class Work:
         write(ROUNDS, str(self.round).encode())
 
 
+work = None
 os.environ["HOME"] = "/tmp"
 os.chdir(sys.argv[1])
 work = Work()

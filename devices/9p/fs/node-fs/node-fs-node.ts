@@ -187,6 +187,7 @@ export class NodeFsNode extends NamedNode<NodeFsNode> {
 
   /** By an open file, if it has one: there is no other way to it. */
   override keep(): Kept | Failure {
+    if (this.#context.contents === undefined) return super.keep();
     return this.someFile === undefined ? -Errno.ESTALE : numbered(this.someFile.fd);
   }
 
