@@ -15,6 +15,7 @@ import {
   type Upgraded,
   type Via,
 } from './control/api.js';
+import { Commands } from './commands.js';
 import { checkCarrier, checkMount, type Attachment } from './attachment.js';
 import type { ChassisPaths } from './control/state-directory.js';
 import {
@@ -85,6 +86,8 @@ export class ChassisController {
   readonly policies: MountPolicies;
   /** Where guests' changes go, and what becomes of them. */
   readonly overlays: Overlays;
+  /** What runs in the guest. */
+  readonly commands: Commands;
   private readonly paths: ChassisPaths;
   private readonly vmm: VmmEndpoint;
   private readonly log: (message: string) => void;
@@ -133,6 +136,7 @@ export class ChassisController {
       log,
     });
     const { model, devices, vmm } = this;
+    this.commands = new Commands({ model, devices });
     const record = () => this.record();
     this.slots = new VmSlots({
       ...{ model, devices, paths, vmm, record, log },
@@ -266,6 +270,7 @@ export class ChassisController {
       ...(this.unsuitable && { vmmProblem: this.unsuitable.message }),
       ...(this.devices.hasHelper && { guestHelper: true }),
       qmpSocket: this.paths.qmpSocket,
+      ...(this.devices.runsCommands && { guestCommands: true }),
       ...(this.apiSocket !== undefined && { apiSocket: this.apiSocket }),
       mounts,
       kept: this.overlays.kept(),

@@ -23,6 +23,9 @@ import {
   type Disk,
   type Event,
   type EventsQuery,
+  type ExecInput,
+  type ExecPage,
+  type ExecRequest,
   type GuestSetup,
   type GuestSetupQuery,
   type Health,
@@ -39,6 +42,7 @@ import {
   type SetLinkRequest,
   type ReviewPage,
   type ReviewRequest,
+  type Signal,
   type TopologyNode,
   type Upgraded,
 } from './control/api.js';
@@ -270,8 +274,20 @@ export class Daemon implements ChassisService {
     return (await Promise.all(chassis.map(({ controller }) => controller.networks.list()))).flat();
   }
 
-  guestSetup({ format }: GuestSetupQuery): GuestSetup {
-    return guestSetup(format);
+  exec(name: string, request: ExecRequest): AsyncGenerator<ExecPage> {
+    return this.find(name).controller.commands.exec(request);
+  }
+
+  async execInput(name: string, command: number, input: ExecInput): Promise<void> {
+    await this.find(name).controller.commands.input(command, input);
+  }
+
+  async execSignal(name: string, command: number, signal: Signal): Promise<void> {
+    await this.find(name).controller.commands.signal(command, signal);
+  }
+
+  guestSetup(query: GuestSetupQuery): GuestSetup {
+    return guestSetup(query);
   }
 
   async plan({ chassis, mounts, via, vmm }: PlanRequest): Promise<Plan> {

@@ -332,6 +332,11 @@ export class DeviceFunctions {
     return this.latest.get(functionName(mount))?.driver;
   }
 
+  /** A guest's helper runs commands, as of the last `refresh`. */
+  get runsCommands(): boolean {
+    return [...this.latest.values()].some(({ commands }) => commands === true);
+  }
+
   /** Asks the process for its counters and connections. Where it is lost, there are none. */
   async refresh(): Promise<void> {
     let functions: FunctionStatus[] = [];

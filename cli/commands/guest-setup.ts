@@ -11,6 +11,7 @@ export default class GuestSetup extends BaseCommand {
   static override examples = [
     '<%= config.bin %> guest-setup',
     '<%= config.bin %> guest-setup --format systemd > chassis-tree@.service',
+    '<%= config.bin %> guest-setup --format systemd --exec > chassis-tree@.service',
     "<%= config.bin %> guest-setup --format udev --json | jq -r '.path'",
   ];
   static override flags = {
@@ -19,11 +20,14 @@ export default class GuestSetup extends BaseCommand {
       options: ['helper', 'systemd', 'udev'] as const,
       default: 'helper',
     })(),
+    exec: Flags.boolean({
+      description: 'Let the host run commands in the guest, as root: chassis exec, cp, and provisioning',
+    }),
   };
 
   async run(): Promise<Setup> {
     const { flags } = await this.parse(GuestSetup);
-    const setup = await (await this.client()).guestSetup(flags.format);
+    const setup = await (await this.client()).guestSetup(flags.format, { exec: flags.exec });
     this.log(setup.text.trimEnd());
     return setup;
   }

@@ -16,6 +16,8 @@ export abstract class BaseCommand extends Command {
     }),
   };
 
+  /** The exit code of all that goes wrong, where a command's own codes are another program's. */
+  protected failureCode: number | undefined;
   private connection: ChassisClient | undefined;
 
   /** The client of the daemon that `--dir` names. */
@@ -47,7 +49,7 @@ export abstract class BaseCommand extends Command {
     if (error instanceof ChassisError) {
       const { message, suggestion, code } = error;
       const { details } = error as { details?: object };
-      const exit = exitCodes[code];
+      const exit = this.failureCode ?? exitCodes[code];
       const shown = Object.assign(new Error(message), {
         code,
         suggestions: suggestion === undefined ? undefined : [suggestion],
@@ -60,6 +62,7 @@ export abstract class BaseCommand extends Command {
       return super.catch(shown);
     }
     // A mistyped command line. oclif looks here with --json.
+    if (this.failureCode !== undefined && error.oclif?.exit !== 0) error.oclif = { exit: this.failureCode };
     error.exitCode ??= error.oclif?.exit;
     return super.catch(error);
   }

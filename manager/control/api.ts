@@ -11,6 +11,7 @@ import { MountTerms, OverlayRequest, Owner, Policy } from './mount-terms.js';
 import { KeptOverlay } from './reviews.js';
 import { DrivenVmm, Via } from './topology.js';
 
+export * from './commands.js';
 export * from './disks.js';
 export * from './events.js';
 export * from './function.js';
@@ -197,6 +198,8 @@ export const Chassis = Type.Object({
   /** The guest's helper reads what the tree tells it. */
   guestHelper: Type.Optional(Type.Boolean()),
   qmpSocket: Type.String(),
+  /** It runs commands for its host. */
+  guestCommands: Type.Optional(Type.Boolean()),
   /** Of one for Cloud Hypervisor, which is driven there, while nobody looks at `qmpSocket`. */
   apiSocket: Type.Optional(Type.String()),
   mounts: Type.Array(Mount),
@@ -296,12 +299,16 @@ export const ErrorCode = {
   /** Only `chassis apply` says these: the manifest is wrong; or it would take from a guest what it uses, or from somebody else what is theirs. */
   MANIFEST_INVALID: 400,
   PLAN_BLOCKED: 409,
+  /** A step in a guest failed, says `chassis apply` as well. */
+  PROVISION_FAILED: 502,
   /** Nothing answers on the control socket, says the client; or the daemon stops, in the middle of what was asked of it. */
   NO_DAEMON: 503,
   NO_CHASSIS: 404,
   NO_MOUNT: 404,
   NO_DISK: 404,
   NO_CARD: 404,
+  /** The command has ended, or has not begun. */
+  NO_COMMAND: 404,
   /** Nothing was changed where changes were to be committed or dropped. */
   NO_CHANGE: 404,
   CHASSIS_EXISTS: 409,
@@ -339,6 +346,10 @@ export const ErrorCode = {
   /** The guest's helper could not do what it was asked. */
   GUEST_REFUSED: 502,
   GUEST_TIMEOUT: 504,
+  /** The guest does not run commands for its host: whether it does is its choice. */
+  COMMANDS_OFF: 409,
+  /** What ran the command went away in the middle of it. */
+  COMMAND_LOST: 502,
   /** A device process cannot be replaced, or not now; it goes on as if nobody had asked. */
   UPGRADE_REFUSED: 409,
   DEVICE_PROCESS_LOST: 503,

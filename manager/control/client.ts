@@ -20,6 +20,9 @@ import {
   type Disk,
   type Event,
   type EventsQuery,
+  type ExecInput,
+  type ExecPage,
+  type ExecRequest,
   type GuestSetup,
   type GuestSetupQuery,
   type Health,
@@ -36,6 +39,7 @@ import {
   type ResizeDiskRequest,
   type ReviewPage,
   type ReviewRequest,
+  type Signal,
   type TopologyNode,
   type Upgraded,
 } from './api.js';
@@ -125,18 +129,27 @@ export class ChassisClient {
 
   /** Reviews what a guest changed in an overlay, page by page. Whoever stops asking stops it; what was done by then stays done. */
   async *review(name: string, tag: string, request: Partial<ReviewRequest>): AsyncGenerator<ReviewPage> {
-    const answer = await this.begun(await this.send('review', { name, tag }, request));
-    try {
-      for await (const line of linesOf(answer)) {
-        const page = parse(line) as ReviewPage | { error: unknown };
-        if ('error' in page) throw refusal(500, page.error);
-        yield page;
-        if (page.done) return;
-      }
-    } finally {
-      answer.destroy();
-    }
-    throw wentAway();
+    yield* this.lines('review', { name, tag }, request, ({ done }) => done);
+  }
+
+  /**
+   * Runs a command in the guest: first its number, then what it prints, and its exit code with the last. Whoever stops asking ends it.
+   */
+  async *exec(
+    name: string,
+    request: Partial<ExecRequest> & Pick<ExecRequest, 'command'>,
+  ): AsyncGenerator<ExecPage> {
+    yield* this.lines('exec', { name }, request, ({ exitCode }) => exitCode !== undefined);
+  }
+
+  /** Resolves once there was room for it. */
+  async execInput(name: string, command: number, input: Partial<ExecInput>): Promise<void> {
+    await this.call('execInput', { name, command: String(command) }, input);
+  }
+
+  /** To all processes of the command. */
+  async execSignal(name: string, command: number, signal: Signal): Promise<void> {
+    await this.call('execSignal', { name, command: String(command) }, { signal });
   }
 
   /**
@@ -227,8 +240,11 @@ export class ChassisClient {
   }
 
   /** What a guest is to be given, so that it mounts what is wanted by itself. */
-  guestSetup(format: GuestSetupQuery['format']): Promise<GuestSetup> {
-    return this.call('guestSetup', {}, { format });
+  guestSetup(
+    format: GuestSetupQuery['format'],
+    options: Partial<Pick<GuestSetupQuery, 'exec'>> = {},
+  ): Promise<GuestSetup> {
+    return this.call('guestSetup', {}, { format, ...options });
   }
 
   /** What mounts would need, and what would be left; nothing is changed. */
@@ -272,6 +288,27 @@ export class ChassisClient {
   /** Describes the API of this daemon: an OpenAPI 3.1 document. */
   openapi(): Promise<AnswerOf<'openapi'>> {
     return this.call('openapi', {});
+  }
+
+  /** The answer's lines, up to the last. */
+  private async *lines<K extends Operation>(
+    operation: K,
+    parameters: Parameters<K>,
+    input: object,
+    isLast: (line: AnswerOf<K>) => boolean,
+  ): AsyncGenerator<AnswerOf<K>> {
+    const answer = await this.begun(await this.send(operation, parameters, input));
+    try {
+      for await (const text of linesOf(answer)) {
+        const line = parse(text) as object;
+        if ('error' in line) throw refusal(500, line.error);
+        yield line as AnswerOf<K>;
+        if (isLast(line)) return;
+      }
+    } finally {
+      answer.destroy();
+    }
+    throw wentAway();
   }
 
   /** `input` is its body, or where it takes none, its query. */

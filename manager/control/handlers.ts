@@ -75,6 +75,15 @@ export const HANDLERS: Handlers = {
     await service.removeCard(params.name, params.card, query);
     return {};
   },
+  exec: (service, { params, body }) => service.exec(params.name, body),
+  execInput: async (service, { params, body }) => {
+    await service.execInput(params.name, Number(params.command), body);
+    return {};
+  },
+  execSignal: async (service, { params, body }) => {
+    await service.execSignal(params.name, Number(params.command), body.signal);
+    return {};
+  },
   guestSetup: (service, { query }) => service.guestSetup(query),
   plan: (service, { body }) => service.plan(body),
   tree: (service, { params }) => service.tree(params.name),

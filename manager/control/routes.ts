@@ -22,6 +22,10 @@ import {
   Disk,
   Event,
   EventsQuery,
+  ExecInput,
+  ExecPage,
+  ExecRequest,
+  ExecSignal,
   GuestSetup,
   GuestSetupQuery,
   Health,
@@ -83,6 +87,7 @@ const SOURCE_ERRORS = ['SOURCE_MISSING', 'SOURCE_UNREADABLE', 'SOURCE_IN_USE'] a
 const CHASSIS = `${API_PREFIX}/chassis/{name}` as const;
 const MOUNT = `${CHASSIS}/mounts/{tag}` as const;
 const DISK = `${CHASSIS}/disks/{disk}` as const;
+const COMMAND = `${CHASSIS}/exec/{command}` as const;
 const CARD = `${CHASSIS}/cards/{card}` as const;
 
 export const ROUTES = {
@@ -307,6 +312,34 @@ export const ROUTES = {
     query: RemoveCardQuery,
     answer: NOTHING,
     errors: ['NO_CARD', 'STATE_UNWRITABLE', ...VMM_ERRORS],
+  },
+  exec: {
+    method: 'POST',
+    path: `${CHASSIS}/exec`,
+    summary: 'Run a command in the guest, where its helper does that',
+    description:
+      'Answers a line at once with the number of the command, then what it prints, as it comes, and its exit code with the last. What goes wrong ' +
+      'after the first line is the last one: {"error": ErrorBody}. Whoever closes the connection ends the command.',
+    body: ExecRequest,
+    answer: ExecPage,
+    type: JSON_LINES,
+    errors: ['COMMANDS_OFF', 'COMMAND_LOST', 'GUEST_TIMEOUT', 'CHASSIS_IN_USE', 'DEVICE_PROCESS_LOST'],
+  },
+  execInput: {
+    method: 'POST',
+    path: `${COMMAND}/input`,
+    summary: 'Give a command input, in order: answered once there was room for it',
+    body: ExecInput,
+    answer: NOTHING,
+    errors: ['NO_COMMAND', 'DEVICE_PROCESS_LOST'],
+  },
+  execSignal: {
+    method: 'POST',
+    path: `${COMMAND}/signal`,
+    summary: 'Send a signal to all processes of a command',
+    body: ExecSignal,
+    answer: NOTHING,
+    errors: ['NO_COMMAND', 'DEVICE_PROCESS_LOST'],
   },
   guestSetup: {
     method: 'GET',

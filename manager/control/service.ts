@@ -17,6 +17,9 @@ import type {
   Disk,
   Event,
   EventsQuery,
+  ExecInput,
+  ExecPage,
+  ExecRequest,
   GuestSetup,
   GuestSetupQuery,
   Health,
@@ -33,6 +36,7 @@ import type {
   SetLinkRequest,
   ReviewPage,
   ReviewRequest,
+  Signal,
   TopologyNode,
   Upgraded,
 } from './api.js';
@@ -72,6 +76,11 @@ export interface ChassisService {
   endCapture(name: string, card: string): Promise<void>;
   removeCard(name: string, card: string, query: RemoveCardQuery): Promise<void>;
   cards(name?: string): Promise<Card[]>;
+  /** Whoever returns from it early ends the command. */
+  exec(name: string, request: ExecRequest): AsyncGenerator<ExecPage>;
+  /** Resolves once there was room for it. */
+  execInput(name: string, command: number, input: ExecInput): Promise<void>;
+  execSignal(name: string, command: number, signal: Signal): Promise<void>;
   guestSetup(query: GuestSetupQuery): GuestSetup;
   /** What mounts would need, and what would be left; nothing is changed. */
   plan(request: PlanRequest): Promise<Plan>;

@@ -99,6 +99,8 @@ export const GuestSetupQuery = Type.Object(
     format: Type.Union([Type.Literal('helper'), Type.Literal('systemd'), Type.Literal('udev')], {
       default: 'helper',
     }),
+    /** The helper is to run commands for the host, as root. */
+    exec: Type.Boolean({ default: false }),
   },
   STRICT,
 );

@@ -15,6 +15,7 @@ import type { HandedOver } from './hand-over/giving.js';
 import type { HandOvers } from './hand-over/hand-overs.js';
 import type { Given, MovableFunction } from './hand-over/movable.js';
 import type { ServedCard } from './served-card.js';
+import { ServedCommands } from './served-commands.js';
 import { Reviews, type OpenOverlay } from './reviews.js';
 import type { ServedMount } from './served-mount.js';
 import type { ServedQueues } from './served-queues.js';
@@ -113,6 +114,7 @@ export interface DeviceProcessOptions {
 const UNHURRIED: ReadonlySet<Request['method']> = new Set([
   ...(['childMounted', 'releaseChild', 'resizeDisk', 'capture'] as const),
   ...(['audit', 'nextReview', 'stopReview'] as const),
+  ...(['commandOutput', 'commandInput', 'signalCommand', 'endCommand'] as const),
 ]);
 
 export class DeviceProcess {
@@ -122,6 +124,7 @@ export class DeviceProcess {
   private readonly specs = new Map<string, FunctionSpec>();
   private readonly queue = new SerialQueue();
   private readonly reviews: Reviews;
+  private readonly commands = new ServedCommands();
 
   constructor(options: DeviceProcessOptions) {
     this.options = options;
@@ -141,10 +144,11 @@ export class DeviceProcess {
     else void this.queue.run(() => this.answer(message, reply));
   }
 
-  /** Nobody is left who would take pages of a review, or end a capture. */
+  /** Nobody is left who would take pages of a review or what a command prints, or end a capture. */
   daemonGone(): void {
     for (const { card } of this.functions.values()) card?.endCapture();
     void this.reviews.close();
+    this.commands.endAll();
   }
 
   /** Ends all functions, once the requests so far are done. */
@@ -215,6 +219,20 @@ export class DeviceProcess {
         return this.reviews.next(request.params.review);
       case 'stopReview':
         return this.done(this.reviews.stop(request.params.review));
+      case 'startCommand': {
+        const { function: name, ...command } = request.params;
+        return { command: this.commands.start(this.tree(name).commands, command) };
+      }
+      case 'commandOutput':
+        return this.commands.output(request.params.command);
+      case 'commandInput':
+        return { taken: await this.commands.input(request.params.command, request.params) };
+      case 'signalCommand':
+        this.commands.signal(request.params.command, request.params.signal);
+        return {};
+      case 'endCommand':
+        this.commands.end(request.params.command);
+        return {};
       case 'status':
         return this.status();
       case 'inventory':
@@ -233,6 +251,7 @@ export class DeviceProcess {
 
   private handOver(order: HandOverOrder): Promise<HandedOver> {
     this.reviews.refuseUnderWay();
+    this.commands.refuseUnderWay();
     const functions = Array.from(this.functions, ([name, { movable }]) => ({
       spec: this.specOf(name),
       movable,
@@ -380,7 +399,7 @@ export class DeviceProcess {
       ...(served.driver && { driver: served.driver }),
       ...(served.disk && { disk: { sizeBytes: served.disk.sizeBytes, trouble: served.disk.trouble } }),
       ...(served.card && { card: served.card.status }),
-      ...(served.tree && { helper: served.tree.hasHelper }),
+      ...(served.tree && { helper: served.tree.hasHelper, commands: served.tree.commands.isEnabled }),
       ...(served.queues && { seats: served.queues.list(served.counters()) }),
     }));
     return { functions };

@@ -11,6 +11,8 @@ import {
   ChildState,
   DiskSerial,
   DiskSource,
+  ExecInput,
+  ExecRequest,
   FunctionCounters,
   FunctionDriver,
   Mac,
@@ -21,6 +23,7 @@ import {
   Port,
   ReviewRequest,
   Shown,
+  Signal,
   Source,
   TapNetwork,
   Upper,
@@ -169,6 +172,17 @@ export type ReviewSpec = Static<typeof ReviewSpec>;
 export const ReviewNumber = Type.Object({ review: Type.Integer({ minimum: 1 }) });
 export type ReviewNumber = Static<typeof ReviewNumber>;
 
+/** A command for the guest that a tree is mounted in. */
+export const CommandSpec = Type.Object({ function: Type.String(), ...ExecRequest.properties });
+export type CommandSpec = Static<typeof CommandSpec>;
+const CommandNumber = { command: Type.Integer({ minimum: 1 }) };
+export const CommandRef = Type.Object(CommandNumber);
+export const CommandInput = Type.Object({ ...CommandNumber, ...ExecInput.properties });
+export type CommandInput = Static<typeof CommandInput>;
+export const CommandSignal = Type.Object({ ...CommandNumber, signal: Signal });
+export type CommandSignal = Static<typeof CommandSignal>;
+export const InputTaken = Type.Object({ taken: Type.Boolean() });
+
 /** Which child, and how long the guest may take. */
 const ChildWait = Type.Object({ function: Type.String(), name: Type.String(), timeoutMs: Type.Integer() });
 const ChildName = Type.Object({ function: Type.String(), name: Type.String() });
@@ -252,6 +266,15 @@ export const Request = Type.Union([
   Type.Object({ id: Id, method: Type.Literal('nextReview'), params: ReviewNumber }),
   /** Answered once it has stopped. */
   Type.Object({ id: Id, method: Type.Literal('stopReview'), params: ReviewNumber }),
+  /** Answers CommandRef. */
+  Type.Object({ id: Id, method: Type.Literal('startCommand'), params: CommandSpec }),
+  /** Answers ExecPage, after half a second at most. */
+  Type.Object({ id: Id, method: Type.Literal('commandOutput'), params: CommandRef }),
+  /** Answers InputTaken, after half a second at most. */
+  Type.Object({ id: Id, method: Type.Literal('commandInput'), params: CommandInput }),
+  Type.Object({ id: Id, method: Type.Literal('signalCommand'), params: CommandSignal }),
+  /** Resolves also where there is no such command. */
+  Type.Object({ id: Id, method: Type.Literal('endCommand'), params: CommandRef }),
   Type.Object({ id: Id, method: Type.Literal('status'), params: Type.Object({}) }),
   /** Answers Inventory. */
   Type.Object({ id: Id, method: Type.Literal('inventory'), params: Type.Object({}) }),
@@ -273,6 +296,8 @@ export const FunctionStatus = Type.Object({
   card: Type.Optional(Type.Object({ carrier: Type.Boolean(), statistics: CardStatistics })),
   /** Of a tree: the guest's helper reads what it tells. */
   helper: Type.Optional(Type.Boolean()),
+  /** Of a tree: a helper in the guest runs commands. */
+  commands: Type.Optional(Type.Boolean()),
   /** Of a multiplexing function: the queues that serve a mount. */
   seats: Type.Optional(Type.Array(SeatStatus)),
 });

@@ -1,4 +1,5 @@
 /** The children of a tree that a device process serves, for the requests of its daemon. */
+import type { GuestCommands } from '../../devices/9p/fs/mount-tree/exec/guest-commands.js';
 import type { MountTree } from '../../devices/9p/fs/mount-tree/mount-tree.js';
 import { TreeError, type TreeErrorCode } from '../../devices/9p/fs/mount-tree/tree-error.js';
 import { ChassisError, type ErrorCode, type Lost, type MountTerms, type Source } from '../control/api.js';
@@ -78,6 +79,11 @@ export class ServedTree {
   /** Tells the guest of a change on the host, where it may know the file. */
   private changed(name: string, path: string): void {
     if (this.mounts.get(name)?.shows(path)) this.tree.changed(name, path);
+  }
+
+  /** What runs in the guest. */
+  get commands(): GuestCommands {
+    return this.tree.commands;
   }
 
   mount(name: string): ServedMount | undefined {

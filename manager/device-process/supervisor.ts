@@ -2,12 +2,14 @@
 import { fileURLToPath } from 'node:url';
 import type { TSchema, Static } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import { AuditPage, Captured, ChassisError, Lost, ReviewPage } from '../control/api.js';
+import { AuditPage, Captured, ChassisError, ExecPage, Lost, ReviewPage } from '../control/api.js';
 import type { ChassisPaths } from '../control/state-directory.js';
 import { SupervisedProcess, type SupervisedProcessOptions } from '../supervised-process.js';
 import {
   ChildList,
   CHILDREN_PAGE,
+  CommandRef,
+  InputTaken,
   Kept,
   Report,
   ReviewNumber,
@@ -15,6 +17,9 @@ import {
   type AuditSpec,
   type ChildSpec,
   type ChildStatus,
+  type CommandInput,
+  type CommandSignal,
+  type CommandSpec,
   type CaptureOrder,
   type DiskResize,
   type FoundFunction,
@@ -73,6 +78,16 @@ export interface DeviceHost {
   nextReview(review: number): Promise<ReviewPage>;
   /** Resolves once it has stopped. */
   stopReview(review: number): Promise<void>;
+  /** Answers its number. @throws ChassisError COMMANDS_OFF, CHASSIS_IN_USE, BAD_REQUEST */
+  startCommand(spec: CommandSpec): Promise<number>;
+  /** Resolves after half a second at most. @throws ChassisError COMMAND_LOST, GUEST_TIMEOUT, NO_COMMAND */
+  commandOutput(command: number): Promise<ExecPage>;
+  /** False where there was no room for it in half a second. @throws ChassisError NO_COMMAND */
+  commandInput(input: CommandInput): Promise<boolean>;
+  /** @throws ChassisError NO_COMMAND */
+  signalCommand(signal: CommandSignal): Promise<void>;
+  /** Resolves also where there is no such command. */
+  endCommand(command: number): Promise<void>;
   status(): Promise<FunctionStatus[]>;
   /** The functions that it has, whoever had them made. */
   inventory(): Promise<FoundFunction[]>;
@@ -278,6 +293,26 @@ class DeviceChild implements DeviceHost {
 
   async stopReview(review: number): Promise<void> {
     await this.ask('stopReview', { review }, STOP_REVIEW_TIMEOUT_MS);
+  }
+
+  async startCommand(spec: CommandSpec): Promise<number> {
+    return decode(CommandRef, await this.ask('startCommand', spec)).command;
+  }
+
+  async commandOutput(command: number): Promise<ExecPage> {
+    return decode(ExecPage, await this.ask('commandOutput', { command }));
+  }
+
+  async commandInput(input: CommandInput): Promise<boolean> {
+    return decode(InputTaken, await this.ask('commandInput', input)).taken;
+  }
+
+  async signalCommand(signal: CommandSignal): Promise<void> {
+    await this.ask('signalCommand', signal);
+  }
+
+  async endCommand(command: number): Promise<void> {
+    await this.ask('endCommand', { command });
   }
 
   async status(): Promise<FunctionStatus[]> {

@@ -6,6 +6,7 @@ import {
   type Change,
   type FunctionCounters,
   type Lost,
+  type ExecPage,
   type ReviewPage,
   type Shown,
   type SwitchNetwork,
@@ -27,6 +28,9 @@ import type {
   LinkChange,
   MountRef,
   PolicySpec,
+  CommandInput,
+  CommandSignal,
+  CommandSpec,
   ReviewSpec,
   SeatRemoval,
   SeatSpec,
@@ -263,6 +267,34 @@ export class FakeDevices implements DeviceHost {
 
   async stopReview(review: number): Promise<void> {
     this.stoppedReviews.push(review);
+  }
+
+  /** What guests were asked to run, and what they print of it. */
+  readonly commands: CommandSpec[] = [];
+  readonly endedCommands: number[] = [];
+  readonly commandInputs: CommandInput[] = [];
+  readonly commandSignals: CommandSignal[] = [];
+  execPages: ExecPage[] = [];
+
+  async startCommand(spec: CommandSpec): Promise<number> {
+    return this.commands.push(spec);
+  }
+
+  async commandOutput(): Promise<ExecPage> {
+    return this.execPages.shift() ?? { exitCode: 0 };
+  }
+
+  /** Has room the second time. */
+  async commandInput(input: CommandInput): Promise<boolean> {
+    return this.commandInputs.push(input) % 2 === 0;
+  }
+
+  async signalCommand(signal: CommandSignal): Promise<void> {
+    this.commandSignals.push(signal);
+  }
+
+  async endCommand(command: number): Promise<void> {
+    this.endedCommands.push(command);
   }
 
   async status(): Promise<FunctionStatus[]> {

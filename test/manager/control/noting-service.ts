@@ -8,6 +8,7 @@ import type {
   Mount,
   Plan,
   PolicyView,
+  ExecPage,
   ReviewPage,
   TopologyNode,
   Upgraded,
@@ -107,6 +108,21 @@ export class NotingService implements ChassisService {
     yield* this.happened;
   }
   mounts = (...args: unknown[]) => this.answer([MOUNT], 'mounts', ...args);
+  execPages: (ExecPage | Error)[] = [];
+  execEnded = false;
+  async *exec(...args: unknown[]): AsyncGenerator<ExecPage> {
+    await this.answer(undefined, 'exec', ...args);
+    try {
+      for (const page of this.execPages) {
+        if (page instanceof Error) throw page;
+        yield page;
+      }
+    } finally {
+      this.execEnded = true;
+    }
+  }
+  execInput = (...args: unknown[]) => this.answer(undefined, 'execInput', ...args);
+  execSignal = (...args: unknown[]) => this.answer(undefined, 'execSignal', ...args);
   guestSetup(...args: unknown[]) {
     this.calls.push(['guestSetup', ...args]);
     return { text: 'mount' };

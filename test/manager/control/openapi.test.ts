@@ -14,7 +14,13 @@ import {
 import { temporaryFolders } from '../temporary-folder.js';
 import { NotingService } from './noting-service.js';
 
-const PARAMETERS: Readonly<Record<string, string>> = { name: 'dev', tag: 'a', disk: 'root', card: 'lan0' };
+const PARAMETERS: Readonly<Record<string, string>> = {
+  name: 'dev',
+  tag: 'a',
+  disk: 'root',
+  card: 'lan0',
+  command: '3',
+};
 
 /** The least that each may be asked with. */
 const BODIES: Partial<Record<Operation, object>> = {
@@ -22,6 +28,9 @@ const BODIES: Partial<Record<Operation, object>> = {
   attach: { mounts: [{ source: { type: 'memory' }, tag: 'a' }] },
   changePolicy: {},
   review: { kind: 'diff' },
+  exec: { command: ['true'] },
+  execInput: {},
+  execSignal: { signal: 'TERM' },
   addDisk: { name: 'root', source: { type: 'memory', sizeBytes: 512 } },
   resizeDisk: { sizeBytes: 512 },
   addCard: { name: 'lan0', network: { type: 'switch', switch: 'lan' } },
@@ -49,6 +58,7 @@ describe('the OpenAPI document', () => {
   beforeEach(async () => {
     socketPath = apiSocketPath(folder());
     service = new NotingService();
+    service.execPages = [{ command: 3 }, { exitCode: 0 }];
     service.pages = [
       { changes: [{ kind: 'added', path: '/a', type: 'file' }], entries: 1, path: '/a', done: false },
       { changes: [], entries: 1, done: true },
@@ -131,7 +141,7 @@ describe('the OpenAPI document', () => {
   it('has every error code but those that a command alone says', () => {
     const codes = new Set(Object.values(ROUTES).flatMap((route) => codesOf(route)));
     const missing = Object.keys(ErrorCode).filter((code) => !codes.has(code as ErrorCode));
-    expect(missing).toEqual(['MANIFEST_INVALID', 'PLAN_BLOCKED', 'ADDRESS_IN_USE']);
+    expect(missing).toEqual(['MANIFEST_INVALID', 'PLAN_BLOCKED', 'PROVISION_FAILED', 'ADDRESS_IN_USE']);
   });
 
   it('has the parameters of queries, none of which is needed', () => {

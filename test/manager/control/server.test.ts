@@ -168,7 +168,7 @@ describe('the control server and its client', () => {
       ['delete', 'dev', { force: true, timeoutMs: 30_000 }],
       ['mounts', 'dev'],
       ['mounts'],
-      ['guestSetup', { format: 'udev' }],
+      ['guestSetup', { format: 'udev', exec: false }],
       ['plan', { mounts: 9, via: 'auto', vmm: 'qemu' }],
       ['tree', 'dev'],
       ['restart', 'dev'],
@@ -219,6 +219,35 @@ describe('the control server and its client', () => {
     expect(service.reviewEnded).toBe(false);
     await review.return(undefined);
     await expect.poll(() => service.reviewEnded).toBe(true);
+  });
+
+  it('carries what a command in a guest prints, its input and signals, and ends one whose client has gone', async () => {
+    service.execPages = [{ command: 3 }, { stdout: 'AAE=' }, {}, { stderr: 'Yg==', exitCode: 7 }];
+    const seen = [];
+    for await (const page of client.exec('dev', { command: ['a', 'b'] })) seen.push(page);
+    expect(seen).toEqual(service.execPages);
+    await client.execInput('dev', 3, { data: 'AAE=' });
+    await client.execSignal('dev', 3, 'TERM');
+    expect(service.calls).toEqual([
+      ['exec', 'dev', { command: ['a', 'b'], env: {} }],
+      ['execInput', 'dev', 3, { data: 'AAE=', end: false }],
+      ['execSignal', 'dev', 3, 'TERM'],
+    ]);
+    await expect(client.execSignal('dev', 3, 'SEGV' as 'TERM')).rejects.toMatchObject(refusal('BAD_REQUEST'));
+    await expect(client.exec('dev', { command: [] }).next()).rejects.toMatchObject(refusal('BAD_REQUEST'));
+    await expect(client.execInput('dev', 3, { data: 'A'.repeat(180_000) })).rejects.toMatchObject(
+      refusal('BAD_REQUEST'),
+    );
+    service.execPages = [{ command: 4 }, new ChassisError('COMMAND_LOST', 'it went')];
+    const lost = client.exec('dev', { command: ['a'] });
+    await lost.next();
+    await expect(lost.next()).rejects.toMatchObject(refusal('COMMAND_LOST'));
+    service.execEnded = false;
+    service.execPages = Array.from({ length: 100_000 }, () => ({}));
+    const gone = client.exec('dev', { command: ['a'] });
+    await gone.next();
+    await gone.return(undefined);
+    await expect.poll(() => service.execEnded).toBe(true);
   });
 
   it('fills in the defaults of an attach', async () => {

@@ -5,7 +5,6 @@ import {
   FileMode,
   OpenFile,
   OpenFlag,
-  SetAttr,
   type AttributeChanges,
   type Attributes,
   type ByteString,
@@ -13,9 +12,13 @@ import {
 } from '../file-system.js';
 import type { Given } from '../kept.js';
 import { ACK_MAX_BYTES, parseAcks, type Acks } from './ack-lines.js';
+import { BytesFile, truncates } from './control-files.js';
+import { EXEC_NAME, ExecDirectory } from './exec/exec-nodes.js';
+import type { GuestCommands } from './exec/guest-commands.js';
 import {
   DIRECTORY_MODE,
   dots,
+  DT_DIR,
   DT_REG,
   SyntheticListing,
   SyntheticNode,
@@ -30,6 +33,9 @@ export const CTL_NAME = 'ctl';
 /** What the files in `ctl` are for. */
 export interface Ctl {
   readonly helperScript: string;
+  readonly execScript: string;
+  /** What is run in the guest. */
+  readonly commands: GuestCommands;
   /** A new reader of events, or one that goes on for another one elsewhere, whose `details` are given; or -EMFILE. */
   openEvents(node: FsNode, details?: Uint8Array): OpenFile | Failure;
   /** Takes what a helper says; -EINVAL where it is about a child that there is not. */
@@ -39,6 +45,7 @@ export interface Ctl {
 export class CtlDirectory extends SyntheticNode {
   readonly #root: FsNode;
   readonly #files: ReadonlyMap<ByteString, CtlFile>;
+  readonly #exec: ExecDirectory;
 
   constructor(root: FsNode, ctl: Ctl) {
     super();
@@ -46,8 +53,10 @@ export class CtlDirectory extends SyntheticNode {
     this.#files = new Map<ByteString, CtlFile>([
       ['events', new EventsNode('events', this, ctl)],
       ['ack', new AckNode('ack', this, ctl)],
-      ['helper.sh', new HelperNode('helper.sh', this, ctl)],
+      ['helper.sh', new ScriptNode('helper.sh', this, ctl, TreeInode.helper, ctl.helperScript)],
+      ['exec.sh', new ScriptNode('exec.sh', this, ctl, TreeInode.execScript, ctl.execScript)],
     ]);
+    this.#exec = new ExecDirectory(this, [CTL_NAME, EXEC_NAME], ctl.commands);
   }
 
   override names(): readonly ByteString[] {
@@ -55,7 +64,7 @@ export class CtlDirectory extends SyntheticNode {
   }
 
   override walk(name: ByteString): FsNode | Failure {
-    return this.#files.get(name) ?? -Errno.ENOENT;
+    return name === EXEC_NAME ? this.#exec : (this.#files.get(name) ?? -Errno.ENOENT);
   }
 
   override parent(): FsNode {
@@ -68,13 +77,14 @@ export class CtlDirectory extends SyntheticNode {
   }
 
   protected override attributes(): SyntheticAttributes {
-    return { inode: TreeInode.ctl, mode: DIRECTORY_MODE, nlink: 2, sizeBytes: 0, changedMs: 0 };
+    return { inode: TreeInode.ctl, mode: DIRECTORY_MODE, nlink: 3, sizeBytes: 0, changedMs: 0 };
   }
 
   *#entries(): Generator<SyntheticEntry> {
     yield* dots(TreeInode.ctl, TreeInode.root);
     let cookie = 3;
     for (const [name, file] of this.#files) yield { name, inode: file.inode, type: DT_REG, cookie: cookie++ };
+    yield { name: EXEC_NAME, inode: TreeInode.exec, type: DT_DIR, cookie };
   }
 }
 
@@ -138,12 +148,6 @@ class AckNode extends CtlFile {
   }
 }
 
-/** A shell's `>` cuts what it writes to, which is nothing here. */
-function truncates({ valid }: AttributeChanges): boolean {
-  const { P9_ATTR_SIZE, P9_ATTR_MTIME, P9_ATTR_CTIME } = SetAttr;
-  return (valid & ~(P9_ATTR_SIZE | P9_ATTR_MTIME | P9_ATTR_CTIME)) === 0;
-}
-
 /** Each write stands for itself, whatever its offset: whole lines. */
 class AckFile extends OpenFile {
   readonly #node: AckNode;
@@ -176,13 +180,14 @@ class AckFile extends OpenFile {
   override close(): void {}
 }
 
-class HelperNode extends CtlFile {
-  readonly inode: number = TreeInode.helper;
+class ScriptNode extends CtlFile {
+  readonly inode: number;
   readonly #bytes: Uint8Array;
 
-  constructor(name: ByteString, directory: CtlDirectory, ctl: Ctl) {
+  constructor(name: ByteString, directory: CtlDirectory, ctl: Ctl, inode: number, script: string) {
     super(name, directory, ctl);
-    this.#bytes = new TextEncoder().encode(ctl.helperScript);
+    this.inode = inode;
+    this.#bytes = new TextEncoder().encode(script);
   }
 
   override open(flags: number): OpenFile | Failure {
@@ -193,26 +198,4 @@ class HelperNode extends CtlFile {
   protected override attributes(): SyntheticAttributes {
     return this.file(0o555, this.#bytes.length);
   }
-}
-
-class BytesFile extends OpenFile {
-  readonly #node: SyntheticNode;
-  readonly #bytes: Uint8Array;
-
-  constructor(node: SyntheticNode, bytes: Uint8Array) {
-    super();
-    this.#node = node;
-    this.#bytes = bytes;
-  }
-
-  override read(offset: number, into: IoVector): number {
-    const left = Math.max(0, this.#bytes.length - offset);
-    return into.scatter(0, this.#bytes, offset, Math.min(left, into.byteLength));
-  }
-
-  override getattr(out: Attributes): number {
-    return this.#node.getattr(out);
-  }
-
-  override close(): void {}
 }

@@ -14,8 +14,11 @@ export const TREE_MOUNT_OPTIONS = 'trans=virtio,version=9p2000.L,msize=512000,ca
 /** Tags that can be an instance's name and a directory's as they are. */
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/;
 
-/** The unit, whatever its tag: it mounts at /run/chassis/TAG. Stopping it leaves what is mounted from the tree where it is. */
-export function systemdUnit(): string {
+/**
+ * The unit, whatever its tag: it mounts at /run/chassis/TAG. Stopping it leaves what is mounted from the tree where it is. With `exec`, the
+ * host may run commands in the guest; stopping it ends those.
+ */
+export function systemdUnit({ exec }: { readonly exec: boolean }): string {
   return `# /etc/systemd/system/${SYSTEMD_UNIT_NAME}
 [Unit]
 Description=Chassis mount tree %i
@@ -25,7 +28,7 @@ Documentation=file:///run/chassis/%i/ctl/helper.sh
 Type=exec
 ExecStartPre=/bin/mkdir -p /run/chassis/%i
 ExecStartPre=/bin/sh -c 'grep -qF " /run/chassis/%i 9p " /proc/self/mounts || exec mount -t 9p -o ${TREE_MOUNT_OPTIONS} %i /run/chassis/%i'
-ExecStart=/bin/sh /run/chassis/%i/ctl/helper.sh /run/chassis/%i
+ExecStart=/bin/sh /run/chassis/%i/ctl/helper.sh ${exec ? '--exec ' : ''}/run/chassis/%i
 # The mounts that the helper makes are for everybody: no mount namespace of its own.
 PrivateMounts=no
 Restart=on-failure

@@ -11,6 +11,8 @@ export const HELPER_SCRIPT = `#!/bin/sh
 #   mount -t 9p -o trans=virtio,version=9p2000.L,cache=none TAG /chassis
 #   sh /chassis/ctl/helper.sh &
 #
+# With --exec, the host may run commands here, as root: see ctl/exec.sh.
+#
 # It needs a POSIX shell and mount, umount, mkdir, mkfifo, dd, ls, grep, tr, rm, mv, and for watched children touch, find, head, wc
 # and paste (busybox has them all). It sleeps in one read of ctl/events until something happens. docs/guest-helper.md describes the files in ctl.
 
@@ -271,15 +273,20 @@ become_the_one() {
 # shellcheck disable=SC2317 # the trap calls it
 finish() {
   [ -z "$reader" ] || kill "$reader" 2>/dev/null
+  [ -z "$runner" ] || kill "$runner" 2>/dev/null
   rm -rf "$state"
 }
 
 main() {
-  LC_ALL=C
-  export LC_ALL
+  runs_commands=
+  if [ "\${1-}" = --exec ]; then
+    runs_commands=yes
+    shift
+  fi
   newline='
 '
   reader=
+  runner=
   links=
   pins=$newline
   repinned=' '
@@ -297,6 +304,12 @@ main() {
   root_at=\${root_at%.}
   cd / || exit 1
   become_the_one
+  if [ -n "$runs_commands" ]; then
+    sh "$root/ctl/exec.sh" "$root" </dev/null 5>&- &
+    runner=$!
+  fi
+  LC_ALL=C
+  export LC_ALL
   exec 4>>"$root/ctl/ack" || exit 1
   while :; do
     # A reader of its own, because a shell reads a byte at a time. Its output first: that way its end is noticed even where it cannot

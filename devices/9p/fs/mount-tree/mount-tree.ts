@@ -11,6 +11,8 @@ import { Child, type Lost } from './child.js';
 import { ChildTable } from './child-table.js';
 import { CTL_NAME } from './ctl-nodes.js';
 import { DeviceNumbers } from './device-numbers.js';
+import { EXEC_SCRIPT } from './exec/exec-script.js';
+import { GuestCommands } from './exec/guest-commands.js';
 import { EventReaders } from './event-readers.js';
 import { HELPER_SCRIPT } from './helper-script.js';
 import { Mounting, type ChildState } from './mounting.js';
@@ -65,6 +67,8 @@ export class MountTree implements FileSystem {
   /** Children that are removed, and whose file systems are not closed yet. */
   readonly #closing = new Set<Promise<void>>();
   readonly #root: RootNode;
+  /** What runs in the guest, where it lets itself be told to. */
+  readonly commands = new GuestCommands();
   /** The next one to attach looks for what the guest has, and is not the guest. */
   #goesOn = false;
 
@@ -72,6 +76,8 @@ export class MountTree implements FileSystem {
     this.#options = options;
     this.#root = new RootNode(this.#table, {
       helperScript: HELPER_SCRIPT,
+      execScript: EXEC_SCRIPT,
+      commands: this.commands,
       openEvents: (node, details) => this.#readers.open(node, details),
       acknowledge: (acks) => this.#acknowledge(acks),
     });
@@ -204,6 +210,7 @@ export class MountTree implements FileSystem {
   async close(): Promise<void> {
     for (const { mounting } of [...this.#table.byName.values()]) this.remove(mounting.name);
     this.#readers.end();
+    this.commands.close();
     await Promise.all(this.#closing);
   }
 

@@ -15,7 +15,10 @@ const FILE_SYSTEM_TYPE = 0x01021997;
 export const DT_DIR = 4;
 export const DT_REG = 8;
 
-export const TreeInode = { root: 1, ctl: 2, events: 3, ack: 4, helper: 5 } as const;
+export const TreeInode = {
+  ...{ root: 1, ctl: 2, events: 3, ack: 4, helper: 5 },
+  ...{ exec: 6, requests: 7, execScript: 8 },
+} as const;
 /** Children's entries are numbered from here on. */
 export const FIRST_CHILD_INODE = 16;
 const TWO_32 = 0x1_0000_0000;

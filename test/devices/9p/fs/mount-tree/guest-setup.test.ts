@@ -16,8 +16,13 @@ describe('the udev rule', () => {
 
 describe('the systemd unit', () => {
   it('mounts the tag without a cache, once, and runs the helper that is in it', () => {
-    const unit = systemdUnit();
+    const unit = systemdUnit({ exec: false });
     expect(unit).toContain('cache=none %i /run/chassis/%i');
     expect(unit).toContain('ExecStart=/bin/sh /run/chassis/%i/ctl/helper.sh /run/chassis/%i\n');
+  });
+
+  it('lets the host run commands only where that is asked for', () => {
+    expect(systemdUnit({ exec: false })).not.toContain('--exec');
+    expect(systemdUnit({ exec: true })).toContain('helper.sh --exec /run/chassis/%i\n');
   });
 });

@@ -227,7 +227,7 @@ describe('the tree’s own files', () => {
   it('are a script, and files that say nothing about who else uses them', async () => {
     const client = await TreeClient.attached();
     await client.open(1, READ_ONLY, 'ctl');
-    expect(await client.names(1)).toEqual(['.', '..', 'events', 'ack', 'helper.sh']);
+    expect(await client.names(1)).toEqual(['.', '..', 'events', 'ack', 'helper.sh', 'exec.sh', 'exec']);
     await client.open(2, READ_ONLY, 'ctl', 'helper.sh');
     const script = await client.read(2, 0, 60_000);
     expect(script).toMatch(/^#!\/bin\/sh\n[^]*main "\$@"\n$/);
