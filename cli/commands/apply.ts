@@ -2,6 +2,7 @@ import { Flags } from '@oclif/core';
 import { ChassisError } from '../../manager/control/api.js';
 import { applyOnce, type ApplyOptions } from '../apply/apply.js';
 import type { Done } from '../apply/execute.js';
+import { bringUpGuests, guestsDrift, type GuestsDone } from '../apply/guests/guests.js';
 import { loadManifests } from '../apply/manifest/load.js';
 import {
   manifestFiles,
@@ -18,11 +19,18 @@ import { watchEventText, type WatchEvent } from '../apply/watch/watch-event.js';
 import { BaseCommand } from '../support/base-command.js';
 import { ExitCode } from '../support/exit-codes.js';
 
+interface GuestsResult extends GuestsDone {
+  /** A line for each thing that would be done. */
+  readonly due: readonly string[];
+}
+
 interface Result {
   readonly manifest: string;
   readonly drift: boolean;
   readonly plan: readonly PlanItem[];
   readonly done: readonly Done[];
+  /** What was done with VMs and in guests, or is to be (--dry-run), where the manifest has something of that. */
+  readonly guests?: GuestsResult;
   readonly durationMs: number;
 }
 
@@ -32,7 +40,7 @@ export default class Apply extends BaseCommand {
   static override description =
     'Shows the plan, then does what differs and nothing else: a second apply does nothing. What can be changed in place is; other ' +
     'changes take a thing out and put it in anew, which is refused while a guest uses it. Where a step fails, those before it are undone. ' +
-    'Relative paths are from the folder of the manifest. docs/manifests.md has the keys.';
+    'Then VMs that do not run are started, and guests provisioned: that is not undone, and no part of --watch. Relative paths are from the folder of the manifest. docs/manifests.md has the keys.';
   static override examples = [
     '<%= config.bin %> apply -f chassis.yaml',
     '<%= config.bin %> apply -f chassis.yaml --dry-run || echo "something differs"',
@@ -65,6 +73,11 @@ export default class Apply extends BaseCommand {
       default: 30,
       min: 1,
     }),
+    'boot-timeout': Flags.integer({
+      description: 'Seconds that a guest which is to be provisioned may take to boot',
+      default: 300,
+      min: 1,
+    }),
     schema: Flags.boolean({
       description: 'Print the JSON Schema of manifests, for editors',
       exclusive: ['dry-run', 'prune', 'force'],
@@ -87,14 +100,35 @@ export default class Apply extends BaseCommand {
       onDone: (done, isUndone) => this.log(doneText(done, isUndone)),
     };
     const { plan, done } = await applyOnce(await this.client(), desired, options);
+    const guests = await this.guests(desired, flags, interruption.signal);
     interruption.end();
-    const drift = hasDrift(plan);
+    const drift = hasDrift(plan) || guests.due.length > 0;
     if (drift && flags['dry-run']) process.exitCode = ExitCode.DRIFT;
     const result: Result = {
       ...{ manifest: desired.manifest, drift, plan: plan.items, done },
+      ...(hasGuests(desired) && { guests }),
       durationMs: performance.now() - started,
     };
     return result;
+  }
+
+  private async guests(
+    desired: Desired,
+    flags: { 'dry-run': boolean; timeout: number; 'boot-timeout': number },
+    signal: AbortSignal,
+  ): Promise<GuestsResult> {
+    const client = await this.client();
+    if (flags['dry-run']) {
+      const due = await guestsDrift(client, desired);
+      for (const line of due) this.log(line);
+      return { due, started: [], steps: [] };
+    }
+    const done = await bringUpGuests(client, desired, {
+      ...{ stateDirectory: await this.stateDirectory(), timeoutMs: flags.timeout * 1000 },
+      ...{ bootTimeoutMs: flags['boot-timeout'] * 1000, signal },
+      onStep: (line) => this.log(line),
+    });
+    return { due: [], ...done };
   }
 
   private async watch(
@@ -133,6 +167,10 @@ export default class Apply extends BaseCommand {
     this.log(JSON.stringify(schema, null, 2));
     return schema;
   }
+}
+
+function hasGuests({ chassis }: Desired): boolean {
+  return chassis.some(({ vm, provision }) => vm !== undefined || provision !== undefined);
 }
 
 /** Ctrl-C ends what is done after the step that is under way; a second one ends the program. */

@@ -3,6 +3,7 @@ import type { Signal } from '../../manager/control/api.js';
 import { ChassisError } from '../../manager/control/api.js';
 import { GuestRun } from '../guest/guest-run.js';
 import { writeFully } from '../guest/write-fully.js';
+import { afterDashes } from '../support/after-dashes.js';
 import { BaseCommand } from '../support/base-command.js';
 
 /** What the command's end is when it is none of its own: docker's, and timeout(1)'s. */
@@ -45,7 +46,9 @@ export default class Exec extends BaseCommand {
 
   async run(): Promise<{ exitCode: number }> {
     const { argv, flags } = await this.parse(Exec);
-    const command = argv as string[];
+    const command = afterDashes(this.argv);
+    if (argv.length > command.length)
+      throw new ChassisError('BAD_REQUEST', `the command comes after --, not ${String(argv[0])}`);
     if (command.length === 0)
       throw new ChassisError('BAD_REQUEST', 'no command is given', 'write it after --');
     const address = { client: await this.client(), chassis: await this.chassisName(flags.chassis) };

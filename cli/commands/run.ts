@@ -1,9 +1,9 @@
-import { accessSync, constants } from 'node:fs';
 import { Flags } from '@oclif/core';
 import { execa } from 'execa';
 import { ChassisError, type DrivenVmm } from '../../manager/control/api.js';
 import { afterDashes } from '../support/after-dashes.js';
 import { BaseCommand } from '../support/base-command.js';
+import { bootLine } from '../support/qemu-line.js';
 import { requireQemu } from '../support/qemu-version.js';
 
 export default class Run extends BaseCommand {
@@ -50,13 +50,8 @@ export default class Run extends BaseCommand {
     const client = await this.client();
     const { args, vmm } = await client.qemuArgs(name, { memoryMiB: flags.memory, qemu: qemuFacts });
     if (vmm !== 'qemu') throw forAnother(name, vmm);
-    const boot = [
-      ...['-accel', flags.accel ?? (kvmUsable() ? 'kvm' : 'tcg'), '-smp', String(flags.cpus)],
-      ...(flags.kernel === undefined ? [] : ['-kernel', flags.kernel]),
-      ...(flags.initrd === undefined ? [] : ['-initrd', flags.initrd]),
-      ...(flags.append === undefined ? [] : ['-append', flags.append]),
-      ...(flags.disk ?? []).flatMap((file) => ['-drive', `file=${file.replaceAll(',', ',,')},if=virtio`]),
-    ];
+    const { cpus, accel, kernel, initrd, append, disk: disks } = flags;
+    const boot = bootLine({ cpus, accel, kernel, initrd, append, disks });
     const line = [...args, ...boot, '-nographic', ...further];
     const qemu = execa(flags.qemu, line, {
       stdio: ['inherit', this.jsonEnabled() ? process.stderr : 'inherit', 'inherit'],
@@ -76,13 +71,4 @@ function forAnother(name: string, vmm: DrivenVmm): ChassisError {
     `chassis ${name} is for ${vmm}, which is not started here`,
     `start it with the flags of: chassis args ${name}`,
   );
-}
-
-function kvmUsable(): boolean {
-  try {
-    accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -85,9 +85,23 @@ function merge(chassis: readonly DesiredChassis[], reader: NodeReader): DesiredC
       mounts: [...(other?.mounts ?? []), ...each.mounts],
       disks: [...(other?.disks ?? []), ...each.disks],
       cards: [...(other?.cards ?? []), ...each.cards],
+      ...mergedGuest(other, each, reader),
     });
   }
   return [...byName.values()];
+}
+
+/** One VM, and all steps. */
+function mergedGuest(
+  other: DesiredChassis | undefined,
+  each: DesiredChassis,
+  reader: NodeReader,
+): Pick<DesiredChassis, 'vm' | 'provision'> {
+  if (other?.vm && each.vm)
+    reader.refuse(each.vm.at, `${quoted(each.name)} has a vm at ${placeText(other.vm.at)} as well`);
+  const vm = each.vm ?? other?.vm;
+  const provision = [...(other?.provision ?? []), ...(each.provision ?? [])];
+  return { ...(vm && { vm }), ...(provision.length > 0 && { provision }) };
 }
 
 /** What must be different within a chassis, and the slots that it must have. */
@@ -112,6 +126,11 @@ function checkChassis(chassis: DesiredChassis, reader: NodeReader): void {
     all,
     ({ name }) => name,
     (name) => `the name ${quoted(name)} is taken in ${chassis.name},`,
+  );
+  twins(
+    chassis.provision ?? [],
+    ({ name }) => name,
+    (name) => `a step called ${quoted(name)} is`,
   );
   twins(
     disks,

@@ -140,14 +140,81 @@ export const ManifestCard = Type.Object(
 );
 export type ManifestCard = Static<typeof ManifestCard>;
 
+const FilePath = Type.String({
+  minLength: 1,
+  maxLength: PATH_MAX,
+  description: 'a path, from the folder of the manifest on',
+});
+
+export const ManifestVm = Type.Object(
+  {
+    qemu: Type.Optional(Type.String({ minLength: 1, description: 'the QEMU to run' })),
+    memory: Type.Optional(Size),
+    cpus: Type.Optional(Type.Integer({ minimum: 1, maximum: 1024, description: 'virtual CPUs' })),
+    accel: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9,=_.-]+$', description: 'a QEMU accelerator' })),
+    kernel: Type.Optional(FilePath),
+    initrd: Type.Optional(FilePath),
+    append: Type.Optional(Type.String({ maxLength: 4096, description: 'a kernel command line' })),
+    disks: Type.Optional(Type.Array(FilePath, { maxItems: 16, description: 'disk images' })),
+    console: Type.Optional(FilePath),
+    args: Type.Optional(
+      Type.Array(Type.String({ maxLength: 8192 }), {
+        maxItems: 256,
+        description: 'further arguments of QEMU',
+      }),
+    ),
+  },
+  { ...STRICT, description: 'how the VM is started where none runs' },
+);
+export type ManifestVm = Static<typeof ManifestVm>;
+
+export const When = Type.Union([Type.Literal('once'), Type.Literal('changed'), Type.Literal('always')], {
+  description: 'once, changed or always',
+});
+
+export const ManifestStep = Type.Object(
+  {
+    name: Type.String({
+      pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$',
+      description:
+        'a name of up to 64 letters, digits, dots, dashes and underscores, a letter or digit first',
+    }),
+    run: Type.Optional(Type.String({ minLength: 1, maxLength: 1 << 20, description: 'a shell script' })),
+    script: Type.Optional(FilePath),
+    copy: Type.Optional(
+      Type.Object(
+        {
+          from: FilePath,
+          to: Type.String({ pattern: '^/', maxLength: 4095, description: 'an absolute path in the guest' }),
+        },
+        { ...STRICT, description: 'from and to' },
+      ),
+    ),
+    when: Type.Optional(When),
+    user: Type.Optional(
+      Type.String({
+        pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$',
+        description: "a user's name in the guest",
+      }),
+    ),
+    timeout: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400, description: 'seconds' })),
+  },
+  { ...STRICT, description: 'a step, with a name and one of run, script and copy' },
+);
+export type ManifestStep = Static<typeof ManifestStep>;
+
 export const ManifestChassis = Type.Object(
   {
     ...optional(CreateChassisRequest.properties, 'slots'),
+    vm: Type.Optional(ManifestVm),
+    provision: Type.Optional(
+      Type.Array(ManifestStep, { maxItems: 256, description: 'steps, done in order' }),
+    ),
     mounts: Type.Optional(named(Tag, ManifestMount, 'mounts by their tags')),
     disks: Type.Optional(named(DiskName, ManifestDisk, 'disks by their names')),
     cards: Type.Optional(named(CardName, ManifestCard, 'network cards by their names')),
   },
-  { ...STRICT, description: 'a chassis: slots, mounts, disks, cards, or {} for an empty one' },
+  { ...STRICT, description: 'a chassis: slots, mounts, disks, cards, vm, provision, or {} for an empty one' },
 );
 export type ManifestChassis = Static<typeof ManifestChassis>;
 

@@ -19,6 +19,7 @@ import { MEMORY } from '../../support/mount-flags.js';
 import { parseOwner } from '../../support/owner.js';
 import { parseBytes, parseSize } from '../../support/size.js';
 import type { DesiredCard, DesiredChassis, DesiredDisk, DesiredMount } from '../plan/desired.js';
+import { GuestWanted } from './guest-wanted.js';
 import type { NodeReader } from './node-reader.js';
 import type { Position } from './problems.js';
 import type { ManifestCard, ManifestChassis, ManifestDisk, ManifestMount } from './schema.js';
@@ -54,6 +55,7 @@ export class Wanted {
       mounts: each(entry.mounts, (mount) => this.mount(mount)),
       disks: each(entry.disks, (disk, named) => this.disk(disk, named)),
       cards: each(entry.cards, (card) => this.card(card)),
+      ...new GuestWanted(this.reader, (text) => this.path(text)).of(entry),
     };
   }
 

@@ -8,6 +8,19 @@ import type {
 } from '../../../manager/control/api.js';
 import type { Position } from '../manifest/problems.js';
 
+/** Once in a guest; where it is not what it was then; or with each apply. */
+export type When = 'once' | 'changed' | 'always';
+
+/** What QEMU boots: see `bootLine`. */
+export interface BootOptions {
+  readonly cpus: number;
+  readonly accel?: string;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly disks: readonly string[];
+}
+
 interface Wanted {
   /** Of a mount, its tag. */
   readonly name: string;
@@ -33,11 +46,36 @@ export interface DesiredCard extends Wanted {
   readonly options: Omit<AddCardRequest, 'name' | 'managedBy' | 'timeoutMs'>;
 }
 
+/** How its VM is started where none runs. Paths are absolute. */
+export interface DesiredVm {
+  readonly at: Position;
+  readonly qemu: string;
+  readonly memoryMiB: number;
+  readonly boot: BootOptions;
+  /** Where its first serial port goes; nowhere without it. */
+  readonly console?: string;
+  readonly args: readonly string[];
+}
+
+/** What is done in the guest. */
+export interface DesiredStep extends Wanted {
+  readonly action:
+    | { readonly type: 'run'; readonly script: string }
+    | { readonly type: 'copy'; readonly from: string; readonly to: string };
+  readonly when: When;
+  /** Root without it; of what is run. */
+  readonly user?: string;
+  readonly timeoutMs: number;
+}
+
 export interface DesiredChassis extends Wanted {
   readonly slots?: number;
   readonly mounts: readonly DesiredMount[];
   readonly disks: readonly DesiredDisk[];
   readonly cards: readonly DesiredCard[];
+  readonly vm?: DesiredVm;
+  /** In their order. */
+  readonly provision?: readonly DesiredStep[];
 }
 
 export interface Desired {

@@ -218,9 +218,9 @@ const BAD: [string, string, string[]][] = [
     'chassis: {dev: {"\\e[2J": 1, "\\u202Ex": 2}}\n',
     [
       'a.yaml:1:17: "\\u001b[2J" is no key here',
-      'the keys are: slots, mounts, disks, cards',
+      'the keys are: slots, vm, provision, mounts, disks, cards',
       'a.yaml:1:29: "\\u202ex" is no key here',
-      'the keys are: slots, mounts, disks, cards',
+      'the keys are: slots, vm, provision, mounts, disks, cards',
     ],
   ],
   [
@@ -232,6 +232,55 @@ const BAD: [string, string, string[]][] = [
     ],
   ],
 ];
+
+describe('what is done in guests', () => {
+  it('has a default for all that is left out, and paths from the folder of the manifest on', () => {
+    const [{ vm, provision }] = load(`
+chassis:
+  dev:
+    vm: {memory: 2G, kernel: ./bin/sh, disks: [bin/sh]}
+    provision:
+      - {name: a, run: "true"}
+      - {name: b, copy: {from: bin/., to: /b}, when: once}
+      - {name: c, run: "id", user: www-data, timeout: 5, when: always}
+`).chassis;
+    expect(vm).toMatchObject({
+      memoryMiB: 2048,
+      boot: { kernel: '/usr/bin/sh', cpus: 1, disks: ['/usr/bin/sh'] },
+    });
+    expect(provision).toMatchObject([
+      { name: 'a', action: { type: 'run', script: 'true' }, when: 'changed', timeoutMs: 600_000 },
+      { name: 'b', action: { type: 'copy', from: '/usr/bin/.', to: '/b' }, when: 'once' },
+      { name: 'c', user: 'www-data', timeoutMs: 5000, when: 'always' },
+    ]);
+  });
+
+  it.each([
+    ['two ways at once', '- {name: a, run: x, script: bin/sh}', /one of run, script and copy/],
+    ['no way', '- {name: a}', /one of run, script and copy/],
+    ['no name', '- {run: x}', /name/],
+    ['a name that is a path', '- {name: ../a, run: x}', /a name of up to 64/],
+    ['a script that is not there', '- {name: a, script: nowhere}', /there is no \/usr\/nowhere/],
+    ['a target that is relative', '- {name: a, copy: {from: bin, to: b}}', /absolute path in the guest/],
+    ['a user of a copy', '- {name: a, user: b, copy: {from: bin, to: /b}}', /what is copied is root's/],
+    ['a user that is an option', '- {name: a, user: -c, run: x}', /a user's name/],
+    ['a time that is none', '- {name: a, run: x, when: sometimes}', /once, changed or always/],
+    ['the same name twice', '- {name: a, run: x}\n      - {name: a, run: y}', /a step called "a" is at/],
+  ])('is refused with %s, with its place', (_what, step, expected) => {
+    const all = faults(`chassis:\n  dev:\n    provision:\n      ${step}\n`);
+    expect(all[0]).toMatch(/^a\.yaml:[45]:/);
+    expect(all.join('\n')).toMatch(expected);
+  });
+
+  it.each([
+    ['an initrd without a kernel', '{initrd: bin/sh}', /it is for a kernel/],
+    ['too little memory', '{memory: 1M}', /at least 64M/],
+    ['a kernel that is not there', '{kernel: nowhere}', /there is no/],
+    ['an accelerator that is more', '{accel: "kvm -S"}', /accelerator/],
+  ])('refuses a VM with %s', (_what, vm, expected) => {
+    expect(faults(`chassis: {dev: {vm: ${vm}}}\n`).join('\n')).toMatch(expected);
+  });
+});
 
 describe('a bad manifest', () => {
   it.each(BAD)('with %s is told all of it, each with its place', (_, text, expected) => {
@@ -352,7 +401,7 @@ describe('the schema for editors', () => {
     };
     expect(schema.$schema).toBe('https://json-schema.org/draft/2020-12/schema');
     const [chassis] = Object.values(schema.properties.chassis.patternProperties);
-    expect(Object.keys(chassis.properties)).toEqual(['slots', 'mounts', 'disks', 'cards']);
+    expect(Object.keys(chassis.properties)).toEqual(['slots', 'vm', 'provision', 'mounts', 'disks', 'cards']);
     expect(chassis.properties.mounts).toMatchObject({
       patternProperties: { '^(.*)$': { required: ['source'], additionalProperties: false } },
     });

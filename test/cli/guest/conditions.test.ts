@@ -40,15 +40,12 @@ describe('waiting for a guest', () => {
 
   it('to boot looks for a helper, and not for a VM alone', () => {
     const mounts = [mount({})];
-    const quiet = { mounts: false, commands: false };
-    expect(isMet('booted', chassis({ mounts, vmm: VMM, guestHelper: quiet }), undefined)).toBe(false);
-    expect(
-      isMet('booted', chassis({ mounts, vmm: VMM, guestHelper: { ...quiet, commands: true } }), undefined),
-    ).toBe(true);
-    expect(isMet('booted', chassis({ mounts, guestHelper: { ...quiet, mounts: true } }), undefined)).toBe(
-      false,
-    );
+    const onFunction = [mount({ via: 'function' })];
     expect(isMet('booted', chassis({ mounts, vmm: VMM }), undefined)).toBe(false);
+    expect(isMet('booted', chassis({ mounts, vmm: VMM, guestHelper: true }), undefined)).toBe(true);
+    expect(isMet('booted', chassis({ mounts, vmm: VMM, guestCommands: true }), undefined)).toBe(true);
+    expect(isMet('booted', chassis({ mounts, guestHelper: true }), undefined)).toBe(false);
+    expect(isMet('booted', chassis({ mounts: onFunction, vmm: VMM }), undefined)).toBe(false);
     expect(() => isMet('booted', chassis({ vmm: VMM }), undefined)).toThrow('has no mount');
   });
 
