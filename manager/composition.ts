@@ -164,12 +164,14 @@ interface Surroundings {
 }
 
 function openDevice(
-  { device: spec, kept }: FunctionSpec,
+  { device: spec, kept, incoming, port }: FunctionSpec,
   surroundings: Surroundings,
   given: Given | undefined,
 ): Promise<ServedDevice> {
   const { reactor, log } = surroundings;
-  if (spec.type === 'disk') return openDisk(spec, log, kept, given);
+  // Over vfio-user nobody says when the guest has come.
+  const awaited = incoming && port === 'vhost-user';
+  if (spec.type === 'disk') return openDisk(spec, log, { kept, awaited, given });
   return spec.type === 'card' ? openCard(spec, reactor, log, given) : servedNineP(spec, surroundings, given);
 }
 

@@ -38,7 +38,7 @@ import { functionFacts } from './function-facts.js';
 import { Networks } from './networks.js';
 import { FunctionMounts } from './function-mounts.js';
 import type { Journal } from './journal.js';
-import { fillModel, type JournalDocument } from './journal-format.js';
+import { fillModel, type JournalDocument, type JournalFacts } from './journal-format.js';
 import { isListening } from './leftovers.js';
 import { MountPolicies } from './mount-policies.js';
 import { Overlays } from './overlays.js';
@@ -46,6 +46,8 @@ import { OverlayStore } from './overlay-store.js';
 import { QueueMounts } from './queue-mounts.js';
 import { Recovery } from './recovery.js';
 import { Restoration } from './restoration.js';
+import { SavedChassisFiles } from './saved-state/saved-chassis.js';
+import type { SavedChassis } from './saved-state/saved-file.js';
 import { SerialQueue } from './serial-queue.js';
 import type { CardPorts } from './switches.js';
 import { TreeMounts } from './tree-mounts.js';
@@ -84,6 +86,8 @@ export class ChassisController {
   readonly networks: Networks;
   /** What guests may do with mounts. */
   readonly policies: MountPolicies;
+  /** To a file, and from one. */
+  private readonly saved: SavedChassisFiles;
   /** Where guests' changes go, and what becomes of them. */
   readonly overlays: Overlays;
   /** What runs in the guest. */
@@ -176,6 +180,10 @@ export class ChassisController {
       exclusively,
       revive: () => this.reviveDevices(),
       log,
+    });
+    const facts = () => this.facts();
+    this.saved = new SavedChassisFiles({
+      ...{ chassis: name, model, devices, slots: this.slots, overlays: this.overlays, paths, facts },
     });
   }
 
@@ -362,6 +370,19 @@ export class ChassisController {
     return this.exclusively(async () => ({ chassis: this.name, ...(await this.devices.replace()) }));
   }
 
+  /** What it is now. @throws ChassisError as `SavedChassisFiles.take` */
+  save(withStates: boolean): Promise<SavedChassis> {
+    return this.exclusively(() => this.saved.take(withStates));
+  }
+
+  /** Starts a chassis that was made of what was saved. @throws ChassisError as `SavedChassisFiles.put`: then it is to be closed */
+  startSaved(saved: SavedChassis): Promise<void> {
+    return this.exclusively(async () => {
+      await this.startDevices();
+      await this.saved.put(saved);
+    });
+  }
+
   /** The arguments of the VMM that this is for. */
   qemuArgs(request: QemuArgsRequest): Promise<QemuArgs> {
     return this.exclusively(async () => {
@@ -524,13 +545,17 @@ export class ChassisController {
   /** Notes how the chassis is now, for the next daemon. @throws ChassisError STATE_UNWRITABLE */
   private record(): void {
     this.changes.changed();
-    this.journal.write(this.model, {
+    this.journal.write(this.model, this.facts());
+  }
+
+  private facts(): JournalFacts {
+    return {
       use: (device) => this.devices.lastUse(device),
       unplugging: this.slots.unplugging,
       firstQueueTag: this.queueMounts.firstTag,
       managedBy: this.managedBy,
       apiSocket: this.apiSocket,
-    });
+    };
   }
 
   /** Where nobody waits for the outcome. */

@@ -40,8 +40,11 @@ import {
   type RemoveDiskQuery,
   type ResizeDiskRequest,
   type SetLinkRequest,
+  type RestoreRequest,
   type ReviewPage,
   type ReviewRequest,
+  type Saved,
+  type SaveRequest,
   type Signal,
   type TopologyNode,
   type Upgraded,
@@ -65,6 +68,7 @@ import { Journal, journalError, readJournal } from './journal.js';
 import type { JournalDocument } from './journal-format.js';
 import { chassisFolders, killLeft, removeChassisFiles, sweepStateDirectory } from './leftovers.js';
 import { observe } from './observation.js';
+import { readSaved, renamed, writeSaved } from './saved-state/store.js';
 import { SerialQueue } from './serial-queue.js';
 import { Switches } from './switches.js';
 import { CloudHypervisorLink } from './cloud-hypervisor-link.js';
@@ -158,21 +162,12 @@ export class Daemon implements ChassisService {
 
   create(request: CreateChassisRequest): Promise<Chassis> {
     return this.queue.run(async () => {
-      const { name } = request;
+      const { name, managedBy } = request;
       const slotCount = slotsFor(request);
-      if (this.stopping) throw new ChassisError('INTERNAL', 'the daemon is stopping');
-      const unreadable = this.unreadable.get(name);
-      if (unreadable) throw unreadable;
-      if (this.chassis.has(name)) {
-        throw new ChassisError('CHASSIS_EXISTS', `there is a chassis ${name} already`, 'choose another name');
-      }
-      const running = await this.startChassis(name, {
-        slotCount,
-        managedBy: request.managedBy,
-        apiSocket: apiSocketOf(request),
-      });
-      this.chassis.set(name, running);
-      return running.controller.describe();
+      this.refuseTaken(name);
+      const apiSocket = apiSocketOf(request);
+      const controller = this.newController(name, { slotCount, managedBy, apiSocket });
+      return this.begin(controller, apiSocket, () => controller.start());
     });
   }
 
@@ -307,6 +302,22 @@ export class Daemon implements ChassisService {
     return this.find(name).controller.upgrade();
   }
 
+  async save(name: string, { path, topology }: SaveRequest): Promise<Saved> {
+    const bytes = writeSaved(path, await this.find(name).controller.save(!topology));
+    return { chassis: name, path, bytes };
+  }
+
+  restoreSaved({ path, name: wanted }: RestoreRequest): Promise<Chassis> {
+    return this.queue.run(async () => {
+      const saved = renamed(readSaved(path), wanted);
+      const { document } = saved;
+      const { chassis: name, slots: slotCount, managedBy, apiSocket } = document;
+      this.refuseTaken(name);
+      const controller = this.newController(name, { slotCount, managedBy, apiSocket }, document);
+      return this.begin(controller, apiSocket, () => controller.startSaved(saved));
+    });
+  }
+
   async qemuArgs(name: string, request: QemuArgsRequest): Promise<QemuArgs> {
     return this.find(name).controller.qemuArgs(request);
   }
@@ -377,18 +388,40 @@ export class Daemon implements ChassisService {
     }
   }
 
-  private async startChassis(name: string, made: Made): Promise<Running> {
+  /** @throws ChassisError where a chassis of that name cannot be made */
+  private refuseTaken(name: string): void {
+    if (this.stopping) throw new ChassisError('INTERNAL', 'the daemon is stopping');
+    const unreadable = this.unreadable.get(name);
+    if (unreadable) throw unreadable;
+    if (!this.chassis.has(name)) return;
+    throw new ChassisError('CHASSIS_EXISTS', `there is a chassis ${name} already`, 'choose another name');
+  }
+
+  /** Of a chassis that is yet to begin, with a folder for it. */
+  private newController(name: string, made: Made, document?: JournalDocument): ChassisController {
     const paths = new ChassisPaths(this.options.directory, name);
     mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
-    const controller = this.controllerOf(paths, made);
+    return this.controllerOf(paths, made, document);
+  }
+
+  /** Where a new chassis does not start, there is none. */
+  private async begin(
+    controller: ChassisController,
+    apiSocket: string | undefined,
+    start: () => Promise<void>,
+  ): Promise<Chassis> {
+    const { name } = controller;
+    const paths = new ChassisPaths(this.options.directory, name);
     try {
-      await controller.start();
+      await start();
     } catch (error) {
       await controller.close();
+      await this.switches.leaveAll(name);
       await removeChassisFiles(paths);
       throw error;
     }
-    return this.linked(controller, paths, endpointOf(paths, made.apiSocket));
+    this.chassis.set(name, this.linked(controller, paths, endpointOf(paths, apiSocket)));
+    return controller.describe();
   }
 
   private controllerOf(

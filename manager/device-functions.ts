@@ -189,8 +189,8 @@ export class DeviceFunctions {
     this.kept.lose(functionName(disk));
   }
 
-  /** Sees to it that a function is served in this way. */
-  async provide(device: DeviceRecord, use: PortUse): Promise<void> {
+  /** Sees to it that a function is served in this way; `incoming` where its guest is to come from another chassis. */
+  async provide(device: DeviceRecord, use: PortUse, incoming = false): Promise<void> {
     const name = functionName(device);
     this.tags.set(name, device.tag);
     await this.removals.get(name);
@@ -211,7 +211,8 @@ export class DeviceFunctions {
         port: use.port,
         msix: use.msix,
         ...(kept && { kept }),
-        device: isCard(device) ? await this.cardSpec(device) : deviceSpec(device),
+        ...(incoming && { incoming }),
+        device: isCard(device) ? await this.cardSpec(device, incoming) : deviceSpec(device),
       });
       this.kept.hold(name, host.pid, keep);
     } catch (error) {
@@ -434,7 +435,7 @@ export class DeviceFunctions {
     return `${this.options.chassis}/${name}`;
   }
 
-  private async cardSpec(record: CardRecord): Promise<DeviceSpec> {
+  private async cardSpec(record: CardRecord, incoming: boolean): Promise<DeviceSpec> {
     const { tag: name, card } = record;
     const { network, ...properties } = card;
     const peer =
@@ -445,6 +446,7 @@ export class DeviceFunctions {
               this.portKey(functionName(record)),
               network,
               card.mac,
+              incoming,
             ),
           }
         : network;

@@ -160,8 +160,31 @@ export class Overlays {
     );
   }
 
+  /**
+   * Goes on with what a chassis says of a mount's changes that was saved.
+   * @throws ChassisError CHANGES_PENDING where they are not at hand, or are another one's; BAD_REQUEST
+   */
+  adopt(mount: MountToAttach): void {
+    const { tag, overlay } = mount;
+    if (!overlay) return;
+    const { store } = this.options;
+    if (overlay.type === 'kept' && (overlay.path !== store.upperOf(tag) || !store.get(tag))) {
+      throw new ChassisError(
+        'CHANGES_PENDING',
+        `what its guest changed is kept in ${overlay.path}, for another chassis or by another daemon`,
+        'restore it there, under its name',
+      );
+    }
+    const upper = overlay.type === 'kept' ? ({ type: 'kept' } as const) : overlay;
+    this.place({ ...mount, overlay: upper }, { mounts: [{ ...mount, overlay: upper }] });
+    this.note(mount);
+  }
+
   /** Where the changes of a mount are to go. */
-  private place({ source, tag, overlay, owner }: MountRequest, { mounts }: AttachRequest): Upper | undefined {
+  private place(
+    { source, tag, overlay, owner }: MountRequest,
+    { mounts }: Pick<AttachRequest, 'mounts'>,
+  ): Upper | undefined {
     if (overlay === undefined || source.type !== 'directory') return undefined;
     if (overlay.type === 'memory') return overlay;
     const upper: Upper =

@@ -17,8 +17,12 @@ export interface SwitchesOptions {
 
 /** Where cards get their ports. `card` is a name of a card's that no other of the daemon's has. */
 export interface CardPorts {
-  /** The socket of a card's port, which it has until `leave`: the same one when it is asked for again. @throws ChassisError MAC_IN_USE, NETWORK_UNAVAILABLE */
-  join(card: string, network: SwitchNetwork, mac: string): Promise<string>;
+  /**
+   * The socket of a card's port, which it has until `leave`: the same one when it is asked for again. Only a card whose guest is to come from another
+   * chassis may have the address of another one, unless the network locks addresses.
+   * @throws ChassisError MAC_IN_USE, NETWORK_UNAVAILABLE
+   */
+  join(card: string, network: SwitchNetwork, mac: string, incoming?: boolean): Promise<string>;
   leave(card: string): Promise<void>;
   /** A card of an earlier daemon's keeps the port that it has. @throws ChassisError NETWORK_UNAVAILABLE or BAD_REQUEST */
   keep(card: string, network: SwitchNetwork, mac: string, socketPath: string): Promise<void>;
@@ -47,10 +51,10 @@ export class Switches implements CardPorts {
     this.options = options;
   }
 
-  async join(card: string, network: SwitchNetwork, mac: string): Promise<string> {
+  async join(card: string, network: SwitchNetwork, mac: string, incoming = false): Promise<string> {
     const known = this.joined.get(card);
     if (known) return known.spec.socketPath;
-    this.refuseTakenMac(network, mac);
+    if (!incoming || network.macLock) this.refuseTakenMac(network, mac);
     const number = this.nextPort++;
     const socketPath = this.paths(network.switch).portSocket(number);
     const joined = { ...portOf(network, mac, number, socketPath), host: this.hostOf(network.switch) };

@@ -21,11 +21,13 @@ export class AgentChannel {
   readonly #reader = new AgentReader();
   readonly #waiting = new Map<number, Waiter<ShellResult>>();
   #helloWaiter!: Waiter<string>;
-  #nextId = 1;
+  #nextId: number;
   #failure: Error | undefined;
 
-  constructor(socket: Socket) {
+  /** `firstId` is other than 1 where the agent may have scripts of another channel's. */
+  constructor(socket: Socket, firstId = 1) {
     this.#socket = socket;
+    this.#nextId = firstId;
     this.hello = new Promise((resolve, reject) => (this.#helloWaiter = { resolve, reject }));
     this.hello.catch(() => undefined);
     socket.on('data', (chunk) => this.#receive(chunk));
@@ -34,6 +36,11 @@ export class AgentChannel {
     socket.on('close', () =>
       this.#fail(new TestbedError('GUEST_STOPPED', "the guest's agent closed its channel")),
     );
+  }
+
+  /** What the next script is called by. */
+  get nextId(): number {
+    return this.#nextId;
   }
 
   /** Starts a script. Scripts run side by side. @returns its id, and its result, which is rejected when the channel fails. */

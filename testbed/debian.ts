@@ -177,6 +177,17 @@ async function apt(
   }
 }
 
+/** Packages from before Debian 13 put some libraries below /lib, which is /usr/lib where they are installed. */
+export async function mergeLibraries(root: string, { signal }: Activity): Promise<void> {
+  if (!existsSync(join(root, 'lib'))) return;
+  // Not joined: the dot has what is in the folder copied, rather than the folder.
+  await execa('cp', ['-a', `${root}/lib/.`, join(root, 'usr/lib')], {
+    cancelSignal: signal,
+    stdin: 'ignore',
+  });
+  await rm(join(root, 'lib'), { recursive: true });
+}
+
 /** Removes what takes room and is of no use in a tree that only programs read. */
 export async function removeDocumentation(root: string): Promise<void> {
   const folders = ['doc', 'man', 'locale', 'lintian', 'info'];

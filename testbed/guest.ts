@@ -58,19 +58,33 @@ export class LinuxGuest {
    * @throws TestbedError GUEST_STOPPED or GUEST_TIMEOUT, with the console's end; see also `findKernel`.
    */
   static async boot(options: GuestOptions): Promise<LinuxGuest> {
+    return LinuxGuest.#awaitAgent(await LinuxGuest.#start(options), options);
+  }
+
+  /**
+   * Starts a QEMU that a guest is to move to, by the same options as its own but for `machineArgs`, which have QEMU's `-incoming` among them.
+   * It answers once the guest runs there.
+   */
+  static async expect(options: GuestOptions, moving: LinuxGuest): Promise<LinuxGuest> {
+    const qemu = await LinuxGuest.#start(options);
+    const agent = new AgentChannel(await qemu.agent, moving.#agent.nextId);
+    await qemu.forgetFiles();
+    return new LinuxGuest(qemu, agent, moving.release);
+  }
+
+  static async #start(options: GuestOptions): Promise<GuestProcess> {
     const { onProgress, signal } = options;
     const kernel = await findKernel(options.kernel ?? '6.12', onProgress, signal);
     const initramfs = await buildInitramfs(kernel, await findBusybox(onProgress, signal), options.extraFiles);
     signal?.throwIfAborted();
     const machine = options.machineArgs ?? ['-machine', 'q35', '-m', `${options.memoryMiB ?? 512}M`];
-    const qemu = await GuestProcess.start({
+    return GuestProcess.start({
       qemu: options.qemu,
       imagePath: kernel.imagePath,
       initramfs,
       kernelArguments: [...kernelArguments, ...(options.kernelArgs ?? [])],
       machineArguments: [...machine, ...(options.extraArgs ?? [])],
     });
-    return LinuxGuest.#awaitAgent(qemu, options);
   }
 
   static async #awaitAgent(

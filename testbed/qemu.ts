@@ -5,6 +5,7 @@ import { Cache } from './cache.js';
 import {
   fetchPackages,
   libraryFolder,
+  mergeLibraries,
   programInTree,
   removeDocumentation,
   unpack,
@@ -23,16 +24,34 @@ export interface QemuBinary {
 }
 
 const program = 'qemu-system-x86_64';
+
+/** What a QEMU has to be. */
+interface Needs {
+  readonly version: readonly [number, number, number];
+  readonly device: string;
+}
 /** The first release with vfio-user's client. */
-const minimumVersion = [10, 1, 0] as const;
-const requiredDevice = 'vfio-user-pci';
+const current: Needs = { version: [10, 1, 0], device: 'vfio-user-pci' };
+/** Debian 12's own. */
+const bookworm: Needs = { version: [7, 2, 0], device: 'vhost-user-blk-pci' };
+
+/** What only maintainer scripts use. */
+const provided = ['adduser', 'passwd', 'debconf', 'base-passwd'];
+
+const bookwormRequest: PackageRequest = {
+  title: "Debian 12's QEMU",
+  suites: ['bookworm'],
+  prefer: 'bookworm',
+  packages: ['qemu-system-x86'],
+  provided,
+};
 
 const request: PackageRequest = {
   title: 'QEMU',
   suites: ['trixie', 'trixie-backports'],
   prefer: 'trixie-backports',
   packages: ['qemu-system-x86'],
-  provided: ['adduser', 'passwd', 'debconf', 'base-passwd'],
+  provided,
 };
 
 /**
@@ -56,7 +75,7 @@ export async function findQemu(onProgress?: OnProgress, signal?: AbortSignal): P
 
 /** The QEMU on the PATH, or undefined where there is none, or one without `vfio-user-pci`. */
 export async function systemQemu(signal?: AbortSignal): Promise<QemuBinary | undefined> {
-  return probe([program], 'path', signal);
+  return probe([program], 'path', current, signal);
 }
 
 /** Debian's QEMU in the cache, fetched where it is missing. */
@@ -65,23 +84,42 @@ export async function debianQemu(
   onProgress?: OnProgress,
   signal?: AbortSignal,
 ): Promise<QemuBinary> {
-  const activity = { onProgress, signal };
-  const root = await cache.entry('qemu-trixie-backports-1', activity, async (directory) => {
-    const archives = join(directory, 'archives');
-    await unpack(request.title, await fetchPackages(cache, request, archives, activity), directory, activity);
-    await rm(archives, { recursive: true });
-    await removeDocumentation(directory);
-    await requireWorking(directory, signal);
-  });
-  return requireWorking(root, signal);
+  return inCache(cache, 'qemu-trixie-backports-1', request, current, { onProgress, signal });
 }
 
-async function requireWorking(root: string, signal?: AbortSignal): Promise<QemuBinary> {
-  const binary = await probe(treeCommand(root), 'debian', signal);
+/**
+ * Debian 12's own QEMU, fetched where it is missing (30 MB to download, once): the oldest that disks and network cards are served to.
+ * @throws QemuUnavailableError, see `debianTree`
+ */
+export function bookwormQemu(onProgress?: OnProgress, signal?: AbortSignal): Promise<QemuBinary> {
+  return inCache(Cache.ofUser(), 'qemu-bookworm-1', bookwormRequest, bookworm, { onProgress, signal });
+}
+
+async function inCache(
+  cache: Cache,
+  name: string,
+  packages: PackageRequest,
+  needs: Needs,
+  activity: { onProgress?: OnProgress | undefined; signal?: AbortSignal | undefined },
+): Promise<QemuBinary> {
+  const root = await cache.entry(name, activity, async (directory) => {
+    const archives = join(directory, 'archives');
+    const debs = await fetchPackages(cache, packages, archives, activity);
+    await unpack(packages.title, debs, directory, activity);
+    await rm(archives, { recursive: true });
+    await mergeLibraries(directory, activity);
+    await removeDocumentation(directory);
+    await requireWorking(directory, needs, activity.signal);
+  });
+  return requireWorking(root, needs, activity.signal);
+}
+
+async function requireWorking(root: string, needs: Needs, signal?: AbortSignal): Promise<QemuBinary> {
+  const binary = await probe(treeCommand(root), 'debian', needs, signal);
   if (binary !== undefined) return binary;
   throw new QemuUnavailableError(
     'QEMU_UNUSABLE',
-    `the QEMU in ${root} does not run, or lacks ${requiredDevice}`,
+    `the QEMU in ${root} does not run, or lacks ${needs.device}`,
     `rm -r ${root}`,
   );
 }
@@ -98,12 +136,13 @@ function treeCommand(root: string): string[] {
 async function probe(
   command: readonly string[],
   source: QemuBinary['source'],
+  needs: Needs,
   signal?: AbortSignal,
 ): Promise<QemuBinary | undefined> {
   const version = parseVersion(await output(command, ['--version'], signal));
-  if (version === undefined || !isAtLeast(version, minimumVersion)) return undefined;
+  if (version === undefined || !isAtLeast(version, needs.version)) return undefined;
   const devices = await output(command, ['-device', 'help'], signal);
-  return devices.includes(`"${requiredDevice}"`) ? { version, command, source } : undefined;
+  return devices.includes(`"${needs.device}"`) ? { version, command, source } : undefined;
 }
 
 /** What the program prints, or nothing where it does not run. */

@@ -161,6 +161,14 @@ export class VirtioBlk implements VirtioDevice {
     return lane && this.#server.settled(lane);
   }
 
+  engage(): string | undefined {
+    return this.#backend.engage();
+  }
+
+  rest(): void {
+    this.#backend.rest();
+  }
+
   /** version[1] modeChosen[1] writeBack[1] */
   saveState(): Uint8Array {
     return Uint8Array.of(STATE_VERSION, this.#modeChosen ? 1 : 0, this.#config.writeBack ? 1 : 0);

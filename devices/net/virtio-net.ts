@@ -12,6 +12,7 @@ import { guestOffloadsAmong, offloadsOf } from './guest-offloads.js';
 import { FrameFinisher, NO_ROOM } from './offload/finisher.js';
 import { ConfigField, HeaderField, VirtioNetFeature, VirtioNetHdrGso, VirtioNetStatus } from './protocol.js';
 import { checkedOptions, type VirtioNetOptions } from './options.js';
+import { rarpFrame } from './rarp.js';
 import { ReceiveFilter } from './receive-filter.js';
 import { Received, ReceiveQueue } from './receive-queue.js';
 import { newNetStatistics, type NetStatistics } from './statistics.js';
@@ -123,6 +124,10 @@ export class VirtioNet implements VirtioDevice {
     if (!this.#agreed(VirtioNetFeature.VIRTIO_NET_F_GUEST_ANNOUNCE)) return false;
     if (this.#config.setStatus(VIRTIO_NET_S_ANNOUNCE, true)) this.#context?.configChanged();
     return true;
+  }
+
+  announceFor(mac: Uint8Array): void {
+    if (this.#config.linkUp) this.#backend.send(rarpFrame(mac));
   }
 
   /** The address is all that is the driver's to change, and only where it has no command for that (5.1.4.2). */

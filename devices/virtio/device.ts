@@ -158,6 +158,13 @@ export interface VirtioDevice {
    */
   resetQueue?(index: number): void | Promise<void>;
   /**
+   * A driver's queues are about to run, for the first time or after `rest`. Answers why they must not: what is behind the device is somebody
+   * else's, who took over from it meanwhile.
+   */
+  engage?(): string | undefined;
+  /** No queue runs, and nothing is under way: who takes over from this device may have what is behind it, until `engage`. */
+  rest?(): void;
+  /**
    * Begins nothing more until `unhold` or a reset, and takes back what waits for something to happen: such chains stay the device's, to be begun
    * later, or by another device. Resolves once it touches neither guest memory nor what is behind it: then `saveState` has nothing to wait for.
    * A backend that hangs keeps it waiting.
@@ -181,6 +188,8 @@ export interface VirtioDevice {
    * with them, and has changed nothing then.
    */
   restoreState?(bytes: Uint8Array): string | undefined;
+  /** Of a network card: has the network learn that the station of this address is here now, whose driver does not say so itself. */
+  announceFor?(mac: Uint8Array): void;
   /** The device leaves for good: releases what it holds of the host. */
   close(): void | Promise<void>;
 }

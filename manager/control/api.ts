@@ -243,6 +243,27 @@ export const Upgraded = Type.Object({
 });
 export type Upgraded = Static<typeof Upgraded>;
 
+/** A chassis to a file. The path is absolute; the daemon writes the file, for its user alone. */
+export const SaveRequest = Type.Object(
+  {
+    path: Type.String({ minLength: 1, maxLength: 4096 }),
+    /** What it is made of alone, without the states of its devices: for a guest that moves while it runs, and brings those. */
+    topology: Type.Boolean({ default: false }),
+  },
+  STRICT,
+);
+export type SaveRequest = Static<typeof SaveRequest>;
+
+export const Saved = Type.Object({ chassis: Type.String(), path: Type.String(), bytes: Type.Integer() });
+export type Saved = Static<typeof Saved>;
+
+/** A chassis from such a file, under its own name or another one. */
+export const RestoreRequest = Type.Object(
+  { path: Type.String({ minLength: 1, maxLength: 4096 }), name: Type.Optional(ChassisName) },
+  STRICT,
+);
+export type RestoreRequest = Static<typeof RestoreRequest>;
+
 /** Query of a detach. */
 export const DetachQuery = Type.Object(
   {
@@ -352,6 +373,12 @@ export const ErrorCode = {
   COMMAND_LOST: 502,
   /** A device process cannot be replaced, or not now; it goes on as if nobody had asked. */
   UPGRADE_REFUSED: 409,
+  /** Something of the chassis cannot be saved, or not now. */
+  SAVE_REFUSED: 409,
+  /** Something that a saved chassis counts on is not here, or is another one: nothing was restored. */
+  RESTORE_REFUSED: 409,
+  /** A file is no saved chassis, or one that cannot be read. */
+  SAVED_STATE_INVALID: 400,
   DEVICE_PROCESS_LOST: 503,
   STATE_UNWRITABLE: 500,
   /** What an earlier daemon noted of the chassis cannot be used. */

@@ -37,8 +37,11 @@ import {
   type RemoveCardQuery,
   type RemoveDiskQuery,
   type ResizeDiskRequest,
+  type RestoreRequest,
   type ReviewPage,
   type ReviewRequest,
+  type Saved,
+  type SaveRequest,
   type Signal,
   type TopologyNode,
   type Upgraded,
@@ -265,6 +268,16 @@ export class ChassisClient {
   /** Replaces a running device process by a new one of the installed version. */
   upgrade(name: string): Promise<Upgraded> {
     return this.call('upgrade', { name });
+  }
+
+  /** Writes a chassis whose VM is paused, or off, to a file of the daemon's user. */
+  save(name: string, request: Partial<SaveRequest> & Pick<SaveRequest, 'path'>): Promise<Saved> {
+    return this.call('save', { name }, request);
+  }
+
+  /** Makes a chassis of such a file. */
+  restoreSaved(request: RestoreRequest): Promise<Chassis> {
+    return this.call('restore', {}, request);
   }
 
   qemuArgs(name: string, options: Partial<QemuArgsRequest> = {}): Promise<QemuArgs> {

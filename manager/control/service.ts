@@ -34,8 +34,11 @@ import type {
   RemoveDiskQuery,
   ResizeDiskRequest,
   SetLinkRequest,
+  RestoreRequest,
   ReviewPage,
   ReviewRequest,
+  Saved,
+  SaveRequest,
   Signal,
   TopologyNode,
   Upgraded,
@@ -87,6 +90,8 @@ export interface ChassisService {
   tree(name: string): Promise<TopologyNode>;
   restart(name: string): Promise<Chassis>;
   upgrade(name: string): Promise<Upgraded>;
+  save(name: string, request: SaveRequest): Promise<Saved>;
+  restoreSaved(request: RestoreRequest): Promise<Chassis>;
   qemuArgs(name: string, request: QemuArgsRequest): Promise<QemuArgs>;
   /** What happens, from now on or from what `since` names; ends with the daemon, or once `gone`. */
   events(query: EventsQuery, gone: AbortSignal): AsyncGenerator<Event>;

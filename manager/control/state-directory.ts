@@ -100,6 +100,10 @@ export class ChassisPaths {
   get handOverSocket(): string {
     return join(this.directory, 'move.sock');
   }
+  /** The states of all functions, on their way between daemon and device process. */
+  get states(): string {
+    return join(this.directory, 'states');
+  }
   functionSocket(slot: number, fn: number): string {
     return join(this.directory, `s${slot}f${fn}.sock`);
   }

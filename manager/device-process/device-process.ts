@@ -9,8 +9,10 @@ import {
   type MountTerms,
   type Shown,
 } from '../control/api.js';
+import type { FileState } from '../ports/vhost-user/file-state.js';
 import { answerOf, type Reply } from '../process-protocol.js';
 import { SerialQueue } from '../serial-queue.js';
+import { loadStates, saveStates, type NamedFunction } from './function-states.js';
 import type { HandedOver } from './hand-over/giving.js';
 import type { HandOvers } from './hand-over/hand-overs.js';
 import type { Given, MovableFunction } from './hand-over/movable.js';
@@ -20,6 +22,7 @@ import { Reviews, type OpenOverlay } from './reviews.js';
 import type { ServedMount } from './served-mount.js';
 import type { ServedQueues } from './served-queues.js';
 import type { ServedTree } from './served-tree.js';
+import { foundOf, statusOf } from './status.js';
 import {
   Request,
   type CaptureOrder,
@@ -64,6 +67,10 @@ export interface ServedFunction {
   readonly keep?: Kept['keep'] | undefined;
   /** What its queues show, where each can carry a mount. */
   readonly queues?: ServedQueues | undefined;
+  /** For a file: undefined where no driver has been at work on it. @throws Error where it cannot be told now */
+  saveToFile(): FileState | undefined;
+  /** Goes on where that of a file was, once the driver of that begins. Answers why it cannot. */
+  loadFromFile(state: FileState): Promise<string | undefined>;
   /** How another process goes on with it. */
   readonly movable: MovableFunction;
   /** Ends the VMM's connection, removes the socket, and lets the device's files go. */
@@ -174,6 +181,11 @@ export class DeviceProcess {
         return this.handOver(request.params);
       case 'takeOver':
         return this.takeOver(request.params);
+      case 'saveStates':
+        saveStates(this.named(), request.params.path);
+        return {};
+      case 'loadStates':
+        return { problems: await loadStates(this.named(), request.params.path) };
       case 'addFunction':
         return this.addFunction(request.params);
       case 'removeFunction':
@@ -247,6 +259,10 @@ export class DeviceProcess {
     this.functions.set(name, served);
     this.specs.set(name, spec);
     return { keep: { ...served.keep } };
+  }
+
+  private named(): NamedFunction[] {
+    return Array.from(this.functions, ([name, served]) => ({ spec: this.specOf(name), served }));
   }
 
   private handOver(order: HandOverOrder): Promise<HandedOver> {
@@ -392,34 +408,15 @@ export class DeviceProcess {
   }
 
   private status(): Status {
-    const functions = [...this.functions].map(([name, served]) => ({
-      function: name,
-      connected: served.connected,
-      counters: served.counters(),
-      ...(served.driver && { driver: served.driver }),
-      ...(served.disk && { disk: { sizeBytes: served.disk.sizeBytes, trouble: served.disk.trouble } }),
-      ...(served.card && { card: served.card.status }),
-      ...(served.tree && { helper: served.tree.hasHelper, commands: served.tree.commands.isEnabled }),
-      ...(served.queues && { seats: served.queues.list(served.counters()) }),
-    }));
-    return { functions };
+    return { functions: Array.from(this.functions, ([name, served]) => statusOf(name, served)) };
   }
 
   private inventory(): Inventory {
-    const functions = Array.from(this.specs.values(), ({ function: name, port, msix, device }) => ({
-      ...{ function: name, port, msix },
-      ...keptBy(this.functions.get(name)),
-      empty: device.type === '9p' && this.functions.get(name)?.mount === undefined,
-      ...(device.type === 'card' && device.peer.type === 'switch' && { switchPort: device.peer.socketPath }),
-    }));
+    const functions = Array.from(this.specs, ([name, spec]) => foundOf(spec, this.functions.get(name)));
     return { functions };
   }
 }
 
 function handingOver(): ChassisError {
   return new ChassisError('UPGRADE_REFUSED', 'the device process is being replaced', 'try again in a moment');
-}
-
-function keptBy(served: ServedFunction | undefined): { keep?: Kept['keep'] } {
-  return served?.keep === undefined ? {} : { keep: { ...served.keep } };
 }

@@ -98,6 +98,8 @@ export type SourceChange = Static<typeof SourceChange>;
 export const FunctionSpec = Type.Object({
   function: Type.String(),
   socketPath: Type.String(),
+  /** Its guest moves here from another process, which has what is behind the device until then. */
+  incoming: Type.Optional(Type.Boolean()),
   /** How the paths begin of the files that it keeps for the next process, should this one be killed; without it, it keeps none. */
   files: Type.Optional(Type.String()),
   /** Where files without names are that a process before this one kept for it, by what it called them: see `Kept`. */
@@ -212,12 +214,21 @@ export const TakeOverOrder = Type.Object({
 export type TakeOverOrder = Static<typeof TakeOverOrder>;
 export const HandedOver = Type.Object({ pausedMs: Type.Number() });
 
+/** A file of all functions' states: `manager/saved-state/states.ts`. */
+const StatesFile = Type.Object({ path: Type.String() });
+/** What was in the way, for people. With anything in it, all functions are to be thrown away. */
+export const StatesLoaded = Type.Object({ problems: Type.Array(Type.String()) });
+
 const Id = Type.Integer({ minimum: 1 });
 export const Request = Type.Union([
   /** Answers HandedOver, and the process ends; or it has failed, and all is as before. */
   Type.Object({ id: Id, method: Type.Literal('handOver'), params: HandOverOrder }),
   /** Answered once it serves the other process's functions. */
   Type.Object({ id: Id, method: Type.Literal('takeOver'), params: TakeOverOrder }),
+  /** Writes where all functions stand. Nothing is changed. */
+  Type.Object({ id: Id, method: Type.Literal('saveStates'), params: StatesFile }),
+  /** Answers StatesLoaded. */
+  Type.Object({ id: Id, method: Type.Literal('loadStates'), params: StatesFile }),
   /** Answers Kept. */
   Type.Object({ id: Id, method: Type.Literal('addFunction'), params: FunctionSpec }),
   Type.Object({

@@ -68,6 +68,14 @@ const KeptFile = { DATA: 'data', CLUSTERS: 'clusters' } as const;
 /** What a process before this one kept. */
 type Kept = FunctionSpec['kept'];
 
+/** What there is of a disk before it is opened. */
+export interface Beginnings {
+  readonly kept?: Kept;
+  /** Its image is another process's until its guest has moved here. */
+  readonly awaited?: boolean | undefined;
+  readonly given?: Given | undefined;
+}
+
 /**
  * With `given`, what another process offers of the disk that it serves as yet.
  * @throws ChassisError as the source cannot be opened; ParcelError for what is no offer
@@ -75,25 +83,26 @@ type Kept = FunctionSpec['kept'];
 export async function openDisk(
   spec: DiskSpec,
   log: (message: string) => void,
-  kept?: Kept,
-  given?: Given,
+  { kept, awaited, given }: Beginnings = {},
 ): Promise<ServedDevice> {
   try {
-    return new ServedDisk(
-      given ? takeStorage(given, spec, log) : await openStorage(spec, log, kept),
-      spec,
-      log,
-    );
+    const storage = given ? takeStorage(given, spec, log) : await openStorage(spec, log, kept, awaited);
+    return new ServedDisk(storage, spec, log);
   } catch (error) {
     if (!(error instanceof BlockBackendError)) throw error;
     throw new ChassisError(ERRORS[error.code], error.message, error.suggestion);
   }
 }
 
-async function openStorage(spec: DiskSpec, log: (message: string) => void, kept: Kept): Promise<OpenStorage> {
+async function openStorage(
+  spec: DiskSpec,
+  log: (message: string) => void,
+  kept: Kept,
+  awaited: boolean | undefined,
+): Promise<OpenStorage> {
   const { source, overlay, readOnly } = spec;
   if (source.type === 'memory' && !overlay && !readOnly) return openMemory(source.sizeBytes, kept);
-  const base = await openSource(spec, log);
+  const base = await openSource(spec, log, awaited);
   if (!overlay) return { backend: base, keep: {} };
   try {
     return openOverlay(base, spec, kept);
@@ -170,12 +179,16 @@ function mapClusters(fd: number): { fd: number; bits: Uint8Array; release: () =>
   }
 }
 
-async function openSource(spec: DiskSpec, log: (message: string) => void): Promise<BlockBackend> {
+async function openSource(
+  spec: DiskSpec,
+  log: (message: string) => void,
+  awaited: boolean | undefined,
+): Promise<BlockBackend> {
   const { source } = spec;
   const readOnly = isOnlyRead(spec);
   switch (source.type) {
     case 'file':
-      return new FileBackend(openDiskFile({ path: source.path, readOnly }));
+      return new FileBackend(openDiskFile({ path: source.path, readOnly, awaited }));
     case 'memory':
       checkMemory(source.sizeBytes);
       return new FileBackend({ ...openMemoryDisk(source.sizeBytes), readOnly });

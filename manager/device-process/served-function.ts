@@ -26,6 +26,7 @@ import {
   VfioUserFunctionState,
 } from './hand-over/pci-function.js';
 import { VfioUserServer } from '../ports/vfio-user/server.js';
+import type { FileState } from '../ports/vhost-user/file-state.js';
 import { VhostUserState } from '../ports/vhost-user/port-state.js';
 import { VhostUserServer } from '../ports/vhost-user/server.js';
 import type { FunctionHooks, ResizableDisk, ServedFunction } from './device-process.js';
@@ -110,6 +111,8 @@ abstract class DeviceFunction implements ServedFunction, MovableFunction {
     throw new ChassisError('UPGRADE_REFUSED', `${this.name} is a mount, which cannot be handed over yet`);
   }
 
+  abstract saveToFile(): FileState | undefined;
+  abstract loadFromFile(state: FileState): Promise<string | undefined>;
   abstract readonly connected: boolean;
   abstract readonly driver: FunctionDriver | undefined;
   abstract close(): Promise<void>;
@@ -213,6 +216,17 @@ export class VfioUserFunction extends DeviceFunction {
     return this.pci?.counters(queue);
   }
 
+  saveToFile(): undefined {
+    if (this.driver === undefined) return;
+    throw new Error(
+      'it is served over vfio-user, whose VMMs do not save it: serve it over vhost-user, or detach it',
+    );
+  }
+
+  loadFromFile(): Promise<string> {
+    return Promise.resolve('it is served over vfio-user here');
+  }
+
   get driver(): FunctionDriver | undefined {
     const registers = this.pci?.driverInterface;
     return registers && { registers, doorbell: 'queue', polled: false };
@@ -269,6 +283,14 @@ export class VhostUserFunction extends DeviceFunction {
 
   protected queueCounters(queue: number): Readonly<QueueCounters> | undefined {
     return this.server.counters(queue);
+  }
+
+  saveToFile(): FileState | undefined {
+    return this.server.saveToFile();
+  }
+
+  loadFromFile(state: FileState): Promise<string | undefined> {
+    return this.server.loadFromFile(state);
   }
 
   get driver(): FunctionDriver | undefined {

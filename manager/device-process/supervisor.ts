@@ -35,6 +35,7 @@ import {
   type SeatRemoval,
   type SeatSpec,
   type SourceChange,
+  StatesLoaded,
 } from './protocol.js';
 
 /** A running device process, as the manager sees it. Calls reject with DEVICE_PROCESS_LOST once it is gone. */
@@ -91,6 +92,10 @@ export interface DeviceHost {
   status(): Promise<FunctionStatus[]>;
   /** The functions that it has, whoever had them made. */
   inventory(): Promise<FoundFunction[]>;
+  /** Writes the states of all functions to a new file, and changes nothing. @throws ChassisError SAVE_REFUSED */
+  saveStates(path: string): Promise<void>;
+  /** Has all functions go on from such a file. Answers what was in the way: then they are to be thrown away. */
+  loadStates(path: string): Promise<string[]>;
   /**
    * Starts another process, which goes on with all functions, and answers it: this one ends then, and its hooks are the other's.
    * @throws ChassisError UPGRADE_REFUSED or DEVICE_PROCESS_LOST: where this one lives, it serves as before
@@ -133,6 +138,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const RESIZE_TIMEOUT_MS = 60_000;
 /** A commit stops between two files, of which one may be large. */
 const STOP_REVIEW_TIMEOUT_MS = 600_000;
+/** A million fids take ten seconds, and a disk may be slow. */
+const STATES_TIMEOUT_MS = 120_000;
 /** All that the two may take to get ready, and more: nobody waits for that but who asked. */
 const HAND_OVER_TIMEOUT_MS = 90_000;
 const DEFAULT_ENTRY = fileURLToPath(new URL('./entry.js', import.meta.url));
@@ -321,6 +328,14 @@ class DeviceChild implements DeviceHost {
 
   async inventory(): Promise<FoundFunction[]> {
     return decode(Inventory, await this.ask('inventory', {})).functions;
+  }
+
+  async saveStates(path: string): Promise<void> {
+    await this.ask('saveStates', { path }, STATES_TIMEOUT_MS);
+  }
+
+  async loadStates(path: string): Promise<string[]> {
+    return decode(StatesLoaded, await this.ask('loadStates', { path }, STATES_TIMEOUT_MS)).problems;
   }
 
   async replace(): Promise<Replaced> {

@@ -74,6 +74,13 @@ function chooseWhole(
 }
 
 function chooseForMount(mount: PortWish, abilities: VmmAbilities | undefined): PortUse {
+  if (abilities && !abilities.vhostUser && !abilities.vfioUser) {
+    throw new ChassisError(
+      'VMM_UNSUITABLE',
+      'this VMM takes disks and network cards alone: it has neither vhost-user-test-device-pci nor vfio-user-pci',
+      'start the VM with QEMU 10.1 or newer',
+    );
+  }
   const asked = mount.port === 'auto' ? undefined : mount.port;
   if (asked === undefined && abilities?.vhostUser) {
     return {

@@ -5,7 +5,8 @@ import type { VmmAbilities } from './port-choice.js';
 import { portId, VFIO_USER_DEVICE, VHOST_USER_DEVICE, VHOST_USER_DISK, VIRTIO_NET } from './qemu-names.js';
 import { isRecord, QmpCommandError, type QemuVersion, type QmpClient } from './qmp.js';
 
-const OLDEST: QemuVersion = { major: 10, minor: 1, micro: 0 };
+/** Debian 12's own: it has front ends for disks and network cards, and none for mounts. */
+const OLDEST: QemuVersion = { major: 7, minor: 2, micro: 0 };
 
 /** Faults of QEMU releases that the manager works around. */
 export interface QemuQuirk {
@@ -70,15 +71,15 @@ const RECONNECT_MS_SINCE: QemuVersion = { major: 9, minor: 2, micro: 0 };
 export async function checkQemu(qmp: QmpClient, slotCount: number): Promise<VmmAbilities> {
   if (compareVersions(qmp.version, OLDEST) < 0) {
     throw unsuitable(
-      `this is QEMU ${formatVersion(qmp.version)}; vfio-user-pci needs ${formatVersion(OLDEST)} or newer`,
+      `this is QEMU ${formatVersion(qmp.version)}, and ${formatVersion(OLDEST)} is the oldest that is known to work`,
       'start the VM with a newer QEMU',
     );
   }
   const abilities = await findAbilities(qmp);
-  if (!abilities.vfioUser && !abilities.vhostUser) {
+  if (!abilities.vfioUser && !abilities.vhostUser && !abilities.vhostUserDisk && !abilities.vhostUserNet) {
     throw unsuitable(
-      `this QEMU was built without ${VFIO_USER_DEVICE} and ${VHOST_USER_DEVICE}`,
-      'use a build that has one of them (x86_64 or aarch64 on Linux)',
+      'this QEMU was built without any of the devices that a chassis is plugged in by',
+      `use a build that has ${VFIO_USER_DEVICE} or ${VHOST_USER_DISK} (x86_64 or aarch64 on Linux)`,
     );
   }
   await checkMemoryIsShared(qmp);

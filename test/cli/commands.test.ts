@@ -215,10 +215,10 @@ describe('the command line, without a VM', () => {
 
   it('will not boot a QEMU that is too old, or none', async () => {
     const old = join(folder, 'old-qemu');
-    await writeFile(old, '#!/bin/sh\necho QEMU emulator version 7.2.19\n', { mode: 0o755 });
+    await writeFile(old, '#!/bin/sh\necho QEMU emulator version 7.1.0\n', { mode: 0o755 });
     const tooOld = await daemon.cli('run', '--qemu', old);
     expect(tooOld.exitCode).toBe(6);
-    expect(tooOld.stderr).toMatch(/7\.2/);
+    expect(tooOld.stderr).toMatch(/7\.1/);
     expect((await daemon.cli('run', '--qemu', '/no/qemu')).exitCode).toBe(6);
   });
 

@@ -6,6 +6,7 @@ import { CardTarget } from './card/card-target.js';
 import { DiskTarget } from './disk/disk-target.js';
 import { RepliesTarget } from './nbd/replies-target.js';
 import { RegisterTarget } from './registers/register-target.js';
+import { SavedFileTarget } from './saved-file/saved-file-target.js';
 import { RingTarget } from './rings/ring-target.js';
 
 /** What can be fuzzed. A target is made once watching has begun (see `beginWatching`). */
@@ -17,6 +18,7 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   disk: () => new DiskTarget(),
   card: () => new CardTarget(),
   'nbd-replies': () => new RepliesTarget(),
+  'saved-file': () => new SavedFileTarget(),
 };
 
 /** The committed cases of a target, a line each. They are with the sources, whether this runs from there or from `dist`. */

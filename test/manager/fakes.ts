@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { newNetStatistics } from '../../devices/net/statistics.js';
 import {
   ChassisError,
@@ -37,6 +38,7 @@ import type {
   SeatStatus,
   SourceChange,
 } from '../../manager/device-process/protocol.js';
+import { encodeStates } from '../../manager/saved-state/states.js';
 import type { DeviceHost, DeviceHostHooks, Replaced } from '../../manager/device-process/supervisor.js';
 import type { CardPorts } from '../../manager/switches.js';
 import type { PluggableFunction, VmmDriver } from '../../manager/vmm/driver.js';
@@ -139,6 +141,17 @@ export class FakeDevices implements DeviceHost {
     for (const [name, spec] of this.functions) replacement.functions.set(name, spec);
     for (const name of this.connected) replacement.connected.add(name);
     return { host: replacement, pausedMs: 7 };
+  }
+
+  /** What is in the way of the states that it is given. */
+  stateProblems: string[] = [];
+
+  async saveStates(path: string): Promise<void> {
+    writeFileSync(path, encodeStates([]));
+  }
+
+  async loadStates(): Promise<string[]> {
+    return this.stateProblems;
   }
 
   async addFunction(spec: FunctionSpec): Promise<Record<string, number>> {

@@ -114,6 +114,14 @@ export abstract class BlockBackend {
     return Promise.resolve(0);
   }
 
+  /** A guest is about to use it. Answers why it must not: it is somebody else's meanwhile. */
+  engage(): string | undefined {
+    return undefined;
+  }
+
+  /** No guest uses it, and nothing is under way: who has waited for it may have it, until `engage`. */
+  rest(): void {}
+
   /** Nobody waits for what is under way any more: calls that have not started may end at once, with -ECANCELED. */
   abandon(): void {}
 

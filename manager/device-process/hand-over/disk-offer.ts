@@ -1,6 +1,7 @@
 /** What a disk is kept in, as one process says it to another: descriptors, and what is known of them. */
 import { Type, type Static } from '@sinclair/typebox';
 import type { BlockBackend } from '../../../devices/blk/backends/block-backend.js';
+import { ChassisError } from '../../control/api.js';
 import { FileBackend } from '../../../devices/blk/backends/file/file-backend.js';
 import { nbdBackendOf } from '../../../devices/blk/backends/nbd/open-nbd.js';
 import { OverlayBackend } from '../../../devices/blk/backends/overlay/overlay-backend.js';
@@ -62,7 +63,8 @@ export function takenDisk({ data }: Given): DiskOffer {
 /** @throws ParcelError */
 export function takeFile(file: FileOffer | undefined, parcel: IncomingParcel): FileBackend {
   if (file === undefined) throw new ParcelError('a disk is kept in nothing');
-  return new FileBackend({ ...file, fd: parcel.takeFd(file.fd) });
+  // Whatever it was opened for, it is ours by now: others are not offered.
+  return new FileBackend({ ...file, awaited: false, fd: parcel.takeFd(file.fd) });
 }
 
 /** For a disk that nothing is under way on: nothing more is done by itself. */
@@ -108,6 +110,11 @@ function offerStorage(backend: BlockBackend, parcel: OutgoingParcel): Pick<DiskO
   return nbd ? { nbd: { opened: nbd.opened } } : { file: offerFile(backend as FileBackend, parcel) };
 }
 
-function offerFile({ disk }: FileBackend, parcel: OutgoingParcel): FileOffer {
-  return { ...disk, fd: parcel.addFd(disk.fd) };
+function offerFile({ disk, isOurs }: FileBackend, parcel: OutgoingParcel): FileOffer {
+  if (isOurs) return { ...disk, fd: parcel.addFd(disk.fd) };
+  throw new ChassisError(
+    'UPGRADE_REFUSED',
+    `${disk.path} is what a guest is moving with`,
+    'wait until the guest runs where it moves to',
+  );
 }

@@ -118,7 +118,8 @@ function check(message: Message | undefined, type: number): void {
   if (message.type !== type) throw new ChannelError(`the new process said ${message.type}, not ${type}`);
 }
 
-function nameOf({ function: name, device }: FunctionSpec): string {
+/** For people. */
+export function nameOf({ function: name, device }: FunctionSpec): string {
   if (device.type === 'disk') return `disk ${device.serial}`;
   return device.type === 'card' ? `card ${device.name}` : `mount ${device.tag} (${name})`;
 }

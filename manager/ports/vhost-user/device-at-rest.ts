@@ -9,14 +9,24 @@ export interface DeviceAtRestEvents {
   readonly log: (message: string) => void;
 }
 
+/** Whose state the device was given. */
+export interface ExpectedDriver {
+  /** What it agreed to. */
+  readonly features: bigint;
+  /**
+   * Where its rings go on, in the encoding of VHOST_USER_SET_VRING_BASE, for a state that comes from a file: no front-end has vouched for it, so it waits for
+   * the one whose rings do, whoever comes and goes before. Absent where the front-end itself brought the state.
+   */
+  readonly bases?: readonly number[];
+}
+
 const FORGOTTEN = 'the device was reset meanwhile';
 
 export class DeviceAtRest {
   readonly #device: VirtioDevice;
   readonly #events: DeviceAtRestEvents;
   #busy: Promise<void> | undefined;
-  /** What the driver agreed to whose state the device was given. */
-  #awaited: bigint | undefined;
+  #awaited: ExpectedDriver | undefined;
 
   constructor(device: VirtioDevice, events: DeviceAtRestEvents) {
     this.#device = device;
@@ -33,9 +43,11 @@ export class DeviceAtRest {
     return this.#awaited !== undefined;
   }
 
-  /** Whether a driver with these features may begin: false where the state is another one's. */
-  isFor(features: bigint | undefined): boolean {
-    return this.#awaited === undefined || this.#awaited === features;
+  /** Whether a driver with these features may begin with a ring at this base: false where the state is another one's. */
+  isFor(features: bigint | undefined, { index, base }: { index: number; base: number }): boolean {
+    if (this.#awaited === undefined) return true;
+    const { features: agreed, bases } = this.#awaited;
+    return agreed === features && (bases === undefined || bases[index] === base);
   }
 
   /** A driver begins. */
@@ -51,8 +63,13 @@ export class DeviceAtRest {
     return this.#occupy(work.then(finish));
   }
 
-  /** As at power-on, where no driver was. */
+  /** The front-end that brought a state has left it, or begins anew. What came from a file is not its to drop. */
   forget(): void | Promise<void> {
+    return this.#awaited?.bases === undefined ? this.drop() : this.#busy;
+  }
+
+  /** As at power-on, where no driver was. */
+  drop(): void | Promise<void> {
     // One that is being restored is reset once that is over.
     const isBusy = this.#busy !== undefined;
     const hasState = this.#awaited !== undefined;
@@ -61,11 +78,12 @@ export class DeviceAtRest {
   }
 
   /**
-   * Makes it go on where another one was, once a driver begins that agreed to these features. The bytes come from outside: answers why the
+   * Makes it go on where another one was, once the driver begins that is expected. The bytes come from outside: answers why the
    * device refuses them, and it is as at power-on then. A reset that is under way ends first.
    */
-  async restore(features: bigint, bytes: Uint8Array): Promise<string | undefined> {
-    this.#awaited = features;
+  async restore(expected: ExpectedDriver, bytes: Uint8Array): Promise<string | undefined> {
+    void this.drop();
+    this.#awaited = expected;
     const work = this.#take(bytes, this.#busy);
     await this.#occupy(work.then(() => undefined));
     return work;

@@ -20,7 +20,7 @@ import type { RegionMemory } from '../../../devices/virtio/memory/region-memory.
 import { hasFeature } from '../../../devices/virtio/ring/features.js';
 import { newQueueCounters } from '../../../devices/virtio/ring/running-ring.js';
 import type { Reactor } from '../../../host/index.js';
-import { DeviceAtRest } from './device-at-rest.js';
+import { DeviceAtRest, type ExpectedDriver } from './device-at-rest.js';
 import { DRAIN_TIMEOUT_MS, DrainBudget } from './drain-budget.js';
 import { GatedRing } from './gated-ring.js';
 import { InflightArea } from './inflight-area.js';
@@ -220,14 +220,14 @@ export class DeviceRun implements SessionTransport {
   }
 
   /**
-   * Has the device go on where another back-end's was, once rings start whose driver agreed to these features. The bytes come from
+   * Has the device go on where another back-end's was, once rings start of the driver that is expected. The bytes come from
    * outside: answers why the device refuses them, and it is as at power-on then, as it is for rings of any other driver.
    */
-  async restore(features: bigint, bytes: Uint8Array): Promise<string | undefined> {
+  async restore(expected: ExpectedDriver, bytes: Uint8Array): Promise<string | undefined> {
     // The front-end may have started them while the state was on its way.
     if (this.running) return 'its rings were started';
     void this.reset();
-    return this.rest.restore(features, bytes);
+    return this.rest.restore(expected, bytes);
   }
 
   /** Goes on, asleep, with rings that ran in another process, as their configs say. Answers what is wrong with them. */
@@ -282,14 +282,14 @@ export class DeviceRun implements SessionTransport {
       // Where this takes time, all rings are looked at again afterwards.
       if (this.reset() !== undefined) return;
     }
-    if (!this.rest.isFor(this.features)) {
-      this.#events.log('the state that was loaded is of a driver with other features: it is dropped');
-      if (this.reset() !== undefined) return;
+    if (!this.rest.isFor(this.features, vring)) {
+      this.#events.log('the state that was loaded is of another driver: it is dropped');
+      if (this.rest.drop() !== undefined) return;
     }
     this.rest.begin();
     const isNew = this.#session === undefined;
     const session = (this.#session ??= new DeviceSession(this.#device, this.features ?? 0n, this));
-    const problem = this.#startRing(session, vring);
+    const problem = (this.running ? undefined : this.#device.engage?.()) ?? this.#startRing(session, vring);
     if (problem !== undefined) return session.fault(`queue ${vring.index}: ${problem}`);
     if (isNew) session.activate();
     this.#unkicked.include(vring);
@@ -345,6 +345,7 @@ export class DeviceRun implements SessionTransport {
     const base = this.#baseOf(ring);
     this.#session?.removeRing(vring.index);
     vring.stop(base);
+    if (!this.running) this.#device.rest?.();
     return base;
   }
 

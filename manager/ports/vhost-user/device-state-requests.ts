@@ -6,8 +6,8 @@ import { Errno } from '../../../devices/errno.js';
 import type { VirtioDevice } from '../../../devices/virtio/device.js';
 import { closeFd, type Reactor } from '../../../host/index.js';
 import type { DeviceRun } from './device-run.js';
-import { deviceStateOf } from './device-state.js';
-import { decodeMovedState, encodeMovedState } from './moved-state.js';
+import { decodeMovedState } from './moved-state.js';
+import { stateNow } from './file-state.js';
 import {
   PayloadBytes,
   VHOST_USER_VRING_NOFD_MASK,
@@ -135,23 +135,16 @@ export class DeviceStateRequests {
   #state(): Uint8Array | number {
     const { run, device } = this.#options;
     try {
-      // A driver may have said what it wants before its first ring starts.
-      const features = run.session?.features ?? run.features ?? 0n;
-      const state = encodeMovedState(device, { features, device: deviceStateOf(device) });
-      if (state.length > VhostUserLimit.STATE_BYTES) throw new Error(`it has ${state.length} bytes`);
-      return state;
+      return stateNow(run, device);
     } catch (error) {
       return this.#failed('saved', error instanceof Error ? error.message : String(error));
-    } finally {
-      // It is this device's still, with all that is kept of it.
-      device.unhold?.();
     }
   }
 
   async #restore(bytes: Uint8Array): Promise<string | undefined> {
     const { run, device, offered } = this.#options;
     const state = decodeMovedState(bytes, device, offered);
-    return typeof state === 'string' ? state : run.restore(state.features, state.device);
+    return typeof state === 'string' ? state : run.restore({ features: state.features }, state.device);
   }
 
   #failed(what: 'saved' | 'loaded', problem: string): number {

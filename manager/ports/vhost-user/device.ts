@@ -13,6 +13,7 @@ import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-o
 import { BackendChannel } from './backend-channel.js';
 import { DeviceRun } from './device-run.js';
 import { DeviceStateRequests } from './device-state-requests.js';
+import { loadFromFile, saveToFile, type FileState } from './file-state.js';
 import { InflightRequests } from './inflight-requests.js';
 import { LogRequests } from './log-requests.js';
 import { MemoryRequests } from './memory-requests.js';
@@ -41,6 +42,7 @@ import { VringRequests } from './vring-requests.js';
 
 const PROTOCOL_FEATURES = Object.values(Feature).reduce((bits, bit) => bits | bitOf(bit), 0n);
 const DEVICE_STATE = bitOf(Feature.VHOST_USER_PROTOCOL_F_DEVICE_STATE);
+const RARP = bitOf(Feature.VHOST_USER_PROTOCOL_F_RARP);
 /** Bits between the front-end and us, which neither the driver nor the device knows. */
 const VHOST_FEATURES = bitOf(VHOST_USER_F_PROTOCOL_FEATURES) | bitOf(VHOST_F_LOG_ALL);
 const TRANSPORT_FEATURES = bitOf(VirtioFeature.VIRTIO_F_VERSION_1) | VHOST_FEATURES;
@@ -81,7 +83,8 @@ export class VhostUserDevice {
       log,
       inflightPath,
     });
-    this.#offeredProtocol = withholdsState ? PROTOCOL_FEATURES & ~DEVICE_STATE : PROTOCOL_FEATURES;
+    const withheld = (withholdsState ? DEVICE_STATE : 0n) | (device.announceFor ? 0n : RARP);
+    this.#offeredProtocol = PROTOCOL_FEATURES & ~withheld;
     this.#state = new DeviceStateRequests({ run: this.#run, device, offered: this.#offered, reactor, log });
     this.#rules = new Map<number, RequestRule>([
       ...this.#negotiationRules(),
@@ -156,6 +159,17 @@ export class VhostUserDevice {
     if ((BigInt(state.features ?? 0) & ~this.#offered) !== 0n)
       return 'its driver uses features that are not on offer here';
     return restoreRun(state, this.#run, this.#table, this.#device, parcel);
+  }
+
+  /** See `saveToFile`. @throws Error */
+  saveToFile(): FileState | undefined {
+    if (this.#state.underWay) throw new Error('its state is on its way to another one, or from one');
+    return saveToFile(this.#run, this.#device);
+  }
+
+  /** See `loadFromFile`. */
+  loadFromFile(state: FileState): Promise<string | undefined> {
+    return loadFromFile(this.#run, this.#device, this.#offered, state);
   }
 
   /** Does the work that messages have made possible; call it once they have been answered. */
@@ -239,6 +253,14 @@ export class VhostUserDevice {
           payloadBytes: 0,
           feature: Feature.VHOST_USER_PROTOCOL_F_RESET_DEVICE,
           serve: () => this.#resetDevice(),
+        },
+      ],
+      [
+        VhostUserRequest.VHOST_USER_SEND_RARP,
+        {
+          payloadBytes: PayloadBytes.U64,
+          feature: Feature.VHOST_USER_PROTOCOL_F_RARP,
+          serve: ({ payload }) => this.#announce(payload.bytes(PayloadBytes.U64)),
         },
       ],
       [
@@ -326,6 +348,12 @@ export class VhostUserDevice {
     this.#run.features = undefined;
     this.#status = 0;
     return done === undefined ? 0 : done.then(() => 0);
+  }
+
+  /** mac[6] zeroes[2]: the guest has moved here, and its driver does not tell the network by itself. */
+  #announce(payload: Uint8Array): number {
+    this.#device.announceFor?.(payload.slice(0, 6));
+    return 0;
   }
 
   /** 0 is a reset by the driver where rings run, and says nothing new where they were stopped before (see DeviceRun). */

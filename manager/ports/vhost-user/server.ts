@@ -6,6 +6,7 @@ import { closeFd, type Reactor } from '../../../host/index.js';
 import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import { Connection } from './connection.js';
 import { VhostUserDevice } from './device.js';
+import type { FileState } from './file-state.js';
 import { UnixListener } from '../unix-listener.js';
 import type { VhostUserState } from './port-state.js';
 
@@ -106,6 +107,16 @@ export class VhostUserServer {
     this.#listener.resume();
     this.#connection?.resume();
     this.#device.resume();
+  }
+
+  /** For a file: undefined where no driver has been at work. @throws Error where it cannot be told now */
+  saveToFile(): FileState | undefined {
+    return this.#device.saveToFile();
+  }
+
+  /** Has the device go on where that of a file was, once the driver of that begins. Answers why it is none for this one. */
+  loadFromFile(state: FileState): Promise<string | undefined> {
+    return this.#device.loadFromFile(state);
   }
 
   /** What another process has to go on from, of a server that is paused. @throws what `saveState` of the device throws */

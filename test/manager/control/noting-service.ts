@@ -11,6 +11,7 @@ import type {
   ExecPage,
   ReviewPage,
   TopologyNode,
+  Saved,
   Upgraded,
 } from '../../../manager/control/api.js';
 import type { ChassisService } from '../../../manager/control/service.js';
@@ -63,6 +64,7 @@ export const PLAN: Plan = {
 export const POLICY: PolicyView = { readOnly: true, revoked: false, policy: { deny: ['**/.env'] } };
 export const TREE: TopologyNode = { kind: 'root-complex', children: [] };
 
+export const SAVED: Saved = { chassis: 'dev', path: '/f', bytes: 1 };
 export const UPGRADED: Upgraded = { chassis: 'dev', formerPid: 1, pid: 2, pausedMs: 3 };
 
 /** Notes what it is asked; answers from above. */
@@ -150,6 +152,8 @@ export class NotingService implements ChassisService {
   tree = (...args: unknown[]) => this.answer(TREE, 'tree', ...args);
   restart = (...args: unknown[]) => this.answer(CHASSIS, 'restart', ...args);
   upgrade = (...args: unknown[]) => this.answer(UPGRADED, 'upgrade', ...args);
+  save = (...args: unknown[]) => this.answer(SAVED, 'save', ...args);
+  restoreSaved = (...args: unknown[]) => this.answer(CHASSIS, 'restoreSaved', ...args);
   qemuArgs = (...args: unknown[]) =>
     this.answer({ vmm: 'qemu' as const, args: ['-m', '1'] }, 'qemuArgs', ...args);
   shutdown(): void {

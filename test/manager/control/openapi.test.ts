@@ -37,6 +37,8 @@ const BODIES: Partial<Record<Operation, object>> = {
   setLink: { up: true },
   capture: { path: '/tmp/x' },
   plan: { mounts: 9 },
+  save: { path: '/tmp/x' },
+  restore: { path: '/tmp/x' },
   qemuArgs: {},
 };
 

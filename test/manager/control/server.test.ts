@@ -9,7 +9,18 @@ import { ControlServer } from '../../../manager/control/server.js';
 import { apiSocketPath } from '../../../manager/control/state-directory.js';
 import { refusal } from '../refusal.js';
 import { temporaryFolders } from '../temporary-folder.js';
-import { CARD, CHASSIS, DISK, MOUNT, NotingService, PLAN, POLICY, TREE, UPGRADED } from './noting-service.js';
+import {
+  CARD,
+  CHASSIS,
+  DISK,
+  MOUNT,
+  NotingService,
+  PLAN,
+  POLICY,
+  SAVED,
+  TREE,
+  UPGRADED,
+} from './noting-service.js';
 
 describe('the control server and its client', () => {
   const folder = temporaryFolders();
@@ -154,6 +165,8 @@ describe('the control server and its client', () => {
     expect(await client.tree('dev')).toEqual(TREE);
     expect(await client.restart('dev')).toEqual(CHASSIS);
     expect(await client.upgrade('dev')).toEqual(UPGRADED);
+    expect(await client.save('dev', { path: '/f' })).toEqual(SAVED);
+    expect(await client.restoreSaved({ path: '/f', name: 'b' })).toEqual(CHASSIS);
     expect(await client.qemuArgs('dev')).toEqual({ vmm: 'qemu', args: ['-m', '1'] });
     expect(await client.policy('dev', 'a/b')).toEqual(POLICY);
     expect(await client.changePolicy('dev', 'a/b', { unset: ['allow'] })).toEqual(POLICY);
@@ -173,6 +186,8 @@ describe('the control server and its client', () => {
       ['tree', 'dev'],
       ['restart', 'dev'],
       ['upgrade', 'dev'],
+      ['save', 'dev', { path: '/f', topology: false }],
+      ['restoreSaved', { path: '/f', name: 'b' }],
       ['qemuArgs', 'dev', { memoryMiB: 1024 }],
       ['policy', 'dev', 'a/b'],
       ['changePolicy', 'dev', 'a/b', { set: {}, unset: ['allow'] }],

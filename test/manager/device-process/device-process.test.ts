@@ -58,6 +58,8 @@ function noting(closed: string[]): FunctionFactory {
     return {
       connected: true,
       movable: IMMOVABLE,
+      saveToFile: () => undefined,
+      loadFromFile: async () => undefined,
       counters: () => NO_COUNTERS,
       tree: undefined,
       disk: undefined,

@@ -139,7 +139,7 @@ describe('what the guest was told is written is there for the next process', () 
     for (let life = 0; life < 2; life++) {
       await served.device.close();
       served.release?.();
-      served = await openDisk(spec, () => {}, files.pathsOf('f'));
+      served = await openDisk(spec, () => {}, { kept: files.pathsOf('f') });
       served.device.activate(new TestContext(served.device.features, []));
       expect(await request(served, Type.IN, new Uint8Array(0), 4097)).toEqual(bytes);
     }

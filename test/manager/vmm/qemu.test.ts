@@ -49,16 +49,18 @@ describe('QemuDriver', () => {
     });
 
     it('a QEMU that is too old, naming both versions', async () => {
-      qemu.greet = () => version(10, 0, 2);
+      qemu.greet = () => version(7, 1, 9);
       await expect(open()).rejects.toMatchObject({
         code: 'VMM_UNSUITABLE',
-        message: 'this is QEMU 10.0.2; vfio-user-pci needs 10.1.0 or newer',
+        message: 'this is QEMU 7.1.9, and 7.2.0 is the oldest that is known to work',
       });
     });
 
-    it('a QEMU without vfio-user-pci', async () => {
+    it('a QEMU with none of the devices', async () => {
       qemu.hasVfioUser = false;
-      await expect(open()).rejects.toMatchObject(refusal('VMM_UNSUITABLE', /without vfio-user-pci/));
+      await expect(open()).rejects.toMatchObject(
+        refusal('VMM_UNSUITABLE', /without any of the devices/, /vfio-user-pci or vhost-user-blk-pci/),
+      );
     });
 
     it.each([

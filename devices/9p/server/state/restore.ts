@@ -17,6 +17,9 @@ import { Refusal, restoreFid, type Search } from './restore-fid.js';
 import { SameFiles } from './same-files.js';
 import { Found, type DecodedSession, type FidState } from './session-state.js';
 
+/** So many files that are in the way are named. */
+const REFUSED_MAX = 20;
+
 /** What a session goes on with. */
 export interface RestoredSession {
   readonly fids: readonly Fid[];
@@ -37,10 +40,13 @@ export async function restoreSession(
   const search: Search = { fs, same, descriptors, attributes: new Attributes(), walker: undefined };
   try {
     const seen = new SeenFids(options);
+    const refused: string[] = [];
     for (const each of state.fids) {
       seen.check(each);
-      await restoreFid(search, each, fids);
+      const refusal = await refusalOf(search, each, fids);
+      if (refusal !== undefined && refused.push(refusal) === REFUSED_MAX) break;
     }
+    if (refused.length > 0) throw new Refusal(refused.join('; '));
     const wrong = state.problem();
     if (wrong !== undefined) throw new Refusal(wrong);
     const prefixes = same.prefixes();
@@ -52,6 +58,17 @@ export async function restoreSession(
     throw error;
   } finally {
     search.walker?.release();
+  }
+}
+
+/** Why the fid cannot be had here: the others are looked at all the same, so that whoever is to mend it hears of all. */
+async function refusalOf(search: Search, state: FidState, fids: Fid[]): Promise<string | undefined> {
+  try {
+    await restoreFid(search, state, fids);
+    return undefined;
+  } catch (error) {
+    if (error instanceof Refusal) return error.message;
+    throw error;
   }
 }
 

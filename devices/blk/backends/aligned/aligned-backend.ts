@@ -77,6 +77,14 @@ export class AlignedBackend extends BlockBackend {
     return this.inner.trouble;
   }
 
+  override engage(): string | undefined {
+    return this.inner.engage();
+  }
+
+  override rest(): void {
+    this.inner.rest();
+  }
+
   read(offsetBytes: number, into: IoVector, completion: BlockCompletion): number {
     if (this.#isWhole(offsetBytes, into.byteLength) && this.#isInPlace(into)) {
       return this.inner.read(offsetBytes, into, completion);

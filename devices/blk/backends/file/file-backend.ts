@@ -30,6 +30,7 @@ import { FileSpace } from './file-space.js';
 import { FileTransfer, TransferKind } from './file-transfer.js';
 import { fillIovecs } from './iovecs.js';
 import { lifetimeOf } from './lifetime.js';
+import { DiskLock } from './disk-lock.js';
 import type { OpenDisk } from './open-disk.js';
 import { currentSize } from './disk-size.js';
 import type { LifetimeEstimate } from '../lifetime.js';
@@ -54,6 +55,7 @@ export class FileBackend extends BlockBackend {
   readonly limits: BlockLimits;
   readonly #disk: OpenDisk;
   readonly #fd: number;
+  readonly #lock: DiskLock;
   readonly #space: FileSpace;
   readonly #flushState = new FlushState();
   readonly #flushGate = new FlushGate((ended) => this.#startFlush(ended));
@@ -76,6 +78,7 @@ export class FileBackend extends BlockBackend {
     this.#fd = disk.fd;
     this.#sizeBytes = disk.sizeBytes;
     this.limits = limitsOf(disk);
+    this.#lock = new DiskLock(disk, disk.awaited !== true);
     this.#space = new FileSpace(disk, this.limits);
     // O_DIRECT always needs the disk.
     this.#readsWithoutWaiting = !disk.direct;
@@ -85,6 +88,19 @@ export class FileBackend extends BlockBackend {
   /** What it is kept in, for a process that is to take it over. */
   get disk(): OpenDisk {
     return this.#disk;
+  }
+
+  /** False while it is somebody else's, who had it before or has it now. */
+  get isOurs(): boolean {
+    return this.#lock.isHeld;
+  }
+
+  override engage(): string | undefined {
+    return this.#lock.take() ? undefined : `${this.#disk.path} is in use by somebody who writes to it`;
+  }
+
+  override rest(): void {
+    if (!this.#disk.inMemory) this.#lock.offer();
   }
 
   /** Of a file that another process has had until now. */

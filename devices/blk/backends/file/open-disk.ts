@@ -9,9 +9,7 @@ import {
   fstatx,
   ftruncate,
   memoryFile,
-  LockType,
   ModeBits,
-  ofdSetLock,
   openat,
   OpenFlags,
   reopen,
@@ -23,6 +21,7 @@ import { Errno } from '../../../errno.js';
 import { SECTOR_BYTES } from '../../protocol.js';
 import { BlockBackendError, checkDiskSize } from '../errors.js';
 import { currentSize } from './disk-size.js';
+import { awaitDisk, lockDisk } from './disk-lock.js';
 import { isMemoryBacked } from './memory-backed.js';
 
 export interface FileBackendOptions {
@@ -31,6 +30,8 @@ export interface FileBackendOptions {
   readonly readOnly?: boolean;
   /** Goes past the host's page cache (O_DIRECT). Default: false. */
   readonly direct?: boolean;
+  /** It is somebody else's as yet, whose guest moves here: see `disk-lock.ts`. */
+  readonly awaited?: boolean | undefined;
   /** Makes a sparse file of this size where there is none. */
   readonly createBytes?: number;
 }
@@ -48,6 +49,8 @@ export interface OpenDisk {
   readonly isBlockDevice: boolean;
   readonly readOnly: boolean;
   readonly direct: boolean;
+  /** It is somebody else's as yet. */
+  readonly awaited?: boolean | undefined;
   /** True where it is nowhere but in memory, and nothing ever waits for a disk. */
   readonly inMemory: boolean;
   readonly alignment: Alignment;
@@ -124,7 +127,7 @@ export function openMemoryDisk(sizeBytes: number): OpenDisk {
 
 /** What it is is known before it is opened: opening a FIFO waits, and opening a tape winds it. */
 function openHandle(handle: number, options: FileBackendOptions): OpenDisk {
-  const { path, readOnly = false, direct = false } = options;
+  const { path, readOnly = false, direct = false, awaited } = options;
   const error = fstatx(handle, 0, StatxMask.STATX_BASIC_STATS, statxAddress);
   if (error < 0) throw errorFor(path, error);
   const type = statx.getUint16(STATX.mode, true) & ModeBits.S_IFMT;
@@ -141,6 +144,7 @@ function openHandle(handle: number, options: FileBackendOptions): OpenDisk {
     isBlockDevice,
     readOnly,
     direct,
+    awaited,
     blockBytes: statx.getUint32(STATX.blksize, true),
     device: `${statx.getUint32(STATX.rdevMajor, true)}:${statx.getUint32(STATX.rdevMinor, true)}`,
   };
@@ -175,7 +179,8 @@ function describeDisk(fd: number, facts: Facts): OpenDisk {
   if (!readOnly && facts.isBlockDevice && blockQuery(fd, BlockQuery.BLKROGET) > 0) {
     throw new BlockBackendError('BACKEND_REFUSED', `${path} is a read-only device`, 'attach it read-only');
   }
-  lock(fd, path, readOnly);
+  if (facts.awaited) awaitDisk({ fd });
+  else lockDisk({ fd, path, readOnly, isBlockDevice: facts.isBlockDevice });
   const alignment = facts.direct ? directAlignment(fd, facts) : UNALIGNED;
   const disk = { ...facts, fd, alignment, inMemory: isMemoryBacked(fd), sizeBytes: 0 };
   const sizeBytes = currentSize(disk);
@@ -191,10 +196,10 @@ function describeDisk(fd: number, facts: Facts): OpenDisk {
   return { ...disk, sizeBytes };
 }
 
-function openFlags({ isBlockDevice, readOnly, direct }: Facts): number {
+function openFlags({ isBlockDevice, readOnly, direct, awaited }: Facts): number {
   let flags = (readOnly ? OpenFlags.O_RDONLY : OpenFlags.O_RDWR) | OpenFlags.O_NOCTTY;
   // Of a device O_EXCL says: not while it is mounted, or part of something else.
-  if (isBlockDevice && !readOnly) flags |= OpenFlags.O_EXCL;
+  if (isBlockDevice && !readOnly && !awaited) flags |= OpenFlags.O_EXCL;
   if (direct) flags |= OpenFlags.O_DIRECT;
   return flags;
 }
@@ -207,20 +212,6 @@ function createFile(path: string, sizeBytes: number): void {
   const error = fd < 0 ? fd : ftruncate(fd, sizeBytes);
   if (fd >= 0) closeFd(fd);
   if (error < 0) throw errorFor(path, error);
-}
-
-/**
- * Two guests that write to one disk destroy it. The lock is of the kind that QEMU takes, and keeps us and it apart, save that one who
- * only reads does not notice a QEMU that was there first. File systems without locks go without.
- */
-function lock(fd: number, path: string, readOnly: boolean): void {
-  const error = ofdSetLock(fd, readOnly ? LockType.F_RDLCK : LockType.F_WRLCK, 0, 0);
-  if (error !== -Errno.EAGAIN && error !== -Errno.EACCES) return;
-  throw new BlockBackendError(
-    'BACKEND_BUSY',
-    readOnly ? `${path} is in use by somebody who writes to it` : `${path} is in use`,
-    'detach it there first, or put an overlay over a read-only disk',
-  );
 }
 
 /** @throws BlockBackendError NOT_SUPPORTED where the file cannot be read and written directly */

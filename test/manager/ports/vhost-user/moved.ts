@@ -111,7 +111,7 @@ export async function load(frontEnd: RawFrontEnd, state: Uint8Array, chunkBytes?
 }
 
 /** A front-end that a state may be given to: nothing is said yet of features, memory and rings. */
-export async function expectant(harness: Harness<VirtioDevice>): Promise<RawFrontEnd> {
+export async function expectant(harness: Pick<Harness<VirtioDevice>, 'connect'>): Promise<RawFrontEnd> {
   const frontEnd = harness.connect();
   const offered = await frontEnd.queryU64(Request.GET_PROTOCOL_FEATURES);
   frontEnd.send(Request.SET_PROTOCOL_FEATURES, u64(offered));

@@ -31,6 +31,7 @@ export const Request = {
   SET_PROTOCOL_FEATURES: 16,
   GET_QUEUE_NUM: 17,
   SET_VRING_ENABLE: 18,
+  SEND_RARP: 19,
   SET_BACKEND_REQ_FD: 21,
   GET_CONFIG: 24,
   SET_CONFIG: 25,
@@ -70,6 +71,7 @@ export const NO_FD = 0x100;
 export const ProtocolFeature = {
   MQ: 1n << 0n,
   LOG_SHMFD: 1n << 1n,
+  RARP: 1n << 2n,
   REPLY_ACK: 1n << 3n,
   BACKEND_REQ: 1n << 5n,
   CONFIG: 1n << 9n,
