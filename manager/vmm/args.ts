@@ -75,7 +75,7 @@ function coldPlugged(
     ...(plugged.port === 'vhost-user' && plugged.card
       ? ['-netdev', JSON.stringify(cardNetdev(slot, plugged))]
       : []),
-    ...['-device', JSON.stringify(functionDevice(slot, functions.length > 1, plugged))],
+    ...['-device', JSON.stringify(functionDevice(slot, functions.length > 1, plugged, version))],
   ]);
 }
 

@@ -3,6 +3,7 @@
 import { MUX_CONFIG_BYTES } from '../../devices/9p/mux-config.js';
 import { QUEUES_PER_DEVICE } from '../chassis/capacity.js';
 import type { PluggableCard, PluggableDisk, PluggableFunction } from './driver.js';
+import type { QemuVersion } from './qmp.js';
 
 /** The guest's memory, which must be shared with the device process. */
 export const MEMORY_ID = 'chassis-mem';
@@ -45,7 +46,12 @@ const NINE_P = { 'virtio-id': 9, num_vqs: 1, vq_size: 128 } as const;
 const MUX = { num_vqs: QUEUES_PER_DEVICE, config_size: MUX_CONFIG_BYTES } as const;
 
 /** `-device` and `device_add` take the same JSON. Over vhost-user it names the chardev of the same id. */
-export function functionDevice(slot: number, multifunction: boolean, plugged: PluggableFunction) {
+export function functionDevice(
+  slot: number,
+  multifunction: boolean,
+  plugged: PluggableFunction,
+  version: QemuVersion | undefined,
+) {
   const { function: fn, port, socketPath, tag, disk, card, mux } = plugged;
   const id = deviceId(slot, fn);
   const place = { id, bus: portId(slot), addr: `0.${fn}`, multifunction };
@@ -53,7 +59,7 @@ export function functionDevice(slot: number, multifunction: boolean, plugged: Pl
     return { driver: VFIO_USER_DEVICE, ...place, socket: { type: 'unix', path: socketPath } };
   }
   if (disk) return { driver: VHOST_USER_DISK, ...place, ...diskProperties(disk), chardev: id };
-  if (card) return { driver: VIRTIO_NET, ...place, ...cardProperties(card), netdev: id };
+  if (card) return { driver: VIRTIO_NET, ...place, ...cardProperties(card, version), netdev: id };
   if (mux) return { driver: VHOST_USER_DEVICE, ...place, ...NINE_P, ...MUX, chardev: id };
   // Linux's `struct virtio_9p_config`: the tag's length in 16 bits, and the tag.
   const configSizeBytes = 2 + Buffer.byteLength(tag);
@@ -66,12 +72,19 @@ function diskProperties({ queues }: PluggableDisk) {
 }
 
 /**
+ * QEMU 7.2 crashes where a guest unmasks a vector of a vhost-user card and there is no KVM (`kvm_virtio_pci_irqfd_use`, of an irqfd that was never
+ * made): so cards of old ones do with INTx. No version between 7.2 and 10 was tried.
+ */
+const CARD_MSIX_SINCE = 10;
+
+/**
  * A vector for each queue and one for changes. No boot ROM: QEMU would look for a file that not every system has. What the guest takes
  * unfinished is settled when its driver starts, since QEMU does not pass on what it says later.
  */
-function cardProperties({ mac, mtu, queuePairs }: PluggableCard) {
+function cardProperties({ mac, mtu, queuePairs }: PluggableCard, version: QemuVersion | undefined) {
+  const vectors = version !== undefined && version.major < CARD_MSIX_SINCE ? 0 : 2 * queuePairs + 2;
   return {
-    ...{ mac, mq: queuePairs > 1, vectors: 2 * queuePairs + 2, romfile: '', ctrl_guest_offloads: false },
+    ...{ mac, mq: queuePairs > 1, vectors, romfile: '', ctrl_guest_offloads: false },
     ...(mtu !== undefined && { host_mtu: mtu }),
   };
 }

@@ -97,7 +97,7 @@ export class QemuDriver implements VmmDriver {
         const leftMs = () => Math.max(1, deadline - Date.now());
         if (plugged.port === 'vhost-user') await this.addBackend(slot, plugged, leftMs);
         tried.push(plugged.function);
-        const device = functionDevice(slot, functions.length > 1, plugged);
+        const device = functionDevice(slot, functions.length > 1, plugged, this.qmp.version);
         await this.qmp.execute('device_add', device, leftMs());
         if (plugged.card?.up === false && plugged.port === 'vhost-user')
           await this.setLink(slot, plugged.function, false);
