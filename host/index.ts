@@ -23,6 +23,7 @@ export * from './files/index.js';
 export { Inotify, InotifyMask, type InotifyListener } from './inotify.js';
 export type { Memory } from './libc.js';
 export { memfdCreate, memoryFile, SharedMapping, WINDOW_STRIDE_BYTES } from './memory.js';
+export { cloneMount } from './mounts.js';
 export { addressOf } from './native-buffer.js';
 export { EpollEvents, Reactor, type Poller, type ReactorHandler, type ReactorOptions } from './reactor.js';
 export {

@@ -48,7 +48,9 @@ const SYSCALL_NUMBERS = {
   preadv2: [327, 286],
   pwritev2: [328, 287],
   statx: [332, 291],
+  open_tree: [428, 428],
   openat2: [437, 437],
+  mount_setattr: [442, 442],
   fchmodat2: [452, 452],
 } as const;
 
@@ -303,6 +305,14 @@ export const syscall_statx = declare<
 export const syscall_openat2 = declare<
   [number: number, dirFd: number, path: Memory, how: number, size: number]
 >('syscall', 'int64_t', ['int64_t', 'int', 'void *', 'uintptr_t', 'size_t']);
+export const syscall_openTree = declare<[number: number, dirFd: number, path: Memory, flags: number]>(
+  'syscall',
+  'int64_t',
+  ['int64_t', 'int', 'void *', 'uint32_t'],
+);
+export const syscall_mountSetattr = declare<
+  [number: number, dirFd: number, path: Memory, flags: number, attributes: number, size: number]
+>('syscall', 'int64_t', ['int64_t', 'int', 'void *', 'uint32_t', 'uintptr_t', 'size_t']);
 export const syscall_fchmodat2 = declare<
   [number: number, dirFd: number, path: Memory, mode: number, flags: number]
 >('syscall', 'int64_t', ['int64_t', 'int', 'void *', 'uint32_t', 'int']);

@@ -34,9 +34,11 @@ import { QUEUES_PER_DEVICE } from './chassis/capacity.js';
 import { termsOf } from './chassis/chassis.js';
 import { countersOf, type DeviceCounters } from './counters.js';
 import type { FunctionFactory, FunctionHooks } from './device-process/device-process.js';
+import { hostPath, peerKey, takeGranted } from './device-process/host-paths.js';
 import type { FunctionSpec, NinePSpec, SeatSpec } from './device-process/protocol.js';
 import type { Given, MovableDevice } from './device-process/hand-over/movable.js';
 import { movableMounts, takeMounts } from './device-process/hand-over/mount-offer.js';
+import type { Dialer, PeerStock } from './device-process/peer-stock.js';
 import { openCard } from './device-process/served-card.js';
 import { openDisk } from './device-process/served-disk.js';
 import { VfioUserFunction, VhostUserFunction, type ServedDevice } from './device-process/served-function.js';
@@ -70,7 +72,7 @@ export async function openSource(source: Source): Promise<FileSystem> {
 
 async function openDirectory(path: string): Promise<HostDirectory> {
   try {
-    return await HostDirectory.open(path);
+    return await HostDirectory.open(hostPath(path));
   } catch (error) {
     throw error instanceof HostDirectoryError ? sourceError(path, error) : error;
   }
@@ -140,11 +142,16 @@ export function create9pSession(fs: FileSystem, options: SessionOptions): Server
   });
 }
 
-/** What a device process makes its functions with. */
-export function servedFunctions(reactor: Reactor, log: (message: string) => void): FunctionFactory {
+/** What a device process makes its functions with. `peers` are those of a process that connects to nobody by itself. */
+export function servedFunctions(
+  reactor: Reactor,
+  log: (message: string) => void,
+  peers?: PeerStock,
+): FunctionFactory {
   const watches = new SourceWatches(reactor, log);
   return async (spec, hooks, given) => {
-    const served = await openDevice(spec, { watches, hooks, reactor, log }, given);
+    const dialer = peers && dialerFor(spec.function, peers);
+    const served = await openDevice(spec, { watches, hooks, reactor, log, dialer }, given);
     try {
       const Served = spec.port === 'vfio-user' ? VfioUserFunction : VhostUserFunction;
       return new Served(served, spec, hooks, reactor, log, given !== undefined);
@@ -155,12 +162,22 @@ export function servedFunctions(reactor: Reactor, log: (message: string) => void
   };
 }
 
+/** Its first connection came with the request; what an earlier function of that name was connected to is not for it. */
+function dialerFor(fn: string, peers: PeerStock): Dialer {
+  peers.drop(fn);
+  const first = takeGranted(peerKey(fn));
+  if (first !== undefined) peers.put(fn, first);
+  return peers.dialer(fn);
+}
+
 /** What devices are opened with. */
 interface Surroundings {
   readonly watches: SourceWatches;
   readonly hooks: FunctionHooks;
   readonly reactor: Reactor;
   readonly log: (message: string) => void;
+  /** Who connects them, where this process does not. */
+  readonly dialer: Dialer | undefined;
 }
 
 function openDevice(
@@ -168,11 +185,13 @@ function openDevice(
   surroundings: Surroundings,
   given: Given | undefined,
 ): Promise<ServedDevice> {
-  const { reactor, log } = surroundings;
+  const { reactor, log, dialer } = surroundings;
   // Over vfio-user nobody says when the guest has come.
   const awaited = incoming && port === 'vhost-user';
-  if (spec.type === 'disk') return openDisk(spec, log, { kept, awaited, given });
-  return spec.type === 'card' ? openCard(spec, reactor, log, given) : servedNineP(spec, surroundings, given);
+  if (spec.type === 'disk') return openDisk(spec, log, { kept, awaited, given, dialer });
+  return spec.type === 'card'
+    ? openCard(spec, reactor, log, given, dialer)
+    : servedNineP(spec, surroundings, given);
 }
 
 async function servedNineP(

@@ -367,7 +367,10 @@ export class ChassisController {
 
   /** Has another process go on with all functions. @throws ChassisError UPGRADE_REFUSED: all is then as before */
   upgrade(): Promise<Upgraded> {
-    return this.exclusively(async () => ({ chassis: this.name, ...(await this.devices.replace()) }));
+    return this.exclusively(async () => ({
+      chassis: this.name,
+      ...(await this.devices.replace(directoriesOf(this.model))),
+    }));
   }
 
   /** What it is now. @throws ChassisError as `SavedChassisFiles.take` */
@@ -566,4 +569,13 @@ export class ChassisController {
       this.log(String(error));
     }
   }
+}
+
+/** Those that its mounts show, and those that they keep changes in. */
+function directoriesOf(model: ChassisModel): string[] {
+  const mounts = [...model.mounts(), ...model.children.values(), ...model.seats.values()];
+  return mounts.flatMap(({ source, overlay }) => [
+    ...(source.type === 'directory' ? [source.path] : []),
+    ...(overlay && overlay.type !== 'memory' ? [overlay.path] : []),
+  ]);
 }

@@ -69,6 +69,7 @@ import type { JournalDocument } from './journal-format.js';
 import { chassisFolders, killLeft, removeChassisFiles, sweepStateDirectory } from './leftovers.js';
 import { observe } from './observation.js';
 import { readSaved, renamed, writeSaved } from './saved-state/store.js';
+import type { Sandbox } from './sandbox/sandbox.js';
 import { SerialQueue } from './serial-queue.js';
 import { Switches } from './switches.js';
 import { CloudHypervisorLink } from './cloud-hypervisor-link.js';
@@ -82,6 +83,8 @@ export interface DaemonOptions {
   readonly log: (message: string) => void;
   /** Somebody asked over the API that the daemon stop: the owner calls `leave` or `end`. */
   readonly onShutdown: () => void;
+  /** What confines device processes; nothing, without one. */
+  readonly sandbox?: Sandbox | undefined;
   /** The device process's script, where it is not beside the daemon's own (tests run from sources). */
   readonly deviceEntry?: string;
   /** A switch's, likewise. */
@@ -429,14 +432,14 @@ export class Daemon implements ChassisService {
     { apiSocket, ...made }: Made,
     document?: JournalDocument,
   ): ChassisController {
-    const { directory, log, deviceEntry: entry } = this.options;
+    const { directory, log, sandbox, deviceEntry: entry } = this.options;
     const { name } = paths;
     return new ChassisController({
       ...made,
       ...{ name, paths, document, vmm: endpointOf(paths, apiSocket) },
       overlays: join(overlaysDirectory(directory), name),
-      startDevices: (hooks) => spawnDeviceProcess({ ...hooks, paths, entry }),
-      findDevices: (hooks) => findDeviceProcess({ ...hooks, paths, entry }),
+      startDevices: (hooks) => spawnDeviceProcess({ ...hooks, paths, entry, sandbox }),
+      findDevices: (hooks) => findDeviceProcess({ ...hooks, paths, entry, sandbox }),
       cardPorts: this.switches,
       journal: new Journal(paths.journal, name),
       emit: (event) => this.happened.append(name, event),

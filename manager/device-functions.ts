@@ -93,7 +93,9 @@ export class DeviceFunctions {
   }
 
   get state(): Omit<Chassis['deviceProcess'], 'restarts'> {
-    return this.host ? { state: 'running', pid: this.host.pid } : { state: 'lost', reason: this.lostReason };
+    if (!this.host) return { state: 'lost', reason: this.lostReason };
+    const { pid, sandbox } = this.host;
+    return { state: 'running', pid, ...(sandbox && { sandbox }) };
   }
 
   /** Starts the process, in place of any that is left. It has no functions yet. @throws ChassisError DEVICE_PROCESS_LOST */
@@ -176,9 +178,9 @@ export class DeviceFunctions {
   }
 
   /** Has another process go on with all functions. @throws ChassisError UPGRADE_REFUSED: all is then as before */
-  async replace(): Promise<Omit<Upgraded, 'chassis'>> {
+  async replace(directories: readonly string[]): Promise<Omit<Upgraded, 'chassis'>> {
     const former = this.requireRunning();
-    const { host, pausedMs } = await former.replace();
+    const { host, pausedMs } = await former.replace(directories);
     this.host = host;
     await this.refresh();
     return { formerPid: former.pid, pid: host.pid, pausedMs };

@@ -7,6 +7,7 @@ import {
   constants,
   fstatSync,
   fsyncSync,
+  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -35,6 +36,7 @@ export class Journal {
   #written: string | undefined;
   #isClosed = false;
 
+  /** Its folder is made with the first document. */
   constructor(path: string, chassis: string) {
     this.#path = path;
     this.#chassis = chassis;
@@ -86,6 +88,7 @@ export class Journal {
 function replaceFile(path: string, text: string): void {
   if (text.length > MAX_BYTES) throw new Error(`more than ${MAX_BYTES} bytes`);
   const fresh = `${path}.new`;
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   // Half of one, from a daemon that was killed; or somebody's link.
   rmSync(fresh, { force: true });
   const { O_WRONLY, O_CREAT, O_EXCL } = constants;

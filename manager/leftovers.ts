@@ -8,13 +8,17 @@ import { ChassisPaths, type SwitchPaths } from './control/state-directory.js';
 import { isRunning, readStamp } from './process-stamp.js';
 
 const OUR_FILES =
-  /^(device\.(sock|log|log\.old|pid)|next\.(sock|pid)|move\.sock|journal\.json\.new|s\d{1,3}f[0-7]\.sock|slot\d{1,3}-fn[0-7]\.keep-[a-z]+)$/;
-const SWITCH_FILES = /^(switch\.(sock|log|log\.old|pid)|p\d{1,9}\.sock)$/;
+  /^(device\.(sock|fds|log|log\.old|pid)|next\.(sock|fds|pid)|move\.sock|s\d{1,3}f[0-7]\.sock|slot\d{1,3}-fn[0-7]\.keep-[a-z]+)$/;
+const VM_FILES = /^(journal\.json\.new|peers\.json(\.new)?|passt\.log)$/;
+const SWITCH_FILES = /^(switch\.(sock|fds|log|log\.old|pid)|p\d{1,9}\.sock)$/;
 
-/** The chassis that have a folder in a state directory. */
+/** The chassis that have a folder in a state directory, or of which a VM has one. */
 export function chassisFolders(directory: string): ChassisPaths[] {
-  return readdirSync(directory)
-    .filter((name) => Value.Check(ChassisName, name) && lstatSync(join(directory, name)).isDirectory())
+  const names = readdirSync(directory)
+    .filter((name) => lstatSync(join(directory, name)).isDirectory())
+    .map((name) => name.replace(/\.vm$/, ''));
+  return [...new Set(names)]
+    .filter((name) => Value.Check(ChassisName, name))
     .map((name) => new ChassisPaths(directory, name));
 }
 
@@ -63,6 +67,8 @@ export async function removeChassisFiles(paths: ChassisPaths): Promise<void> {
     rmSync(`${socket}.lock`, { force: true });
   }
   removeFolder(paths.directory);
+  removeFiles(paths.vmDirectory, VM_FILES);
+  removeFolder(paths.vmDirectory);
 }
 
 function removeFiles(directory: string, ours: RegExp): void {

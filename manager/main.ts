@@ -1,9 +1,10 @@
-/** The daemon's executable: `node main.js [--dir DIRECTORY] [--end] [--web PORT] [--json]`. Runs until it is interrupted. */
+/** The daemon's executable: `node main.js [--dir DIRECTORY] [--end] [--sandbox MODE] [--web PORT] [--json]`. Runs until it is interrupted. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ChassisError } from './control/api.js';
 import { apiSocketPath, defaultStateDirectory } from './control/state-directory.js';
 import { Daemon } from './daemon.js';
+import { Sandbox, SandboxMode } from './sandbox/sandbox.js';
 import { WebServer } from './web/web-server.js';
 
 function log(message: string): void {
@@ -15,12 +16,14 @@ async function main(): Promise<void> {
     options: {
       dir: { type: 'string' },
       end: { type: 'boolean', default: false },
+      sandbox: { type: 'string', default: SandboxMode.auto },
       web: { type: 'string' },
       json: { type: 'boolean', default: false },
     },
   });
   const directory = resolve(values.dir ?? defaultStateDirectory());
-  const daemon = new Daemon({ directory, log, onShutdown: () => stop() });
+  const sandbox = new Sandbox(sandboxMode(values.sandbox));
+  const daemon = new Daemon({ directory, log, sandbox, onShutdown: () => stop() });
   const socket = apiSocketPath(directory);
   const page =
     values.web === undefined ? undefined : new WebServer({ socketPath: socket, port: Number(values.web) });
@@ -48,6 +51,12 @@ async function main(): Promise<void> {
     ? JSON.stringify({ socket, pid, ...(web !== undefined && { web }) })
     : `chassis: serving at ${socket} (pid ${pid})${web === undefined ? '' : `\nchassis: the page is at ${web}`}`;
   process.stdout.write(`${ready}\n`);
+}
+
+function sandboxMode(text: string): SandboxMode {
+  const mode = Object.values(SandboxMode).find((each) => each === text);
+  if (mode) return mode;
+  throw new ChassisError('BAD_REQUEST', `--sandbox is ${Object.values(SandboxMode).join(', ')}, not ${text}`);
 }
 
 function fail(error: unknown): never {

@@ -10,6 +10,7 @@ import { OverlayFs } from '../devices/9p/fs/overlay/overlay-fs.js';
 import { PatternError } from '../devices/9p/fs/policy/policy-fs.js';
 import { flock } from '../host/index.js';
 import { ChassisError, type MountTerms, type Owner, type Source, type Upper } from './control/api.js';
+import { hostPath } from './device-process/host-paths.js';
 import { ServedMount, type Beginning, type Layers } from './device-process/served-mount.js';
 import { LockedFolder } from './locked-folder.js';
 
@@ -99,7 +100,7 @@ function ids({ uid, gid }: { readonly uid: number; readonly gid: number }): Owne
 
 /** Whose new files are: a directory's owner's, so that what guests add to a user's project is that user's. */
 function ownerOf(source: Source): OwnerIds {
-  return source.type === 'directory' ? statSync(source.path) : { uid: 0, gid: 0 };
+  return source.type === 'directory' ? statSync(hostPath(source.path)) : { uid: 0, gid: 0 };
 }
 
 async function openUpper(openSource: OpenSource, upper: Upper, beginning: Beginning): Promise<FileSystem> {
@@ -118,7 +119,7 @@ async function openUpper(openSource: OpenSource, upper: Upper, beginning: Beginn
  * was just taken away may have it for a moment.
  */
 async function lockFolder(path: string): Promise<number> {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  const fd = openSync(hostPath(path), constants.O_RDONLY | constants.O_DIRECTORY);
   const end = performance.now() + LOCK_PATIENCE_MS;
   while (flock(fd, LOCK_EX_NB) < 0) {
     if (performance.now() > end) {

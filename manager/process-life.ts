@@ -1,8 +1,13 @@
 /** A process of the daemon's that serves guests: started by this daemon, or by an earlier one. It lives on when the daemon ends. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { sizeOf } from './device-process/bounded-log.js';
 import { isRunning, type ProcessStamp } from './process-stamp.js';
+import type { Confined } from './sandbox/bubblewrap.js';
+import { launch, launchConfined, type Launched } from './sandbox/launch.js';
+
+/** The folder is the process's to write to: what is no file of ours there is not opened, nor waited for. */
+const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
+const LOG_FLAGS = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK;
 
 export interface ProcessLife {
   readonly pid: number;
@@ -19,32 +24,35 @@ export interface ProcessLife {
 export class StartedProcess implements ProcessLife {
   readonly pid: number;
   readonly ended: Promise<string>;
-  private readonly process: ChildProcess;
 
-  /** `logPath` takes what it says on standard output and error. */
-  constructor(line: readonly string[], logPath: string) {
-    const from = sizeOf(logPath);
-    const log = openSync(logPath, 'a', 0o600);
+  private constructor({ pid, ended }: Launched, logPath: string, logged: number) {
+    this.pid = pid;
+    this.ended = ended.then((how) => withLastWords(how, logPath, logged));
+  }
+
+  /** `logPath` takes what it says on standard output and error. Where it cannot be started, it has `ended`. */
+  static async start(
+    line: readonly string[],
+    logPath: string,
+    confined: Confined | undefined,
+  ): Promise<StartedProcess> {
+    const logged = sizeOf(logPath);
+    const log = openSync(logPath, LOG_FLAGS, 0o600);
     try {
-      this.process = spawn(process.execPath, line, {
-        ...{ detached: true, cwd: '/', stdio: ['ignore', log, log] },
-      });
+      const launched = confined ? await launchConfined(confined, log) : launch(line, log);
+      launched.leave();
+      return new StartedProcess(launched, logPath, logged);
     } finally {
       closeSync(log);
     }
-    this.process.unref();
-    this.pid = this.process.pid ?? 0;
-    this.ended = new Promise((resolve) => {
-      this.process.once('error', (error) => resolve(`it could not be started: ${error.message}`));
-      this.process.once('exit', (code, signal) => {
-        const how = signal === null ? `it exited with status ${code}` : `it was killed by ${signal}`;
-        resolve(withLastWords(how, logPath, from));
-      });
-    });
   }
 
   signal(signal: NodeJS.Signals): void {
-    this.process.kill(signal);
+    try {
+      if (this.pid > 0) process.kill(this.pid, signal);
+    } catch {
+      // It ended in between.
+    }
   }
 
   connectionLost(): void {
@@ -118,7 +126,7 @@ function tailOf(path: string, from: number): string {
   const start = Math.max(size < from ? 0 : from, size - TAIL_BYTES);
   const bytes = Buffer.alloc(size - start);
   try {
-    const fd = openSync(path, 'r');
+    const fd = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     try {
       return bytes.toString('utf8', 0, readSync(fd, bytes, 0, bytes.length, start));
     } finally {

@@ -8,6 +8,7 @@ import { Value } from '@sinclair/typebox/value';
 import { flock, FlockOperation, Reactor } from '../host/index.js';
 import { BoundedLog } from './device-process/bounded-log.js';
 import { ControlSocket } from './device-process/control-socket.js';
+import { GrantReceiver } from './device-process/grant-channel.js';
 import { PROTOCOL_VERSION, ProcessRequest, type Hello, type Reply } from './process-protocol.js';
 import { stampOf } from './process-stamp.js';
 import { Unclaimed, UNCLAIMED_MS } from './unclaimed.js';
@@ -25,6 +26,8 @@ export interface ProcessWork {
 
 export interface ProcessTools {
   readonly reactor: Reactor;
+  /** What the daemon opened for it. */
+  readonly grants: GrantReceiver;
   /** Sends to the daemon, if there is one. */
   readonly report: (report: object) => void;
   readonly log: (message: string) => void;
@@ -63,10 +66,13 @@ async function serve(begin: (tools: ProcessTools) => ProcessWork, paths: Process
   const reactor = new Reactor({ onError: (error, fd) => log(`fd ${fd}: ${textOf(error)}`) });
   const moveTo = ({ socket, stamp }: ProcessPlace) => {
     control.moveTo(socket);
+    grants.moveTo(socket);
     unclaimed.moveTo(socket);
     renameSync(paths.stamp, stamp);
   };
-  const work = begin({ reactor, report: (report) => control.send(report), log, moveTo });
+  const grants = new GrantReceiver({ controlSocket: paths.socket, reactor, log });
+  grants.listen();
+  const work = begin({ reactor, grants, report: (report) => control.send(report), log, moveTo });
   let ending = false;
   const end = (reason: string) => {
     if (ending) return;
@@ -74,6 +80,7 @@ async function serve(begin: (tools: ProcessTools) => ProcessWork, paths: Process
     log(`ends: ${reason}`);
     void work.close().finally(() => {
       control.close();
+      grants.close();
       process.exit(0);
     });
   };
@@ -92,6 +99,7 @@ async function serve(begin: (tools: ProcessTools) => ProcessWork, paths: Process
     onDaemonGone: (problem) => {
       if (problem !== undefined) log(`the control connection broke: ${problem}`);
       work.daemonGone();
+      grants.forget();
       unclaimed.abandoned();
     },
   });

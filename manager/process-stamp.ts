@@ -1,7 +1,7 @@
 /**
  * Which process a file speaks of, beyond doubt: process ids are used again, start times within one boot are not.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 
 export interface ProcessStamp {
   readonly pid: number;
@@ -27,13 +27,23 @@ export function stampOf(pid: number): ProcessStamp | undefined {
 /** Reads a stamp that was written as JSON; undefined where the file is not there or holds no stamp. */
 export function readStamp(path: string): ProcessStamp | undefined {
   try {
-    const value = JSON.parse(readFileSync(path, 'utf8')) as Partial<ProcessStamp> | null;
+    const value = JSON.parse(readOwnFile(path)) as Partial<ProcessStamp> | null;
     const { pid, startTicks, bootId } = value ?? {};
     if (!Number.isInteger(pid) || typeof startTicks !== 'number' || typeof bootId !== 'string')
       return undefined;
     return { pid: pid as number, startTicks, bootId };
   } catch {
     return undefined;
+  }
+}
+
+/** Its folder is the process's to write to: a link or a FIFO that is put there is neither followed nor waited for. */
+function readOwnFile(path: string): string {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    return readFileSync(fd, 'utf8');
+  } finally {
+    closeSync(fd);
   }
 }
 

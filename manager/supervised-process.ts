@@ -7,6 +7,7 @@ import { JsonLineDecoder } from './json-lines.js';
 import { FoundProcess, StartedProcess, type ProcessLife } from './process-life.js';
 import { Answer, Hello, MAX_LINE_BYTES, PROTOCOL_VERSION } from './process-protocol.js';
 import { isRunning, readStamp } from './process-stamp.js';
+import type { Sandbox } from './sandbox/sandbox.js';
 
 export interface SupervisedProcessOptions {
   /** Its script, for `runProcess`. */
@@ -15,6 +16,8 @@ export interface SupervisedProcessOptions {
   readonly logPath: string;
   /** Where it says which process it is. */
   readonly stampPath: string;
+  /** What confines it, and the folders that it makes files in. Without one, nothing does. */
+  readonly sandbox?: { readonly sandbox: Sandbox; readonly folders: readonly string[] } | undefined;
   /** What a request fails with once the process is gone. */
   readonly lost: (reason: string) => ChassisError;
   /** It died by itself. Called once. */
@@ -55,10 +58,11 @@ export class SupervisedProcess {
    * @throws ChassisError, as `lost` makes it, where it does not come up in time
    */
   static async start(options: SupervisedProcessOptions, timeoutMs: number): Promise<SupervisedProcess> {
-    const { entry, socketPath, logPath, stampPath } = options;
+    const { entry, socketPath, logPath, stampPath, sandbox: confinement } = options;
     await endStamped(stampPath);
     const line = [entry, '--socket', socketPath, '--stamp', stampPath, '--log', logPath];
-    const started = new SupervisedProcess(options, new StartedProcess(line, logPath));
+    const confined = await confinement?.sandbox.confine(line, confinement.folders);
+    const started = new SupervisedProcess(options, await StartedProcess.start(line, logPath, confined));
     try {
       await started.connectWithin(timeoutMs);
       return started;
@@ -93,8 +97,8 @@ export class SupervisedProcess {
     return this.life.pid;
   }
 
-  /** @throws ChassisError of the process's own, or as `lost` makes it */
-  ask(method: string, params: unknown, timeoutMs: number): Promise<unknown> {
+  /** `grant` is the number of what it was given for this. @throws ChassisError of the process's own, or as `lost` makes it */
+  ask(method: string, params: unknown, timeoutMs: number, grant?: number): Promise<unknown> {
     const { lost } = this.options;
     return new Promise((resolve, reject) => {
       if (this.lostReason !== undefined || !this.socket)
@@ -102,7 +106,7 @@ export class SupervisedProcess {
       const id = this.nextId++;
       const expire = () => this.settle(id)?.reject(lost(`it did not answer ${method} in ${timeoutMs} ms`));
       this.pending.set(id, { resolve, reject, timer: setTimeout(expire, timeoutMs) });
-      this.socket.write(JSON.stringify({ id, method, params }) + '\n');
+      this.socket.write(JSON.stringify({ id, method, params, grant }) + '\n');
     });
   }
 

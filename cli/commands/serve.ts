@@ -18,6 +18,11 @@ export default class Serve extends BaseCommand {
     '<%= config.bin %> serve --json',
   ];
   static override flags = {
+    sandbox: Flags.string({
+      description: 'Whether device processes are confined (bubblewrap): where it can be, always, or never',
+      options: ['auto', 'require', 'off'],
+      default: 'auto',
+    }),
     end: Flags.boolean({ description: 'End all chassis with the daemon, when that is interrupted' }),
     web: Flags.boolean({ description: 'Show the chassis on a page, on loopback' }),
     'web-port': Flags.integer({
@@ -31,6 +36,8 @@ export default class Serve extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(Serve);
     const switches = [
+      '--sandbox',
+      flags.sandbox,
       ...(flags.end ? ['--end'] : []),
       ...(flags.web ? ['--web', String(flags['web-port'] ?? 0)] : []),
       ...(this.jsonEnabled() ? ['--json'] : []),

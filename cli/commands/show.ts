@@ -8,6 +8,7 @@ import { mountsTable } from '../support/mounts-text.js';
 import { cardsTable } from '../support/networks-text.js';
 import { ownerText } from '../support/owner.js';
 import { policyText } from '../support/policy-text.js';
+import { sandboxText } from '../support/sandbox-text.js';
 
 export default class Show extends BaseCommand {
   static override summary = 'Show a chassis: its VM, its device process, and what is plugged in where.';
@@ -43,6 +44,7 @@ export default class Show extends BaseCommand {
     this.log(`vm        ${vmm ? `${vmm.type} ${vmm.version}` : 'none connected'}`);
     for (const note of vmm?.notes ?? []) this.log(`          ${note}`);
     this.log(`devices   ${devices}`);
+    if (deviceProcess.sandbox) this.log(`sandbox   ${sandboxText(deviceProcess.sandbox)}`);
     this.log(
       chassis.apiSocket === undefined ? `qmp       ${chassis.qmpSocket}` : `api       ${chassis.apiSocket}`,
     );

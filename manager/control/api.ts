@@ -191,6 +191,20 @@ export const Chassis = Type.Object({
     reason: Type.Optional(Type.String()),
     /** How often it died by itself and was started again, since the daemon was started. */
     restarts: Type.Integer(),
+    /** What confines it, as the kernel has it. */
+    sandbox: Type.Optional(
+      Type.Object({
+        /** Those of its own (namespaces(7)); without any, there is no sandbox. */
+        namespaces: Type.Array(Type.String()),
+        noNewPrivileges: Type.Boolean(),
+        /** A filter of system calls. */
+        seccomp: Type.Boolean(),
+        /** As a mask of bits (capabilities(7)), in its user namespace. */
+        capabilities: Type.String(),
+        /** Why there is none. */
+        reason: Type.Optional(Type.String()),
+      }),
+    ),
   }),
   vmm: Type.Optional(Vmm),
   /** Why the VM that answers at the VMM's socket cannot be used. */
@@ -381,6 +395,8 @@ export const ErrorCode = {
   SAVED_STATE_INVALID: 400,
   DEVICE_PROCESS_LOST: 503,
   STATE_UNWRITABLE: 500,
+  /** No process may be started without a sandbox, and there can be none. */
+  SANDBOX_UNAVAILABLE: 503,
   /** What an earlier daemon noted of the chassis cannot be used. */
   JOURNAL_UNREADABLE: 500,
   INTERNAL: 500,

@@ -118,6 +118,7 @@ export const ROUTES = {
       'STATE_UNWRITABLE',
       'DEVICE_PROCESS_LOST',
       'JOURNAL_UNREADABLE',
+      'SANDBOX_UNAVAILABLE',
     ],
   },
   getChassis: {
@@ -370,14 +371,14 @@ export const ROUTES = {
     path: `${CHASSIS}/restart`,
     summary: 'Start a lost device process over',
     answer: Chassis,
-    errors: ['DEVICE_PROCESS_LOST', 'STATE_UNWRITABLE'],
+    errors: ['DEVICE_PROCESS_LOST', 'SANDBOX_UNAVAILABLE', 'STATE_UNWRITABLE'],
   },
   upgrade: {
     method: 'POST',
     path: `${CHASSIS}/upgrade`,
     summary: 'Have a new process of the installed version go on with all functions',
     answer: Upgraded,
-    errors: ['UPGRADE_REFUSED', 'DEVICE_PROCESS_LOST'],
+    errors: ['UPGRADE_REFUSED', 'DEVICE_PROCESS_LOST', 'SANDBOX_UNAVAILABLE'],
   },
   save: {
     method: 'POST',

@@ -20,8 +20,8 @@ import { isRunning, readStamp, stampOf } from '../process-stamp.js';
 
 /** `sun_path` of sockaddr_un (Linux, unix(7)) has 108 bytes, the last of which is NUL. */
 export const SOCKET_PATH_MAX_BYTES = 107;
-/** The longest path below the directory: a name of 32 characters, `/device.sock`; or `@`, 31 characters, `/switch.sock`. */
-const LONGEST_NAME_BYTES = 1 + 32 + '/device.sock'.length;
+/** The longest path below the directory: a name of 32 characters, `.vm/api.sock`; or `@`, 31 characters, `/switch.sock`. */
+const LONGEST_NAME_BYTES = 1 + 32 + '.vm/api.sock'.length;
 
 /**
  * Where the daemon's directory is, unless told otherwise: $CHASSIS_DIR, $XDG_RUNTIME_DIR/chassis, /run/chassis for root,
@@ -57,22 +57,29 @@ export function apiSocketPath(directory: string): string {
   return join(directory, 'api.sock');
 }
 
-/** The files of one chassis. The VMM makes its own socket; the device process the others. */
+/**
+ * The files of one chassis: in a folder that its device process can write to, and one that is kept from it. Who has the VMM's socket has it open
+ * what he likes, and who writes the journal the next daemon.
+ */
 export class ChassisPaths {
   readonly directory: string;
+  /** No chassis can have this name. */
+  readonly vmDirectory: string;
   readonly name: string;
 
   constructor(stateDirectory: string, name: string) {
     this.directory = join(stateDirectory, name);
+    this.vmDirectory = join(stateDirectory, `${name}.vm`);
     this.name = name;
   }
 
+  /** QEMU makes it. */
   get qmpSocket(): string {
-    return join(this.directory, 'qmp.sock');
+    return join(this.vmDirectory, 'qmp.sock');
   }
   /** Where Cloud Hypervisor serves its API, unless it was said otherwise. */
   get cloudHypervisorSocket(): string {
-    return join(this.directory, 'ch-api.sock');
+    return join(this.vmDirectory, 'api.sock');
   }
   /** The device process's control socket. */
   get deviceSocket(): string {
@@ -83,7 +90,15 @@ export class ChassisPaths {
   }
   /** What the daemon was asked for. */
   get journal(): string {
-    return join(this.directory, 'journal.json');
+    return join(this.vmDirectory, 'journal.json');
+  }
+  /** Whom the functions of the device process are connected to. */
+  get peers(): string {
+    return join(this.vmDirectory, 'peers.json');
+  }
+  /** What passt says, the last that was started. */
+  get passtLog(): string {
+    return join(this.vmDirectory, 'passt.log');
   }
   /** Which process serves the devices, by which the next daemon finds it. */
   get deviceStamp(): string {

@@ -1,6 +1,7 @@
 /** The file of a capture: whole blocks, up to a size, whatever ends it. */
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { ChassisError } from '../control/api.js';
+import { hostPath } from './host-paths.js';
 
 /** O_NONBLOCK: a FIFO without a reader would keep us, and with us the guest, waiting. */
 const { O_CREAT, O_NOCTTY, O_NONBLOCK, O_WRONLY } = constants;
@@ -12,12 +13,7 @@ export class CaptureFile {
 
   /** Makes or empties it. @throws ChassisError SOURCE_UNREADABLE */
   constructor(path: string) {
-    try {
-      // Others of the host have no business with what a guest sends.
-      this.fd = openSync(path, O_WRONLY | O_CREAT | O_NOCTTY | O_NONBLOCK, 0o600);
-    } catch (error) {
-      throw unwritable(path, (error as Error).message);
-    }
+    this.fd = openCaptureFile(path);
     if (fstatSync(this.fd).isFile()) {
       ftruncateSync(this.fd);
       return;
@@ -42,6 +38,16 @@ export class CaptureFile {
     if (!this.open) return;
     this.open = false;
     closeSync(this.fd);
+  }
+}
+
+/** A confined process's daemon opens it first, and so makes it. @throws ChassisError SOURCE_UNREADABLE */
+export function openCaptureFile(path: string): number {
+  try {
+    // Others of the host have no business with what a guest sends.
+    return openSync(hostPath(path), O_WRONLY | O_CREAT | O_NOCTTY | O_NONBLOCK, 0o600);
+  } catch (error) {
+    throw unwritable(path, (error as Error).message);
   }
 }
 

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { fatVolume } from '../../devices/blk/fat/fat-volume.js';
 import { ChassisError } from '../control/api.js';
+import { hostPath } from './host-paths.js';
 
 /** Clouds allow 16 to 64 KiB. */
 const MAX_USER_DATA_BYTES = 2 ** 20;
@@ -53,7 +54,7 @@ function readUserData(path: string): Uint8Array {
 /** Without waiting for whoever may write to a FIFO. */
 function open(path: string): number {
   try {
-    return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    return openSync(hostPath(path), constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') {

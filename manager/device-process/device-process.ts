@@ -13,6 +13,7 @@ import type { FileState } from '../ports/vhost-user/file-state.js';
 import { answerOf, type Reply } from '../process-protocol.js';
 import { SerialQueue } from '../serial-queue.js';
 import { loadStates, saveStates, type NamedFunction } from './function-states.js';
+import { withGrant, type Grants } from './grant-channel.js';
 import type { HandedOver } from './hand-over/giving.js';
 import type { HandOvers } from './hand-over/hand-overs.js';
 import type { Given, MovableFunction } from './hand-over/movable.js';
@@ -114,6 +115,8 @@ export interface DeviceProcessOptions {
   /** Sends to the daemon, if there is one. */
   readonly report: (event: Report) => void;
   readonly handOvers: HandOvers;
+  /** What the daemon opened for requests; needless where the process opens all by itself. */
+  readonly grants?: Grants | undefined;
   readonly log: (message: string) => void;
 }
 
@@ -171,7 +174,9 @@ export class DeviceProcess {
   }
 
   private async answer(request: Request, reply: Reply): Promise<void> {
-    reply(await answerOf(request.id, () => this.perform(request), this.options.log));
+    const { grants, log } = this.options;
+    const job = () => withGrant(grants, request.grant, () => this.perform(request));
+    reply(await answerOf(request.id, job, log));
   }
 
   private async perform(request: Request): Promise<unknown> {

@@ -5,18 +5,22 @@ import { runProcess } from '../process-main.js';
 import { DeviceProcess } from './device-process.js';
 import { handOverConnections } from './hand-over/connections.js';
 import { HandOvers } from './hand-over/hand-overs.js';
+import { isConfined } from './host-paths.js';
+import { PeerStock } from './peer-stock.js';
 
-runProcess(
-  ({ reactor, report, log, moveTo }) =>
-    new DeviceProcess({
-      createFunction: servedFunctions(reactor, log),
-      openOverlay: (source, upper, owner) => openOverlay(openSource, source, upper, owner),
-      handOvers: new HandOvers({
-        connections: handOverConnections(reactor),
-        onTakenOver: moveTo,
-        onHandedOver: () => process.exit(0),
-      }),
-      report,
-      log,
+runProcess(({ reactor, grants, report, log, moveTo }) => {
+  const peers = new PeerStock((fn) => report({ event: 'unpeered', function: fn }));
+  grants.onPeer = (fn, fd) => peers.put(fn, fd);
+  return new DeviceProcess({
+    createFunction: servedFunctions(reactor, log, isConfined() ? peers : undefined),
+    openOverlay: (source, upper, owner) => openOverlay(openSource, source, upper, owner),
+    handOvers: new HandOvers({
+      connections: handOverConnections(reactor),
+      onTakenOver: moveTo,
+      onHandedOver: () => process.exit(0),
     }),
-);
+    grants,
+    report,
+    log,
+  });
+});

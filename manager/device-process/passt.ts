@@ -12,8 +12,8 @@ import { ChassisError, type PasstNetwork } from '../control/api.js';
 export const PASST_ADDRESSES = { guest: '10.0.2.15', gateway: '10.0.2.2', prefixLength: 24 } as const;
 
 /** It says what it assigns once it has its ports, or it ends. One that does neither for so long is taken to run. */
-const STARTED_MS = 1000;
-const STARTED_LINE = /^DHCP:/m;
+export const STARTED_MS = 1000;
+export const STARTED_LINE = /^DHCP:/m;
 const OUTPUT_BYTES = 4096;
 
 export class Passt implements StreamPeer {
@@ -103,14 +103,14 @@ export class Passt implements StreamPeer {
         clearTimeout(timer);
         resolve(problem);
       };
-      child?.once('error', (error: NodeJS.ErrnoException) => settle(cannotStart(error)));
-      child?.once('close', () => settle(refused(this.output)));
+      child?.once('error', (error: NodeJS.ErrnoException) => settle(cannotStartPasst(error)));
+      child?.once('close', () => settle(passtRefused(this.output)));
       child?.stderr?.on('data', () => STARTED_LINE.test(this.output) && settle(undefined));
     });
   }
 }
 
-function passtArguments({ hostLoopback, publish }: PasstNetwork): string[] {
+export function passtArguments({ hostLoopback, publish }: PasstNetwork): string[] {
   const { guest, gateway, prefixLength } = PASST_ADDRESSES;
   return [
     ...['--address', guest, '--netmask', String(prefixLength), '--gateway', gateway],
@@ -119,7 +119,7 @@ function passtArguments({ hostLoopback, publish }: PasstNetwork): string[] {
   ];
 }
 
-function cannotStart(error: NodeJS.ErrnoException): ChassisError {
+export function cannotStartPasst(error: NodeJS.ErrnoException): ChassisError {
   if (error.code !== 'ENOENT')
     return new ChassisError('NETWORK_UNAVAILABLE', `cannot start passt: ${error.message}`);
   return new ChassisError(
@@ -129,7 +129,7 @@ function cannotStart(error: NodeJS.ErrnoException): ChassisError {
   );
 }
 
-function refused(output: string): ChassisError {
+export function passtRefused(output: string): ChassisError {
   const said = output.trim().split('\n').at(-1) ?? '';
   return new ChassisError(
     'NETWORK_UNAVAILABLE',

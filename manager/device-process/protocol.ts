@@ -290,7 +290,8 @@ export const Request = Type.Union([
   /** Answers Inventory. */
   Type.Object({ id: Id, method: Type.Literal('inventory'), params: Type.Object({}) }),
 ]);
-export type Request = Static<typeof Request>;
+/** `grant`: the number of what was opened for it, which it waits for. */
+export type Request = Static<typeof Request> & { readonly grant?: number };
 
 export const SeatStatus = Type.Object({ queue: Type.Integer(), counters: FunctionCounters });
 export type SeatStatus = Static<typeof SeatStatus>;
@@ -333,9 +334,9 @@ export type FoundFunction = Static<typeof FoundFunction>;
 export const Inventory = Type.Object({ functions: Type.Array(FoundFunction) });
 export type Inventory = Static<typeof Inventory>;
 
-/** A VMM opened the function, or left it. */
+/** A VMM opened the function, or left it; or, of a confined process, what it is connected to is gone, and it wants to be connected again. */
 export const ConnectionEvent = Type.Object({
-  event: Type.Union([Type.Literal('connected'), Type.Literal('disconnected')]),
+  event: Type.Union([Type.Literal('connected'), Type.Literal('disconnected'), Type.Literal('unpeered')]),
   function: Type.String(),
 });
 export type ConnectionEvent = Static<typeof ConnectionEvent>;

@@ -10,7 +10,10 @@ import { CardCapture } from './card-capture.js';
 import { StreamCable, takePasst, takeTap, TapCable, type Cable } from './hand-over/cable.js';
 import type { Given, MovableDevice } from './hand-over/movable.js';
 import type { OutgoingParcel } from './hand-over/parcel.js';
+import { takeGranted, tapKey } from './host-paths.js';
+import { tapUnavailable } from './network-errors.js';
 import { Passt } from './passt.js';
+import type { Dialer } from './peer-stock.js';
 import type { CardSpec } from './protocol.js';
 import type { ServedDevice } from './served-function.js';
 
@@ -25,7 +28,7 @@ export interface ServedCard {
 }
 
 /**
- * With `given`, what another process offers of the card that it serves as yet.
+ * With `given`, what another process offers of the card that it serves as yet; with `dialer`, who connects it.
  * @throws ChassisError NETWORK_UNAVAILABLE; ParcelError for what is no offer
  */
 export async function openCard(
@@ -33,8 +36,9 @@ export async function openCard(
   reactor: Reactor,
   log: (message: string) => void,
   given?: Given,
+  dialer?: Dialer,
 ): Promise<ServedDevice> {
-  const cable = await openCable(spec, reactor, (line) => log(`${spec.name}: ${line}`), given);
+  const cable = await openCable(spec, reactor, (line) => log(`${spec.name}: ${line}`), given, dialer);
   return new CardDevice(spec, cable);
 }
 
@@ -43,9 +47,16 @@ async function openCable(
   reactor: Reactor,
   log: (message: string) => void,
   given: Given | undefined,
+  dialer: Dialer | undefined,
 ): Promise<Cable> {
   const { PLAIN, WITH_HEADER } = StreamFraming;
   const common = { reactor, log, paused: given !== undefined };
+  if (dialer && peer.type !== 'tap') {
+    const framing = peer.type === 'switch' ? WITH_HEADER : PLAIN;
+    const options = { ...common, peer: { name: peer.type, connect: () => dialer.connect() }, framing };
+    // What one says that the process before has started is to be read on.
+    return new StreamCable(options, peer.type === 'passt' && given ? takePasst(peer, given) : undefined);
+  }
   switch (peer.type) {
     case 'switch':
       return new StreamCable({ ...common, peer: unixPeer(peer.socketPath), framing: WITH_HEADER });
@@ -60,14 +71,13 @@ async function openCable(
 
 function openTap(name: string, reactor: Reactor): TapBackend {
   try {
-    return new TapBackend({ name, reactor });
+    const fd = takeGranted(tapKey(name));
+    if (fd === undefined) return new TapBackend({ name, reactor });
+    const tap = new TapBackend({ name, reactor, fd });
+    tap.resume();
+    return tap;
   } catch (error) {
-    if (!(error instanceof HostError)) throw error;
-    throw new ChassisError(
-      'NETWORK_UNAVAILABLE',
-      `cannot open the TAP device ${name}: ${error.message}`,
-      `make it for the daemon's user: ip tuntap add ${name} mode tap user NAME`,
-    );
+    throw error instanceof HostError ? tapUnavailable(name, error) : error;
   }
 }
 

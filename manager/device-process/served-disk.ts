@@ -29,8 +29,10 @@ import {
   takeFile,
   takenDisk,
 } from './hand-over/disk-offer.js';
+import { hostPath } from './host-paths.js';
 import type { Given, MovableDevice } from './hand-over/movable.js';
 import type { OutgoingParcel } from './hand-over/parcel.js';
+import type { Dialer } from './peer-stock.js';
 import type { DiskSpec, FunctionSpec } from './protocol.js';
 import type { ServedDevice } from './served-function.js';
 
@@ -73,20 +75,22 @@ export interface Beginnings {
   readonly kept?: Kept;
   /** Its image is another process's until its guest has moved here. */
   readonly awaited?: boolean | undefined;
+  /** What another process offers of the disk that it serves as yet. */
   readonly given?: Given | undefined;
+  /** Who connects it to its server, where that is not this process. */
+  readonly dialer?: Dialer | undefined;
 }
 
-/**
- * With `given`, what another process offers of the disk that it serves as yet.
- * @throws ChassisError as the source cannot be opened; ParcelError for what is no offer
- */
+/** @throws ChassisError as the source cannot be opened; ParcelError for what is no offer */
 export async function openDisk(
   spec: DiskSpec,
   log: (message: string) => void,
-  { kept, awaited, given }: Beginnings = {},
+  { kept, awaited, given, dialer }: Beginnings = {},
 ): Promise<ServedDevice> {
   try {
-    const storage = given ? takeStorage(given, spec, log) : await openStorage(spec, log, kept, awaited);
+    const storage = given
+      ? takeStorage(given, spec, log, dialer)
+      : await openStorage(spec, log, { kept, awaited, dialer });
     return new ServedDisk(storage, spec, log);
   } catch (error) {
     if (!(error instanceof BlockBackendError)) throw error;
@@ -97,12 +101,12 @@ export async function openDisk(
 async function openStorage(
   spec: DiskSpec,
   log: (message: string) => void,
-  kept: Kept,
-  awaited: boolean | undefined,
+  beginnings: Omit<Beginnings, 'given'>,
 ): Promise<OpenStorage> {
   const { source, overlay, readOnly } = spec;
+  const { kept } = beginnings;
   if (source.type === 'memory' && !overlay && !readOnly) return openMemory(source.sizeBytes, kept);
-  const base = await openSource(spec, log, awaited);
+  const base = await openSource(spec, log, beginnings);
   if (!overlay) return { backend: base, keep: {} };
   try {
     return openOverlay(base, spec, kept);
@@ -114,7 +118,7 @@ async function openStorage(
 
 function openMemory(sizeBytes: number, kept: Kept): OpenStorage {
   checkMemory(sizeBytes);
-  const disk = kept ? openDiskFile({ path: kept[KeptFile.DATA] }) : openMemoryDisk(sizeBytes);
+  const disk = kept ? openDiskFile(found(kept[KeptFile.DATA])) : openMemoryDisk(sizeBytes);
   return { backend: new FileBackend(disk), keep: { [KeptFile.DATA]: disk.fd } };
 }
 
@@ -146,14 +150,16 @@ function openOverlay(
 }
 
 function openChanges(sizeBytes: number, folder: string | undefined, kept: Kept): OpenDisk {
-  if (kept) return openDiskFile({ path: kept[KeptFile.DATA] });
-  return folder === undefined ? openMemoryDisk(sizeBytes) : openUnnamedDisk(folder, sizeBytes);
+  if (kept) return openDiskFile(found(kept[KeptFile.DATA]));
+  return folder === undefined
+    ? openMemoryDisk(sizeBytes)
+    : openUnnamedDisk(folder, sizeBytes, hostPath(folder));
 }
 
 /** Memory for an overlay's bitmap, as long as the overlay may ever need: it takes none until it is written. */
 function openClusters(kept: Kept): { fd: number; bits: Uint8Array; release: () => void } {
   const lengthBytes = overlayBitmapBytes(MAX_OVERLAY_DISK_BYTES);
-  const fd = kept ? openSync(kept[KeptFile.CLUSTERS], 'r+') : memoryFile('chassis-clusters');
+  const fd = kept ? openSync(hostPath(kept[KeptFile.CLUSTERS]), 'r+') : memoryFile('chassis-clusters');
   try {
     if (!kept) ftruncateSync(fd, lengthBytes);
   } catch (error) {
@@ -182,21 +188,26 @@ function mapClusters(fd: number): { fd: number; bits: Uint8Array; release: () =>
 async function openSource(
   spec: DiskSpec,
   log: (message: string) => void,
-  awaited: boolean | undefined,
+  { awaited, dialer }: Pick<Beginnings, 'awaited' | 'dialer'>,
 ): Promise<BlockBackend> {
   const { source } = spec;
   const readOnly = isOnlyRead(spec);
   switch (source.type) {
     case 'file':
-      return new FileBackend(openDiskFile({ path: source.path, readOnly, awaited }));
+      return new FileBackend(openDiskFile({ ...found(source.path), readOnly, awaited }));
     case 'memory':
       checkMemory(source.sizeBytes);
       return new FileBackend({ ...openMemoryDisk(source.sizeBytes), readOnly });
     case 'cloud-init':
       return seedDisk(cloudInitSeed(source.path));
     case 'nbd':
-      return openNbdBackend(nbdOptions(source.uri, spec, log));
+      return openNbdBackend(nbdOptions(source.uri, spec, log, dialer));
   }
+}
+
+/** A file of the host's, and where it is opened. */
+function found(path: string): { path: string; at: string } {
+  return { path, at: hostPath(path) };
 }
 
 /** Many overlays may share a base that nobody writes to. */
@@ -204,9 +215,15 @@ function isOnlyRead({ readOnly, overlay }: DiskSpec): boolean {
   return readOnly || overlay;
 }
 
-function nbdOptions(uri: string, spec: DiskSpec, log: (message: string) => void): NbdBackendOptions {
+function nbdOptions(
+  uri: string,
+  spec: DiskSpec,
+  log: (message: string) => void,
+  dialer: Dialer | undefined,
+): NbdBackendOptions {
   return {
     ...{ uri, connectTimeoutMs: NBD_CONNECT_MS, readOnly: isOnlyRead(spec) },
+    ...(dialer && { dial: (timeoutMs) => dialer.dial(timeoutMs) }),
     log: (line) => log(`${spec.serial}: ${line}`),
   };
 }
@@ -219,12 +236,17 @@ function seedDisk(bytes: Uint8Array): FileBackend {
 }
 
 /** What another process has opened. @throws ParcelError */
-function takeStorage(given: Given, spec: DiskSpec, log: (message: string) => void): OpenStorage {
+function takeStorage(
+  given: Given,
+  spec: DiskSpec,
+  log: (message: string) => void,
+  dialer: Dialer | undefined,
+): OpenStorage {
   const { source, overlayDirectory } = spec;
   const { file, nbd, overlay } = takenDisk(given);
   const base =
     nbd && source.type === 'nbd'
-      ? takeNbdBackend(nbdOptions(source.uri, spec, log), nbd.opened)
+      ? takeNbdBackend(nbdOptions(source.uri, spec, log, dialer), nbd.opened)
       : takeFile(file, given.parcel);
   if (!overlay)
     return { backend: base, keep: base instanceof FileBackend ? { [KeptFile.DATA]: base.disk.fd } : {} };

@@ -4,7 +4,11 @@ import type { TSchema, Static } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { AuditPage, Captured, ChassisError, ExecPage, Lost, ReviewPage } from '../control/api.js';
 import type { ChassisPaths } from '../control/state-directory.js';
+import { isConfined, sandboxOf, type InForce } from '../sandbox/in-force.js';
+import type { Sandbox } from '../sandbox/sandbox.js';
 import { SupervisedProcess, type SupervisedProcessOptions } from '../supervised-process.js';
+import { openDirectories } from './grants.js';
+import { Provisions } from './provisions.js';
 import {
   ChildList,
   CHILDREN_PAGE,
@@ -41,6 +45,8 @@ import {
 /** A running device process, as the manager sees it. Calls reject with DEVICE_PROCESS_LOST once it is gone. */
 export interface DeviceHost {
   readonly pid: number;
+  /** What confines it now. */
+  readonly sandbox?: InForce | undefined;
   /** Answers the descriptors of files that are to outlive the process, by what it calls them. */
   addFunction(spec: FunctionSpec): Promise<Kept['keep']>;
   /** Resolves also where there is no such function. */
@@ -98,9 +104,10 @@ export interface DeviceHost {
   loadStates(path: string): Promise<string[]>;
   /**
    * Starts another process, which goes on with all functions, and answers it: this one ends then, and its hooks are the other's.
+   * `directories` are those that its mounts show, and keep changes in.
    * @throws ChassisError UPGRADE_REFUSED or DEVICE_PROCESS_LOST: where this one lives, it serves as before
    */
-  replace(): Promise<Replaced>;
+  replace(directories?: readonly string[]): Promise<Replaced>;
   /** Lets it live on without this daemon. `onLost` is not called. */
   leave(): void;
   /** Ends it in good order, or by force if that takes too long. `onLost` is not called. */
@@ -129,6 +136,8 @@ export interface SpawnOptions extends DeviceHostHooks {
   /** The executable's script; the one beside this file when absent. */
   readonly entry?: string;
   readonly readyTimeoutMs?: number;
+  /** Without one, it sees all of the host. */
+  readonly sandbox?: Sandbox | undefined;
 }
 
 const READY_TIMEOUT_MS = 20_000;
@@ -147,6 +156,7 @@ const DEFAULT_ENTRY = fileURLToPath(new URL('./entry.js', import.meta.url));
 /** Starts one, in place of any that is left there. @throws ChassisError DEVICE_PROCESS_LOST where it does not come up */
 export async function spawnDeviceProcess(options: SpawnOptions): Promise<DeviceHost> {
   const child = new DeviceChild(options);
+  child.provisions.begin();
   await child.begin((supervision, timeoutMs) => SupervisedProcess.start(supervision, timeoutMs));
   return child;
 }
@@ -164,12 +174,14 @@ export async function findDeviceProcess(options: SpawnOptions): Promise<DeviceHo
 class DeviceChild implements DeviceHost {
   private readonly options: SpawnOptions;
   private process!: SupervisedProcess;
+  readonly provisions: Provisions;
   /** While it hands over, its end is no loss until it is known which of the two serves. */
   private handingOver = false;
   private lostReason: string | undefined;
 
-  constructor(options: SpawnOptions) {
+  constructor(options: SpawnOptions, provisions = new Provisions(options.paths)) {
     this.options = options;
+    this.provisions = provisions;
   }
 
   /** False where there is no such process. */
@@ -179,14 +191,18 @@ class DeviceChild implements DeviceHost {
   ): Promise<boolean> {
     const timeoutMs = this.options.readyTimeoutMs ?? READY_TIMEOUT_MS;
     const process = await how({ ...this.supervision(), ...place }, timeoutMs);
-    if (process) this.process = process;
-    return process !== undefined;
+    if (!process) return false;
+    this.process = process;
+    this.provisions.controlSocket = place.socketPath ?? this.options.paths.deviceSocket;
+    this.provisions.confined = isConfined(process.pid);
+    return true;
   }
 
   private supervision(): SupervisedProcessOptions {
-    const { paths, entry = DEFAULT_ENTRY } = this.options;
+    const { paths, entry = DEFAULT_ENTRY, sandbox } = this.options;
     return {
       entry,
+      sandbox: sandbox && { sandbox, folders: [paths.directory] },
       ...{ socketPath: paths.deviceSocket, logPath: paths.deviceLog, stampPath: paths.deviceStamp },
       lost: lostError,
       onLost: (reason) => this.lost(reason),
@@ -201,6 +217,8 @@ class DeviceChild implements DeviceHost {
         return onConnected(report.function);
       case 'disconnected':
         return onDisconnected(report.function);
+      case 'unpeered':
+        return void this.provisions.connectAgain(report.function);
       case 'helper':
         return onHelper(report.function, report.there);
       case 'child':
@@ -215,6 +233,12 @@ class DeviceChild implements DeviceHost {
 
   get pid(): number {
     return this.process.pid;
+  }
+
+  get sandbox(): InForce | undefined {
+    const { sandbox } = this.options;
+    const inForce = sandbox && sandboxOf(this.pid);
+    return inForce && { ...inForce, ...(inForce.namespaces.length === 0 && { reason: sandbox.reason }) };
   }
 
   async addFunction(spec: FunctionSpec): Promise<Kept['keep']> {
@@ -338,14 +362,14 @@ class DeviceChild implements DeviceHost {
     return decode(StatesLoaded, await this.ask('loadStates', { path }, STATES_TIMEOUT_MS)).problems;
   }
 
-  async replace(): Promise<Replaced> {
-    const next = new DeviceChild(this.options);
+  async replace(directories: readonly string[] = []): Promise<Replaced> {
+    const next = new DeviceChild(this.options, this.provisions.forNext());
     const { nextSocket: socketPath, nextStamp: stampPath } = this.options.paths;
     const place = { socketPath, stampPath };
     await next.begin((supervision, timeoutMs) => SupervisedProcess.start(supervision, timeoutMs), place);
     this.handingOver = true;
     try {
-      const pausedMs = await this.handOverTo(next);
+      const pausedMs = await this.handOverTo(next, directories);
       this.process.leave('it was replaced by another one: try again');
       return { host: next, pausedMs };
     } catch (error) {
@@ -357,15 +381,18 @@ class DeviceChild implements DeviceHost {
   }
 
   /** Answers how long nobody served. What the new process says counts: the old one ends, and may not get to say anything. */
-  private async handOverTo(next: DeviceChild): Promise<number> {
+  private async handOverTo(next: DeviceChild, directories: readonly string[]): Promise<number> {
     const { deviceSocket, deviceStamp, handOverSocket: socketPath } = this.options.paths;
     const place = { socket: deviceSocket, stamp: deviceStamp };
-    const taken = next.ask('takeOver', { socketPath, place }, HAND_OVER_TIMEOUT_MS);
+    const opened = next.provisions.confined ? openDirectories(directories) : undefined;
+    const grant = opened && (await next.provisions.send(opened));
+    const taken = next.process.ask('takeOver', { socketPath, place }, HAND_OVER_TIMEOUT_MS, grant);
     const handed = this.ask('handOver', { socketPath, pid: next.pid }, HAND_OVER_TIMEOUT_MS);
     const [theirs, ours] = await Promise.allSettled([taken, handed]);
     // Where the old process says why, that is why.
     if (theirs.status === 'rejected') throw ours.status === 'rejected' ? ours.reason : theirs.reason;
     next.process.movedTo({ socketPath: deviceSocket, stampPath: deviceStamp });
+    next.provisions.controlSocket = deviceSocket;
     return ours.status === 'fulfilled' ? decode(HandedOver, ours.value).pausedMs : 0;
   }
 
@@ -377,8 +404,18 @@ class DeviceChild implements DeviceHost {
     return this.process.stop();
   }
 
-  private ask(method: string, params: unknown, timeoutMs = REQUEST_TIMEOUT_MS): Promise<unknown> {
-    return this.process.ask(method, params, timeoutMs);
+  private async ask(method: string, params: unknown, timeoutMs = REQUEST_TIMEOUT_MS): Promise<unknown> {
+    const grant = await taken(this.provisions.give(method, params));
+    return this.process.ask(method, params, timeoutMs, grant);
+  }
+}
+
+async function taken(grant: Promise<number | undefined>): Promise<number | undefined> {
+  try {
+    return await grant;
+  } catch (error) {
+    if (error instanceof ChassisError) throw error;
+    throw lostError(`what it is to open could not be given to it: ${String(error)}`);
   }
 }
 

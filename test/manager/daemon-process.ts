@@ -41,11 +41,14 @@ export class DaemonProcess {
   }
 }
 
-/** The processes whose command line names the directory: daemons, device processes and switches. */
+/** The processes whose command line names the directory: daemons, device processes and switches, and not what started those confined. */
 export function processesOf(directory: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => commandLine(pid).some((word) => word.startsWith(directory)))
+    .filter((pid) => {
+      const words = commandLine(pid);
+      return !words.includes('--userns-block-fd') && words.some((word) => word.startsWith(directory));
+    })
     .map(Number);
 }
 

@@ -92,8 +92,8 @@ describe('a daemon that ends', () => {
       await client.detach('dev', 'chassis');
       await client.delete('dev');
       await expect.poll(() => processesOf(directory), PATIENTLY).toHaveLength(1);
-      expect(readdirSync(directory).sort()).toEqual(['api.sock', 'daemon.lock', 'dev']);
-      expect(readdirSync(join(directory, 'dev'))).toEqual(['qmp.sock']);
+      expect(readdirSync(directory).sort()).toEqual(['api.sock', 'daemon.lock', 'dev.vm']);
+      expect(readdirSync(join(directory, 'dev.vm'))).toEqual(['qmp.sock']);
     },
   );
 
@@ -163,7 +163,7 @@ describe('a daemon that ends', () => {
     await daemon.stop('SIGKILL');
     // As it is before the journal is written, and after that is removed.
     const unborn = new ChassisPaths(directory, 'unborn');
-    mkdirSync(unborn.directory);
+    mkdirSync(unborn.vmDirectory);
     writeFileSync(`${unborn.journal}.new`, text.slice(0, 100));
     rmSync(journal);
     daemon = await DaemonProcess.start(directory);

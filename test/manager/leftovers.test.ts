@@ -46,12 +46,13 @@ describe('sweepStateDirectory', () => {
   it('keeps the QMP socket of a VM that runs, and removes one that nobody listens on', async () => {
     const directory = folder();
     const running = chassis(directory, 'running', 'device.log');
+    mkdirSync(running.vmDirectory);
     const server = createServer().listen(running.qmpSocket);
     await once(server, 'listening');
-    chassis(directory, 'dead', 'qmp.sock');
+    chassis(directory, 'dead.vm', 'qmp.sock', 'peers.json', 'passt.log');
     await sweepStateDirectory(directory);
-    expect(readdirSync(directory)).toEqual(['running']);
-    expect(readdirSync(running.directory)).toEqual(['qmp.sock']);
+    expect(readdirSync(directory)).toEqual(['running.vm']);
+    expect(readdirSync(running.vmDirectory)).toEqual(['qmp.sock']);
     server.close();
   });
 

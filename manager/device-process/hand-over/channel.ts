@@ -29,6 +29,9 @@ const MAX_FDS = 1 << 20;
 /** How long descriptors wait where this user has too many on their way: the other process is to take some. */
 const TOO_MANY_IN_FLIGHT_MS = 1;
 
+/** What tells when the socket is ready. */
+export type Watcher = Pick<Reactor, 'add' | 'remove'>;
+
 export interface Message {
   readonly type: number;
   readonly data: unknown;
@@ -45,14 +48,14 @@ export class ChannelError extends Error {
 
 export class HandOverChannel {
   readonly #fd: number;
-  readonly #reactor: Reactor;
+  readonly #reactor: Watcher;
   readonly #noFds = new ReceivedFds(0);
   readonly #someFds = new ReceivedFds(SCM_MAX_FD);
   #closed = false;
   #wake: (() => void) | undefined;
 
   /** Takes over a connected, non-blocking socket. */
-  constructor(fd: number, reactor: Reactor) {
+  constructor(fd: number, reactor: Watcher) {
     this.#fd = fd;
     this.#reactor = reactor;
   }

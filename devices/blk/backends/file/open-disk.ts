@@ -27,6 +27,8 @@ import { isMemoryBacked } from './memory-backed.js';
 export interface FileBackendOptions {
   /** A regular file or a block device. */
   readonly path: string;
+  /** Where it is to be opened, if not at its path: at a descriptor of it. */
+  readonly at?: string;
   readonly readOnly?: boolean;
   /** Goes past the host's page cache (O_DIRECT). Default: false. */
   readonly direct?: boolean;
@@ -71,10 +73,10 @@ const statxAddress = addressOf(new Uint8Array(statx.buffer));
 
 /** @throws BlockBackendError */
 export function openDisk(options: FileBackendOptions): OpenDisk {
-  const { path } = options;
+  const { path, at = path } = options;
   if (path.includes('\0')) throw new BlockBackendError('BACKEND_MISSING', 'a path cannot contain NUL');
   if (options.createBytes !== undefined) createFile(path, options.createBytes);
-  const handle = openat(AT_FDCWD, Buffer.from(`${path}\0`), OpenFlags.O_PATH, 0);
+  const handle = openat(AT_FDCWD, Buffer.from(`${at}\0`), OpenFlags.O_PATH, 0);
   if (handle < 0) throw errorFor(path, handle);
   try {
     return openHandle(handle, options);
@@ -84,15 +86,16 @@ export function openDisk(options: FileBackendOptions): OpenDisk {
 }
 
 /**
- * A disk in a file without a name, all zeroes, which is gone once it is closed. It lies on the file system of `folder`.
+ * A disk in a file without a name, all zeroes, which is gone once it is closed. It lies on the file system of `folder`,
+ * which is to be opened `at` a descriptor of it, where one is given.
  *
  * @throws BlockBackendError, where that file system knows no such files, too
  */
-export function openUnnamedDisk(folder: string, sizeBytes: number): OpenDisk {
+export function openUnnamedDisk(folder: string, sizeBytes: number, at = folder): OpenDisk {
   if (folder.includes('\0')) throw new BlockBackendError('BACKEND_MISSING', 'a path cannot contain NUL');
   checkDiskSize(folder, sizeBytes);
   const flags = OpenFlags.O_TMPFILE | OpenFlags.O_RDWR;
-  const fd = openat(AT_FDCWD, Buffer.from(`${folder}\0`), flags, 0o600);
+  const fd = openat(AT_FDCWD, Buffer.from(`${at}\0`), flags, 0o600);
   if (fd === -Errno.EOPNOTSUPP || fd === -Errno.EISDIR) {
     throw new BlockBackendError(
       'NOT_SUPPORTED',

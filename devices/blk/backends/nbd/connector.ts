@@ -13,6 +13,9 @@ const DEFAULT_REPLY_MS = 60_000;
 const FIRST_PAUSE_MS = 50;
 const LAST_PAUSE_MS = 5000;
 
+/** A connected socket, which is the caller's. @throws Error where there is none in time */
+export type Dial = (timeoutMs: number) => Promise<number>;
+
 export interface ConnectorOptions {
   /** `nbd://HOST[:PORT]/EXPORT` or `nbd+unix:///EXPORT?socket=PATH`. */
   readonly uri: string;
@@ -22,6 +25,8 @@ export interface ConnectorOptions {
   readonly connectTimeoutMs?: number;
   /** How long a reply may take before the connection counts as lost. Default: 60,000. */
   readonly replyTimeoutMs?: number;
+  /** Makes the connections, where this process may not. */
+  readonly dial?: Dial;
 }
 
 export interface ConnectorEvents {
@@ -46,6 +51,7 @@ export class NbdConnector {
   readonly most: number;
   readonly #address: NbdAddress;
   readonly #timeouts: ConnectionTimeouts;
+  readonly #dial: Dial | undefined;
   #events: ConnectorEvents = NOBODY;
   readonly #connectionEvents: ConnectionEvents = {
     lost: (connection, reason) => this.#lost(connection, reason),
@@ -57,11 +63,12 @@ export class NbdConnector {
   #endPause: (() => void) | undefined;
 
   /** @throws BlockBackendError URI_INVALID, NOT_SUPPORTED */
-  constructor({ uri, connections = DEFAULT_CONNECTIONS, ...timeouts }: ConnectorOptions) {
+  constructor({ uri, connections = DEFAULT_CONNECTIONS, dial, ...timeouts }: ConnectorOptions) {
     if (!Number.isInteger(connections) || connections < 1 || connections > MAX_CONNECTIONS) {
       throw new RangeError(`a server has 1 to ${MAX_CONNECTIONS} connections, not ${connections}`);
     }
     this.most = connections;
+    this.#dial = dial;
     this.#address = parseNbdUri(uri);
     this.#timeouts = {
       connectMs: timeouts.connectTimeoutMs ?? DEFAULT_CONNECT_MS,
@@ -77,11 +84,10 @@ export class NbdConnector {
   /** @throws BlockBackendError why there is none */
   async open(): Promise<NbdConnection> {
     const { signal } = this.#abort;
+    const fd = await this.#dialed();
     const connection = await NbdConnection.open(
-      this.#address,
-      this.#timeouts,
-      this.#connectionEvents,
-      signal,
+      ...([this.#address, this.#timeouts, this.#connectionEvents, signal] as const),
+      fd,
     );
     this.#lastMadeMs = performance.now();
     return connection;
@@ -90,6 +96,15 @@ export class NbdConnector {
   /** A connection that another process made, and let go of. */
   takeOver(descriptor: number, info: ExportInfo): NbdConnection {
     return NbdConnection.takeOver(descriptor, info, this.#timeouts, this.#connectionEvents);
+  }
+
+  async #dialed(): Promise<number | undefined> {
+    try {
+      return await this.#dial?.(this.#timeouts.connectMs);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new BlockBackendError('BACKEND_MISSING', `cannot reach the NBD server: ${reason}`);
+    }
   }
 
   /** Makes connections until no more are wanted. */

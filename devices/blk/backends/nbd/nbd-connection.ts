@@ -69,7 +69,7 @@ export class NbdConnection implements ReplyEvents {
   }
 
   /**
-   * Connects and agrees on everything, unless `signal` breaks it off before that is done.
+   * Connects, unless `fd` is a connected socket already, and agrees on everything, unless `signal` breaks it off before that is done.
    *
    * @throws BlockBackendError BACKEND_MISSING where nobody answers, or what the handshake ended with
    */
@@ -78,9 +78,15 @@ export class NbdConnection implements ReplyEvents {
     timeouts: ConnectionTimeouts,
     events: ConnectionEvents,
     signal: AbortSignal,
+    fd?: number,
   ): Promise<NbdConnection> {
     const connecting = (onread: OnReadOpts) =>
-      connect({ ...address.server, noDelay: true, onread }).setKeepAlive(true, KEEP_ALIVE_MS);
+      (fd === undefined
+        ? connect({ ...address.server, onread })
+        : new Socket({ fd, readable: true, writable: true, onread } as SocketConstructorOpts)
+      )
+        .setNoDelay(true)
+        .setKeepAlive(true, KEEP_ALIVE_MS);
     const connection = new NbdConnection(connecting, timeouts, events);
     const outcome = await connection.#negotiated(address.exportName, signal);
     if (outcome instanceof BlockBackendError) throw outcome;

@@ -1,0 +1,68 @@
+/** Whether the daemon's processes are confined, and why not where they are not. */
+import { fileURLToPath } from 'node:url';
+import { closeFd, cloneMount } from '../../host/index.js';
+import { ChassisError } from '../control/api.js';
+import { bubblewrapped, type Confined } from './bubblewrap.js';
+import { launchConfined } from './launch.js';
+
+/** 'auto': where it can be. 'require': or it is not started. */
+export const SandboxMode = { auto: 'auto', require: 'require', off: 'off' } as const;
+export type SandboxMode = (typeof SandboxMode)[keyof typeof SandboxMode];
+
+export class Sandbox {
+  readonly #mode: SandboxMode;
+  #problem: Promise<string | undefined> | undefined;
+  #known: string | undefined;
+
+  constructor(mode: SandboxMode) {
+    this.#mode = mode;
+  }
+
+  /** Why processes are not confined; undefined where they are. Tried once. */
+  problem(): Promise<string | undefined> {
+    this.#problem ??= this.#mode === 'off' ? Promise.resolve('serve --sandbox=off') : tryOut();
+    return this.#problem.then((problem) => (this.#known = problem));
+  }
+
+  /** Why a process has none that runs without one. */
+  get reason(): string {
+    return this.#known ?? 'it was started without one; chassis upgrade or restart starts another';
+  }
+
+  /**
+   * How a process is to be started, of which `line` is the script and its options; undefined without a sandbox. `folders` are those that it makes files in.
+   * @throws ChassisError SANDBOX_UNAVAILABLE where there has to be one
+   */
+  async confine(
+    [script, ...options]: readonly string[],
+    folders: readonly string[],
+  ): Promise<Confined | undefined> {
+    const problem = await this.problem();
+    if (problem === undefined) return bubblewrapped([script, ...options], script, folders);
+    if (this.#mode !== 'require') return undefined;
+    throw new ChassisError(
+      'SANDBOX_UNAVAILABLE',
+      `no process is started without a sandbox, and there is none: ${problem}`,
+      'mend that, or run the daemon with --sandbox=auto',
+    );
+  }
+}
+
+const THIS = fileURLToPath(import.meta.url);
+
+/** Does all that a confined process takes. */
+async function tryOut(): Promise<string | undefined> {
+  // Without mounts of their own, directories that a process is given lead to all others.
+  if (process.geteuid?.() !== 0)
+    return 'the daemon is not root, and only root can make mounts of directories';
+  const mount = cloneMount('/');
+  if (mount < 0) return `directories cannot be made mounts of their own: errno ${-mount}`;
+  closeFd(mount);
+  const { ended, errorOutput } = await launchConfined(bubblewrapped(['--version'], THIS, []), 'pipe');
+  let said = '';
+  errorOutput?.setEncoding('utf8').on('data', (text: string) => (said += text));
+  const how = await ended;
+  if (how === 'it exited with status 0') return undefined;
+  if (how.includes('ENOENT')) return 'there is no bwrap (Debian: apt install bubblewrap)';
+  return said.trim().split('\n').at(-1) || `bwrap: ${how}`;
+}

@@ -1,0 +1,203 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ChassisPaths } from '../../manager/control/state-directory.js';
+import { spawnDeviceProcess, type DeviceHost } from '../../manager/device-process/supervisor.js';
+import { StartedProcess } from '../../manager/process-life.js';
+import { Sandbox } from '../../manager/sandbox/sandbox.js';
+import { findBubblewrap } from '../../testbed/bubblewrap.js';
+import { BUILT_DEVICE_ENTRY } from '../manager/built.js';
+import { NbdServer } from '../devices/blk/backends/nbd/nbd-server.js';
+
+const SANDBOXED = ['user', 'mnt', 'net', 'ipc', 'uts'];
+/** NBD_FLAG_HAS_FLAGS */
+const ONE_CONNECTION = 1;
+const PATIENTLY = { timeout: 20_000 };
+const IS_ROOT = process.geteuid?.() === 0;
+
+describe.runIf(IS_ROOT)('a confined device process', () => {
+  const path = process.env.PATH;
+  let program: string | undefined;
+  let sandbox: Sandbox;
+  let folder: string;
+  let paths: ChassisPaths;
+  let host: DeviceHost | undefined;
+  let lost: string[];
+
+  beforeAll(async () => {
+    program = await findBubblewrap();
+    if (program !== undefined) process.env.PATH = `${program}${delimiter}${path}`;
+    sandbox = new Sandbox('require');
+    expect(await sandbox.problem()).toBeUndefined();
+  });
+  afterAll(() => {
+    process.env.PATH = path;
+    if (program !== undefined) rmSync(program, { recursive: true, force: true });
+  });
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'chassis-test-'));
+    paths = new ChassisPaths(folder, 'dev');
+    for (const each of [paths.directory, paths.vmDirectory]) mkdirSync(each);
+    lost = [];
+  });
+  afterEach(async () => {
+    await host?.stop();
+    host = undefined;
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  async function start(): Promise<DeviceHost> {
+    host = await spawnDeviceProcess({
+      ...{ paths, sandbox, entry: BUILT_DEVICE_ENTRY },
+      onLost: (reason) => lost.push(reason),
+      onConnected: () => undefined,
+      onDisconnected: () => undefined,
+      onHelper: () => undefined,
+      onChild: () => undefined,
+    });
+    return host;
+  }
+
+  /** Runs code as a device process is run, and answers what it left in its folder. */
+  async function inject(code: string): Promise<unknown> {
+    const script = join(folder, 'code', 'entry.mjs');
+    const answer = join(paths.directory, 'answer.json');
+    mkdirSync(join(folder, 'code'));
+    writeFileSync(script, code);
+    const confined = await sandbox.confine([script, answer], [paths.directory]);
+    const started = await StartedProcess.start([script, answer], paths.deviceLog, confined);
+    expect(await started.ended).toBe('it exited with status 0');
+    return JSON.parse(readFileSync(answer, 'utf8'));
+  }
+
+  const mount = (source: string) => ({
+    function: 'slot1-fn0',
+    socketPath: paths.functionSocket(1, 0),
+    port: 'vfio-user' as const,
+    msix: false,
+    device: {
+      type: '9p' as const,
+      tag: 'a',
+      source: { type: 'directory' as const, path: source },
+      readOnly: false,
+    },
+  });
+
+  it('runs code that reads no file of the host, changes none, and reaches nobody', async () => {
+    const server = createServer((socket) => socket.end('here')).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const { port } = server.address() as { port: number };
+    const daemon = process.pid;
+    const answer = await inject(`
+      import fs from 'node:fs';
+      import net from 'node:net';
+      const tried = {};
+      const attempt = async (name, job) => {
+        try { tried[name] = await job(); } catch (error) { tried[name] = error.code; }
+      };
+      await attempt('shadow', () => fs.readFileSync('/etc/shadow', 'latin1'));
+      await attempt('home', () => fs.readdirSync('/root'));
+      for (const pid of [1, ${daemon}, process.ppid]) {
+        await attempt('root of ' + pid, () => fs.readFileSync('/proc/' + pid + '/root/etc/shadow', 'latin1'));
+        await attempt('files of ' + pid, () => fs.readFileSync('/proc/' + pid + '/environ', 'latin1'));
+      }
+      await attempt('journal', () => fs.readdirSync(${JSON.stringify(paths.vmDirectory)}));
+      await attempt('core_pattern', () => fs.writeFileSync('/proc/sys/kernel/core_pattern', 'core'));
+      await attempt('device', () => fs.readFileSync('/dev/sda', 'latin1'));
+      await attempt('root', () => fs.mkdirSync('/new'));
+      const reach = (host) => new Promise((resolve, reject) => {
+        net.connect(${port}, host).on('connect', () => resolve('connected')).on('error', reject);
+      });
+      await attempt('loopback', () => reach('127.0.0.1'));
+      await attempt('network', () => reach('192.0.2.1'));
+      await attempt('capabilities', () => /CapEff:\\s*(\\S+)/.exec(fs.readFileSync('/proc/self/status', 'latin1'))[1]);
+      await attempt('top', () => fs.readdirSync('/').sort());
+      fs.writeFileSync(process.argv[2], JSON.stringify(tried));
+    `);
+    server.close();
+    const others = [1, daemon];
+    expect(answer).toMatchObject({
+      ...{ shadow: 'ENOENT', home: 'ENOENT', journal: 'ENOENT', device: 'ENOENT' },
+      ...{ core_pattern: 'EROFS', root: 'EROFS', loopback: 'ECONNREFUSED', network: 'ENETUNREACH' },
+      ...Object.fromEntries(others.map((pid) => [`root of ${pid}`, 'EACCES'])),
+      ...Object.fromEntries(others.map((pid) => [`files of ${pid}`, 'EACCES'])),
+      // CHOWN, DAC_OVERRIDE, FOWNER, FSETID and SETFCAP.
+      capabilities: '000000008000001b',
+    });
+    expect((answer as { top: string[] }).top).not.toContain('etc');
+  });
+
+  it('has of the directories that it shows nothing above them', async () => {
+    const shared = join(folder, 'shared');
+    mkdirSync(shared);
+    writeFileSync(join(folder, 'secret'), 'above');
+    const { pid, addFunction } = await start().then((devices) => ({
+      pid: devices.pid,
+      addFunction: () => devices.addFunction(mount(shared)),
+    }));
+    await addFunction();
+    const directories = readdirSync(`/proc/${pid}/fd`)
+      .map((fd) => `/proc/${pid}/fd/${fd}`)
+      .filter((each) => statSync(each, { throwIfNoEntry: false })?.isDirectory());
+    const ofShare = directories.filter((each) => statSync(each).ino === statSync(shared).ino);
+    expect(ofShare.length).toBeGreaterThan(0);
+    // The kernel walks up from an open directory as the process would. Not by join(): that takes `..` away by itself.
+    for (const each of ofShare) expect(statSync(`${each}/..`).ino).toBe(statSync(shared).ino);
+    const above = directories.filter((each) =>
+      statSync(`${each}/../../../../etc/shadow`, { throwIfNoEntry: false }),
+    );
+    expect(above.map((each) => readlinkSync(each))).toEqual([]);
+  });
+
+  it('says why a source cannot be opened, as one without a sandbox', async () => {
+    const devices = await start();
+    const missing = devices.addFunction(mount(join(folder, 'missing')));
+    await expect(missing).rejects.toMatchObject({
+      code: 'SOURCE_MISSING',
+      message: `there is no ${folder}/missing`,
+    });
+  });
+
+  it('is found again, and replaced by another that goes on with its mounts', async () => {
+    const shared = join(folder, 'shared');
+    mkdirSync(shared);
+    const former = await start();
+    await former.addFunction(mount(shared));
+    expect(former.sandbox?.namespaces).toEqual(expect.arrayContaining(SANDBOXED));
+    expect(former.sandbox?.noNewPrivileges).toBe(true);
+    host = (await former.replace([shared])).host;
+    expect(host.pid).not.toBe(former.pid);
+    expect((await host.status()).map((status) => status.function)).toEqual(['slot1-fn0']);
+    expect(host.sandbox?.namespaces).toEqual(expect.arrayContaining(SANDBOXED));
+  });
+
+  it('says what killed it', async () => {
+    const devices = await start();
+    process.kill(devices.pid, 'SIGKILL');
+    await expect.poll(() => lost, PATIENTLY).toEqual(['it was killed by SIGKILL']);
+    host = undefined;
+  });
+
+  it('has an NBD server by connections that the daemon makes, also once it is lost', async () => {
+    const server = await NbdServer.start({ sizeBytes: 1 << 20, tcp: true, flags: ONE_CONNECTION });
+    const devices = await start();
+    const source = { type: 'nbd' as const, uri: server.uri };
+    const device = { type: 'disk' as const, source, readOnly: true, overlay: false, serial: 's', queues: 1 };
+    await devices.addFunction({ ...mount(''), device });
+    expect(server.connections).toBe(1);
+    server.disconnect();
+    await expect.poll(() => server.connections, PATIENTLY).toBe(2);
+    await expect.poll(() => server.sessions.size, PATIENTLY).toBe(1);
+  });
+});
