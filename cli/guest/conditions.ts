@@ -45,7 +45,8 @@ function isMounted(mount: Mount | undefined): boolean {
 
 /** A helper is at work; without a tree, that a mount has its driver has to do: a firmware drives disks as well. */
 function hasBooted({ name, vmm, guestHelper, guestCommands, mounts }: Chassis): boolean {
-  if (mounts.some(({ via }) => via === 'tree')) return vmm !== undefined && Boolean(guestHelper ?? guestCommands);
+  if (mounts.some(({ via }) => via === 'tree'))
+    return vmm !== undefined && Boolean(guestHelper ?? guestCommands);
   if (mounts.length > 0) return vmm !== undefined && mounts.some(({ driver }) => driver !== undefined);
   throw new ChassisError(
     'BAD_REQUEST',
