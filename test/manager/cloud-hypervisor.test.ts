@@ -23,12 +23,12 @@ describe('a chassis for Cloud Hypervisor', () => {
     vmm = new CloudHypervisorStandIn();
     vmm.connects = true;
     daemon = await DaemonProcess.start(directory);
-  });
+  }, 60_000);
   afterEach(async () => {
     for (const { name } of await client.list()) await client.delete(name, { force: true });
     await vmm.stop();
     await daemon.stop();
-  });
+  }, 60_000);
 
   const memory = { type: 'memory' as const };
   const states = async () =>
@@ -60,7 +60,9 @@ describe('a chassis for Cloud Hypervisor', () => {
     await client.attach('dev', { mounts: [{ tag: 'kept', source: memory }] });
     await daemon.stop('SIGKILL');
     daemon = await DaemonProcess.start(directory);
-    await expect.poll(states, PATIENTLY).toEqual(['kept 1 vfio-user plugged']);
+    // What is connected counts as plugged in, also before the VM is found.
+    await expect.poll(async () => (await client.get('dev')).vmm, PATIENTLY).toBeDefined();
+    expect(await states()).toEqual(['kept 1 vfio-user plugged']);
     expect(vmm.requests).toHaveLength(1);
     await client.detach('dev', 'kept');
     expect(vmm.devices.size).toBe(0);

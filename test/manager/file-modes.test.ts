@@ -21,11 +21,11 @@ describe('with a umask of 0', () => {
     umask = process.umask(0);
     daemon = await DaemonProcess.start(directory);
     process.umask(umask);
-  });
+  }, 60_000);
   afterEach(async () => {
     for (const { name } of await client.list()) await client.delete(name, { force: true });
     await daemon.stop();
-  });
+  }, 60_000);
 
   /** Everything below that others could read, write or enter, with its mode. */
   function open(path: string): string[] {
