@@ -17,8 +17,8 @@ const DISK_MIB = 32;
 const THINK_US = 4000;
 /** Most of what the files' log has of a round; each upgrade waits for one. */
 const LINES_A_ROUND = 12;
-const PATIENTLY = { timeout: 60_000, interval: 20 };
-const TIMEOUT_MS = 180_000 + 10_000 * UPGRADES;
+const PATIENTLY = { timeout: 120_000, interval: 20 };
+const TIMEOUT_MS = 240_000 + 15_000 * UPGRADES;
 
 describePerPort('a guest at work', (port) => {
   let disks: DiskLab;
@@ -38,7 +38,7 @@ describePerPort('a guest at work', (port) => {
       let upgrading = true;
       const fio = async (): Promise<void> => {
         do {
-          const fioSlowly = `nice -n 19 ${disks.fioVerify(device, DISK_MIB)} --thinktime=${THINK_US}`;
+          const fioSlowly = `${disks.fioVerify(device, DISK_MIB)} --nice=19 --thinktime=${THINK_US}`;
           const printed = await lab.sh(fioSlowly, { timeoutMs: TIMEOUT_MS });
           expect(printed.split(';')[4]).toBe('0');
         } while (upgrading);
