@@ -67,8 +67,8 @@ export class LinuxGuest {
    */
   static async expect(options: GuestOptions, moving: LinuxGuest): Promise<LinuxGuest> {
     const qemu = await LinuxGuest.#start(options);
+    // It has yet to read its files: they go with it.
     const agent = new AgentChannel(await qemu.agent, moving.#agent.nextId);
-    await qemu.forgetFiles();
     return new LinuxGuest(qemu, agent, moving.release);
   }
 
