@@ -19,7 +19,7 @@ export default class Run extends BaseCommand {
   static override flags = {
     chassis: Flags.string({ char: 'c', description: 'The chassis; needless where there is only one' }),
     qemu: Flags.string({
-      description: 'The QEMU to run, 10.1 or later',
+      description: 'The QEMU to run, 10.1 or later (7.2 for disks and cards alone)',
       env: 'CHASSIS_QEMU',
       default: 'qemu-system-x86_64',
     }),

@@ -195,6 +195,8 @@ class DeviceChild implements DeviceHost {
     this.process = process;
     this.provisions.controlSocket = place.socketPath ?? this.options.paths.deviceSocket;
     this.provisions.confined = isConfined(process.pid);
+    // Of one that a daemon before this one started, too, it is told why it has none.
+    if (!this.provisions.confined) await this.options.sandbox?.problem();
     return true;
   }
 
