@@ -1,0 +1,75 @@
+/** A Linux guest at work on a disk and over a network goes on in another QEMU: it sees no error, and all checksums are right. */
+import { mkdtemp } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { describeRealGuest } from './lab.js';
+import { MOVER, MovingLab } from './support/moving-lab.js';
+
+describeRealGuest('a guest at work', () => {
+  let lab: MovingLab;
+
+  beforeAll(async () => {
+    lab = await MovingLab.boot();
+  });
+  afterAll(() => lab?.stop());
+
+  /** The peer reaches it, where it is now. */
+  async function answersPeer(): Promise<void> {
+    await lab.peer.waitFor(`ping -c 1 -W 1 ${MOVER}`);
+  }
+
+  it('cannot move with a mount: QEMU says so of its generic vhost-user device', async () => {
+    const path = await mkdtemp(join(lab.folder, 'share-'));
+    await lab.daemon.json('attach', path, '--tag', 'share', '--port', 'vhost-user', '--chassis', 'a');
+    await expect(lab.qmp.execute('migrate', { uri: `file:${join(lab.folder, 'none')}` })).rejects.toThrow(
+      /vhost-user-test-device.*non-migratable|non-migratable.*vhost-user-test-device|State blocked by non-migratable device/,
+    );
+    await lab.daemon.json('detach', 'share', '--chassis', 'a');
+  });
+
+  it('moves to another QEMU on another chassis while it runs', async () => {
+    await lab.work();
+    const file = join(lab.folder, 'topology');
+    await lab.daemon.json('save', file, '--topology', '--chassis', 'a');
+    await lab.daemon.json('restore', file, '--chassis', 'b');
+    const destination = await lab.destination('b');
+    const uri = `unix:${join(lab.folder, 'migration')}`;
+    await destination.qmp.execute('migrate-incoming', { uri });
+    const migration = await lab.migrate(lab.qmp, uri);
+    expect(migration).toMatchObject({ status: 'completed' });
+    // Pages that the guest and its devices wrote meanwhile went again.
+    expect(migration.ram?.['dirty-sync-count']).toBeGreaterThanOrEqual(2);
+    // Whoever has the image now, it is one alone.
+    await lab.daemon.json('create', 'third', '--slots', '1');
+    expect(await lab.daemon.failure('disk', 'add', lab.image, '--chassis', 'third')).toMatchObject({
+      code: 'SOURCE_IN_USE',
+    });
+    await lab.goOnIn('b', destination);
+    await answersPeer();
+    await lab.progress();
+    expect(await lab.findings()).toEqual({ errors: '', digests: [lab.digest] });
+  });
+
+  it('is saved to files, ends, and goes on from them in a new QEMU with a new device process', async () => {
+    const memory = `file:${join(lab.folder, 'memory')}`;
+    const file = join(lab.folder, 'saved');
+    await lab.progress();
+    await lab.qmp.execute('stop');
+    expect(await lab.migrate(lab.qmp, memory)).toMatchObject({ status: 'completed' });
+    await lab.daemon.json('save', file, '--chassis', 'b');
+    const before = lab.guest;
+    process.kill(before.pid, 'SIGKILL');
+    await before.exited;
+    await lab.daemon.json('remove', 'b', '--force');
+    await lab.daemon.json('restore', file, '--chassis', 'c');
+    const destination = await lab.destination('c');
+    await destination.qmp.execute('migrate-incoming', { uri: memory });
+    await lab.migrated(destination.qmp);
+    await destination.qmp.execute('cont');
+    [lab.guest, lab.qmp, lab.chassis] = [destination.guest, destination.qmp, 'c'];
+    await answersPeer();
+    await lab.progress();
+    expect(await lab.findings()).toEqual({ errors: '', digests: [lab.digest] });
+    await lab.sh('touch /tmp/stop');
+  });
+});
