@@ -14,6 +14,8 @@ import { interfaceOf } from './switch-lab.js';
 const KERNEL = '6.1';
 const DISK_BYTES = 16 << 20;
 const MIGRATION_MS = 60_000;
+/** As fast as it goes, and ending where the guest stands still for 5 s at most. */
+const AT_ONCE = { 'max-bandwidth': 2 ** 40, 'downtime-limit': 5000 };
 export const MOVER = '10.9.3.1';
 export const PEER = '10.9.3.2';
 const DATA_BYTES = 4 << 20;
@@ -32,9 +34,9 @@ n=0
 while [ ! -e /tmp/stop ]; do
   n=$((n + 1))
   dd if=/dev/urandom of=/tmp/want bs=64k count=4 2>/dev/null
-  dd if=/tmp/want of=/dev/vda bs=64k seek=$((n % 32 * 4)) conv=notrunc,fsync 2>>/tmp/errors || echo "write $n" >>/tmp/errors
+  dd if=/tmp/want of=/dev/vda bs=64k seek=$((n % 32 * 4)) conv=notrunc,fsync 2>/tmp/said || cat /tmp/said >>/tmp/errors
   echo 1 >/proc/sys/vm/drop_caches
-  dd if=/dev/vda of=/tmp/got bs=64k skip=$((n % 32 * 4)) count=4 2>/dev/null || echo "read $n" >>/tmp/errors
+  dd if=/dev/vda of=/tmp/got bs=64k skip=$((n % 32 * 4)) count=4 2>/tmp/said || cat /tmp/said >>/tmp/errors
   cmp /tmp/want /tmp/got >>/tmp/errors 2>&1
   echo $n >/tmp/disk.rounds
 done`;
@@ -130,19 +132,26 @@ export class MovingLab {
     return { guest, qmp };
   }
 
-  /** Answers how it went, once it has. */
-  async migrate(qmp: QmpClient, uri: string): Promise<Migration> {
-    const limits = { 'max-bandwidth': 2 ** 40, 'downtime-limit': 5000 };
-    await qmp.execute('migrate-set-parameters', limits);
+  /** Answers how it went, once it has. It goes over the memory `passes` times at least while the guest runs: held back until then. */
+  async migrate(qmp: QmpClient, uri: string, passes = 1): Promise<Migration> {
+    const held = passes > 1;
+    const slow = { 'max-bandwidth': 64 << 20, 'downtime-limit': 1 };
+    await qmp.execute('migrate-set-parameters', held ? slow : AT_ONCE);
     await qmp.execute('migrate', { uri });
+    if (held) {
+      await this.migrated(qmp, ({ ram }) => (ram?.['dirty-sync-count'] ?? 0) > passes);
+      await qmp.execute('migrate-set-parameters', AT_ONCE);
+    }
     return this.migrated(qmp);
   }
 
-  async migrated(qmp: QmpClient): Promise<Migration> {
+  /** Answers how far it is once it has ended, or `enough`. */
+  async migrated(qmp: QmpClient, enough = (_: Migration): boolean => false): Promise<Migration> {
     const deadline = performance.now() + MIGRATION_MS;
     for (;;) {
       const migration = (await qmp.execute('query-migrate')) as Migration;
-      if (migration.status === 'completed' || migration.status === 'failed') return migration;
+      if (migration.status === 'completed' || migration.status === 'failed' || enough(migration))
+        return migration;
       if (performance.now() > deadline) throw new Error(`it does not end: ${JSON.stringify(migration)}`);
       await sleep(50);
     }
