@@ -29,6 +29,8 @@ export interface VmmAbilities {
   readonly vhostUserNet: boolean;
   /** True where unplugging a vfio-user function that has MSI-X crashes the VM: such functions must stay, or do with INTx. */
   readonly msixPreventsUnplug: boolean;
+  /** False where its network card does with INTx over vhost-user. */
+  readonly cardMsix: boolean;
 }
 
 /** How one function is served. */
@@ -46,7 +48,7 @@ export interface PortUse {
  */
 export function choosePort(device: PortWish, abilities: VmmAbilities | undefined): PortUse {
   if (device.disk) return chooseWhole(device, abilities, abilities?.vhostUserDisk, DISK);
-  if (device.card) return chooseWhole(device, abilities, abilities?.vhostUserNet, CARD);
+  if (device.card) return chooseForCard(device, abilities);
   return chooseForMount(device, abilities);
 }
 
@@ -71,6 +73,13 @@ function chooseWhole(
   }
   if (port === 'vhost-user') throw lacks(port, driver);
   return chooseVfioUser(permanent, undefined, abilities, lacking);
+}
+
+function chooseForCard(card: PortWish, abilities: VmmAbilities | undefined): PortUse {
+  const use = chooseWhole(card, abilities, abilities?.vhostUserNet, CARD);
+  if (use.port !== 'vhost-user' || (abilities?.cardMsix ?? true)) return use;
+  const why = card.port === 'auto' ? 'kicks and interrupts by eventfd' : 'asked for';
+  return { ...use, msix: false, reason: `${why}; INTx, for this VMM can crash where a card has MSI-X` };
 }
 
 function chooseForMount(mount: PortWish, abilities: VmmAbilities | undefined): PortUse {

@@ -2,7 +2,14 @@
 import { ChassisError, type QemuArgsRequest } from '../control/api.js';
 import type { PluggableFunction } from './driver.js';
 import type { VmmAbilities } from './port-choice.js';
-import { portId, VFIO_USER_DEVICE, VHOST_USER_DEVICE, VHOST_USER_DISK, VIRTIO_NET } from './qemu-names.js';
+import {
+  cardHasMsix,
+  portId,
+  VFIO_USER_DEVICE,
+  VHOST_USER_DEVICE,
+  VHOST_USER_DISK,
+  VIRTIO_NET,
+} from './qemu-names.js';
 import { isRecord, QmpCommandError, type QemuVersion, type QmpClient } from './qmp.js';
 
 /** Debian 12's own: it has front ends for disks and network cards, and none for mounts. */
@@ -106,6 +113,7 @@ async function findAbilities(qmp: QmpClient): Promise<VmmAbilities> {
     vhostUserDisk,
     vhostUserNet,
     msixPreventsUnplug: hasQuirk(qmp.version, MSIX_UNPLUG_ABORTS),
+    cardMsix: cardHasMsix(qmp.version),
   };
 }
 
@@ -117,6 +125,7 @@ export function qemuAbilities(qemu: NonNullable<QemuArgsRequest['qemu']>): VmmAb
     vhostUserDisk: qemu.devices.includes(VHOST_USER_DISK),
     vhostUserNet: qemu.devices.includes(VIRTIO_NET),
     msixPreventsUnplug: hasQuirk(parseVersion(qemu.version), MSIX_UNPLUG_ABORTS),
+    cardMsix: cardHasMsix(parseVersion(qemu.version)),
   };
 }
 

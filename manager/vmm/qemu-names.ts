@@ -77,12 +77,17 @@ function diskProperties({ queues }: PluggableDisk) {
  */
 const CARD_MSIX_SINCE = 10;
 
+/** A version that is not known counts as a new one. */
+export function cardHasMsix(version: QemuVersion | undefined): boolean {
+  return version === undefined || version.major >= CARD_MSIX_SINCE;
+}
+
 /**
  * A vector for each queue and one for changes. No boot ROM: QEMU would look for a file that not every system has. What the guest takes
  * unfinished is settled when its driver starts, since QEMU does not pass on what it says later.
  */
 function cardProperties({ mac, mtu, queuePairs }: PluggableCard, version: QemuVersion | undefined) {
-  const vectors = version !== undefined && version.major < CARD_MSIX_SINCE ? 0 : 2 * queuePairs + 2;
+  const vectors = cardHasMsix(version) ? 2 * queuePairs + 2 : 0;
   return {
     ...{ mac, mq: queuePairs > 1, vectors, romfile: '', ctrl_guest_offloads: false },
     ...(mtu !== undefined && { host_mtu: mtu }),

@@ -404,6 +404,7 @@ export class FakeVmm implements VmmDriver {
   readonly abilities = {
     ...{ vfioUser: true, vhostUser: false, vhostUserDisk: true, vhostUserNet: true },
     msixPreventsUnplug: true,
+    cardMsix: true,
   };
   /** Links of cards, by slot. */
   readonly links = new Map<number, boolean>();

@@ -100,6 +100,10 @@ describe.skipIf(typeof qemu === 'string')(
       nsenter -t $(cat /run/side) -n sh -c "ip addr add ${HOT}/24 dev ${hot}; ip link set ${hot} up"
       ip addr add ${COLD}/24 dev ${cold}; ip link set ${cold} up`);
       await guest.waitFor(`ping -c 1 -W 1 ${HOT}`);
+      // What is said of their interrupts is what the guest has.
+      const cards = await client.cards('vm');
+      expect(cards.map(({ interrupts }) => interrupts)).toEqual(['intx', 'intx']);
+      await sh("! grep 'virtio[0-9]*-input' /proc/interrupts");
     });
 
     it('sees a pause and no error where its device process is killed: QEMU connects again', async () => {

@@ -34,6 +34,7 @@ export const CLOUD_HYPERVISOR_ABILITIES: VmmAbilities = {
   vhostUserDisk: true,
   vhostUserNet: true,
   msixPreventsUnplug: false,
+  cardMsix: true,
 };
 const NOTES = [
   'its generic vhost-user device cannot be removed: mounts are served over vfio-user',

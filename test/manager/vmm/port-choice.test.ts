@@ -8,6 +8,7 @@ const abilities = (given: Partial<VmmAbilities> = {}): VmmAbilities => ({
   vhostUserDisk: true,
   vhostUserNet: true,
   msixPreventsUnplug: true,
+  cardMsix: true,
   ...given,
 });
 const auto = { port: 'auto', permanent: false } as const;
@@ -86,6 +87,16 @@ describe('the choice of a port', () => {
       for (const vmm of [undefined, abilities({ vhostUser: false, vhostUserDisk: false })]) {
         expect(choosePort(card, vmm)).toMatchObject({ port: 'vhost-user', msix: true });
       }
+    });
+
+    it('does with INTx where the VMM can crash with MSI-X, and says so', () => {
+      const vmm = abilities({ cardMsix: false });
+      for (const port of ['auto', 'vhost-user'] as const) {
+        const use = choosePort({ ...card, port }, vmm);
+        expect(use).toMatchObject({ port: 'vhost-user', msix: false });
+        expect(use.reason).toMatch(/INTx/);
+      }
+      expect(choosePort({ ...auto, disk: {} }, vmm)).toMatchObject({ msix: true });
     });
 
     it('takes vfio-user where the VMM has no virtio card, or where it was asked for', () => {

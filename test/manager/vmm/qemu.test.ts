@@ -100,7 +100,7 @@ describe('QemuDriver', () => {
       const driver = await open();
       expect(driver.vmm).toMatchObject({ type: 'qemu', version: '11.1.3' });
       expect(driver.vmm.notes).toHaveLength(1);
-      expect(driver.abilities.msixPreventsUnplug).toBe(true);
+      expect(driver.abilities).toMatchObject({ msixPreventsUnplug: true, cardMsix: true });
     });
 
     it('at a version without them', async () => {
@@ -108,6 +108,11 @@ describe('QemuDriver', () => {
       const driver = await open();
       expect(driver.abilities.msixPreventsUnplug).toBe(false);
       expect(driver.vmm.notes).toEqual([]);
+    });
+
+    it('at the one whose cards do with INTx', async () => {
+      qemu.greet = () => ({ QMP: { version: { qemu: { major: 7, minor: 2, micro: 22 } } } });
+      expect((await open()).abilities.cardMsix).toBe(false);
     });
 
     it('for functions of ours that are there already', async () => {
