@@ -18,6 +18,12 @@ describeRealGuest('a guest at work', () => {
     await lab.peer.waitFor(`ping -c 1 -W 1 ${MOVER}`);
   }
 
+  async function imageIsTaken(): Promise<void> {
+    expect(await lab.daemon.failure('disk', 'add', lab.image, '--chassis', 'third')).toMatchObject({
+      code: 'SOURCE_IN_USE',
+    });
+  }
+
   it('cannot move with a mount: QEMU says so of its generic vhost-user device', async () => {
     const path = await mkdtemp(join(lab.folder, 'share-'));
     await lab.daemon.json('attach', path, '--tag', 'share', '--port', 'vhost-user', '--chassis', 'a');
@@ -27,26 +33,34 @@ describeRealGuest('a guest at work', () => {
     await lab.daemon.json('detach', 'share', '--chassis', 'a');
   });
 
-  it('moves to another QEMU on another chassis while it runs', async () => {
+  it('stays, and works on, where a move is called off', async () => {
     await lab.work();
-    const file = join(lab.folder, 'topology');
-    await lab.daemon.json('save', file, '--topology', '--chassis', 'a');
-    await lab.daemon.json('restore', file, '--chassis', 'b');
-    const destination = await lab.destination('b');
-    const uri = `unix:${join(lab.folder, 'migration')}`;
-    await destination.qmp.execute('migrate-incoming', { uri });
-    const migration = await lab.migrate(lab.qmp, uri, 3);
-    expect(migration).toMatchObject({ status: 'completed' });
-    // Pages that the guest and its devices wrote meanwhile went again.
-    expect(migration.ram?.['dirty-sync-count']).toBeGreaterThan(3);
-    // Whoever has the image now, it is one alone.
+    const uri = `unix:${join(lab.folder, 'no-move')}`;
+    const destination = await lab.expectAt(uri, 'b');
+    await lab.beginMigration(uri, 1);
+    await lab.qmp.execute('migrate_cancel');
+    expect(await lab.migrated(lab.qmp)).toMatchObject({ status: 'cancelled' });
+    await destination.guest.exited;
+    await lab.daemon.json('remove', 'b', '--force');
+    await lab.progress();
+    expect(await lab.findings()).toEqual({ errors: '', digests: [lab.digest] });
+  });
+
+  it('moves to another QEMU on another chassis while it runs', async () => {
+    const uri = `unix:${join(lab.folder, 'move')}`;
+    const destination = await lab.expectAt(uri, 'b');
+    const announced = await lab.watchCard('b');
+    // Pages that the guest and its devices write meanwhile go again.
+    await lab.beginMigration(uri, 3);
+    expect(await lab.endMigration()).toMatchObject({ status: 'completed' });
     await lab.daemon.json('create', 'third', '--slots', '1');
-    expect(await lab.daemon.failure('disk', 'add', lab.image, '--chassis', 'third')).toMatchObject({
-      code: 'SOURCE_IN_USE',
-    });
+    await imageIsTaken();
     await lab.goOnIn('b', destination);
+    // The one that had it is gone: the other one has it.
+    await imageIsTaken();
     await answersPeer();
     await lab.progress();
+    expect(await announced()).toBe(true);
     expect(await lab.findings()).toEqual({ errors: '', digests: [lab.digest] });
   });
 
@@ -55,7 +69,8 @@ describeRealGuest('a guest at work', () => {
     const file = join(lab.folder, 'saved');
     await lab.progress();
     await lab.qmp.execute('stop');
-    expect(await lab.migrate(lab.qmp, memory)).toMatchObject({ status: 'completed' });
+    await lab.qmp.execute('migrate', { uri: memory });
+    expect(await lab.endMigration()).toMatchObject({ status: 'completed' });
     await lab.daemon.json('save', file, '--chassis', 'b');
     const before = lab.guest;
     process.kill(before.pid, 'SIGKILL');
@@ -64,7 +79,7 @@ describeRealGuest('a guest at work', () => {
     await lab.daemon.json('restore', file, '--chassis', 'c');
     const destination = await lab.destination('c');
     await destination.qmp.execute('migrate-incoming', { uri: memory });
-    await lab.migrated(destination.qmp);
+    expect(await lab.migrated(destination.qmp)).toMatchObject({ status: 'completed' });
     await destination.qmp.execute('cont');
     [lab.guest, lab.qmp, lab.chassis] = [destination.guest, destination.qmp, 'c'];
     await answersPeer();

@@ -1,12 +1,15 @@
 /** A guest that moves from QEMU to QEMU on this machine, and from chassis to chassis, with a disk and a card; and another one that it talks to. */
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Card, QemuArgs } from '../../../manager/control/api.js';
+import { ChassisClient } from '../../../manager/control/client.js';
 import { QmpClient } from '../../../manager/vmm/qmp.js';
 import { LinuxGuest, type GuestOptions } from '../../../testbed/guest.js';
+import { capturedFrames } from '../../support/captured-frames.js';
 import { TestDaemon } from '../../support/daemon.js';
 import { requireRealQemu } from '../lab.js';
 import { interfaceOf } from './switch-lab.js';
@@ -14,17 +17,19 @@ import { interfaceOf } from './switch-lab.js';
 const KERNEL = '6.1';
 const DISK_BYTES = 16 << 20;
 const MIGRATION_MS = 60_000;
+const ENDS = ['completed', 'failed', 'cancelled'];
+/** It does not end: the guest would have to stand still for a millisecond at most. */
+const HELD_BACK = { 'max-bandwidth': 64 << 20, 'downtime-limit': 1 };
 /** As fast as it goes, and ending where the guest stands still for 5 s at most. */
 const AT_ONCE = { 'max-bandwidth': 2 ** 40, 'downtime-limit': 5000 };
 export const MOVER = '10.9.3.1';
 export const PEER = '10.9.3.2';
 const DATA_BYTES = 4 << 20;
+const ETHERTYPE_ARP = 0x0806;
 
 /** What QEMU says of a migration. */
 interface Migration {
   readonly status?: string;
-  readonly 'error-desc'?: string;
-  readonly downtime?: number;
   readonly ram?: { readonly 'dirty-sync-count': number };
 }
 
@@ -122,6 +127,20 @@ export class MovingLab {
     return { errors: await this.sh('cat /tmp/errors'), digests: lines.map((line) => line.split(' ')[0]) };
   }
 
+  /** Watches a chassis's card, from now on. Answers how to end that, which answers whether the guest announced itself there. */
+  async watchCard(chassis: string): Promise<() => Promise<boolean>> {
+    const path = join(this.folder, `${chassis}.pcapng`);
+    const capture = this.daemon.json('capture', 'lan0', '--chassis', chassis, '--out', path);
+    // Where the test fails before it asks, the daemon's end is no second failure.
+    capture.catch(() => undefined);
+    while (!existsSync(path)) await Promise.race([sleep(50), capture]);
+    return async () => {
+      await new ChassisClient({ directory: this.daemon.directory }).endCapture(chassis, 'lan0');
+      await capture;
+      return capturedFrames(await readFile(path)).some(({ bytes }) => announces(bytes, MOVER));
+    };
+  }
+
   /** A QEMU on another chassis that the guest is to come to. */
   async destination(chassis: string): Promise<{ guest: LinuxGuest; qmp: QmpClient }> {
     const { options, monitor } = await this.options(chassis, '-incoming', 'defer');
@@ -132,17 +151,27 @@ export class MovingLab {
     return { guest, qmp };
   }
 
-  /** Answers how it went, once it has. It goes over the memory `passes` times at least while the guest runs: held back until then. */
-  async migrate(qmp: QmpClient, uri: string, passes = 1): Promise<Migration> {
-    const held = passes > 1;
-    const slow = { 'max-bandwidth': 64 << 20, 'downtime-limit': 1 };
-    await qmp.execute('migrate-set-parameters', held ? slow : AT_ONCE);
-    await qmp.execute('migrate', { uri });
-    if (held) {
-      await this.migrated(qmp, ({ ram }) => (ram?.['dirty-sync-count'] ?? 0) > passes);
-      await qmp.execute('migrate-set-parameters', AT_ONCE);
-    }
-    return this.migrated(qmp);
+  /** A chassis like the guest's, and a QEMU on it that waits at `uri`. */
+  async expectAt(uri: string, chassis: string): Promise<{ guest: LinuxGuest; qmp: QmpClient }> {
+    const file = join(this.folder, 'topology');
+    await this.daemon.json('save', file, '--topology', '--chassis', this.chassis);
+    await this.daemon.json('restore', file, '--chassis', chassis);
+    const destination = await this.destination(chassis);
+    await destination.qmp.execute('migrate-incoming', { uri });
+    return destination;
+  }
+
+  /** Begins to move the guest, held back. Resolves once it went over the memory that often, which it goes on to do. */
+  async beginMigration(uri: string, passes: number): Promise<void> {
+    await this.qmp.execute('migrate-set-parameters', HELD_BACK);
+    await this.qmp.execute('migrate', { uri });
+    await this.migrated(this.qmp, ({ ram }) => (ram?.['dirty-sync-count'] ?? 0) > passes);
+  }
+
+  /** Answers how it went, once it has. */
+  async endMigration(): Promise<Migration> {
+    await this.qmp.execute('migrate-set-parameters', AT_ONCE);
+    return this.migrated(this.qmp);
   }
 
   /** Answers how far it is once it has ended, or `enough`. */
@@ -150,8 +179,7 @@ export class MovingLab {
     const deadline = performance.now() + MIGRATION_MS;
     for (;;) {
       const migration = (await qmp.execute('query-migrate')) as Migration;
-      if (migration.status === 'completed' || migration.status === 'failed' || enough(migration))
-        return migration;
+      if (ENDS.includes(migration.status ?? '') || enough(migration)) return migration;
       if (performance.now() > deadline) throw new Error(`it does not end: ${JSON.stringify(migration)}`);
       await sleep(50);
     }
@@ -201,4 +229,10 @@ export class MovingLab {
       `card=$(${interfaceOf(cards[0].mac)}); ip addr add ${address}/24 dev $card; ip link set $card up`,
     );
   }
+}
+
+/** An ARP announcement (RFC 5227): the address that is asked for is the sender's own. */
+function announces(frame: Buffer, address: string): boolean {
+  const [sender, target] = [frame.subarray(28, 32), frame.subarray(38, 42)].map((bytes) => bytes.join('.'));
+  return frame.readUInt16BE(12) === ETHERTYPE_ARP && sender === address && target === address;
 }
