@@ -3,9 +3,10 @@ import { exactPart, type Holdings } from './holdings.js';
 
 /**
  * What a process's private memory may grow by, however many the cycles: JavaScript heaps and QEMU's translated code move by up to
- * 10 MiB either way before they settle. In 500 cycles it shows a leak of 50 KiB a cycle; smaller ones take a longer soak.
+ * 10 MiB either way before they settle, the daemon's young generation by 25 MiB (in 3,000 cycles without a VM it went from 46 to 71 MiB, and no
+ * further in the last 1,000). In 500 cycles it shows a leak of 50 KiB a cycle, and of 70 in the daemon; smaller ones take a longer soak.
  */
-const PRIVATE_ALLOWANCE_KIB = 16 * 1024;
+const PRIVATE_ALLOWANCE_KIB = { daemon: 36 * 1024, 'device process': 16 * 1024, QEMU: 16 * 1024 } as const;
 
 /** Expects that all is held that was held before, and nothing else; prints what became of memory. */
 export async function expectNothingLeft(before: Holdings, holdings: () => Promise<Holdings>): Promise<void> {
@@ -14,9 +15,9 @@ export async function expectNothingLeft(before: Holdings, holdings: () => Promis
   await settled.toEqual(exactPart(before));
   const after = await holdings();
   process.stdout.write(growth(before, after));
-  for (const [name, { privateKiB }] of Object.entries(after.processes)) {
-    const { privateKiB: atFirst } = before.processes[name as keyof Holdings['processes']];
-    expect(privateKiB - atFirst, `${name}: KiB`).toBeLessThan(PRIVATE_ALLOWANCE_KIB);
+  for (const name of Object.keys(PRIVATE_ALLOWANCE_KIB) as (keyof Holdings['processes'])[]) {
+    const grown = after.processes[name].privateKiB - before.processes[name].privateKiB;
+    expect(grown, `${name}: KiB`).toBeLessThan(PRIVATE_ALLOWANCE_KIB[name]);
   }
 }
 
