@@ -11,7 +11,7 @@ import { HostDirectory } from '../devices/9p/fs/host-directory/host-directory.js
 import { Server } from '../devices/9p/server/server.js';
 import { IoVector } from '../devices/io-vector.js';
 import { addressOf } from '../host/index.js';
-import { JournalFile } from '../manager/device-process/journal-file.js';
+import { JournalMemory } from '../manager/device-process/keeping/journal-memory.js';
 
 const USAGE = `npm run bench -- 9p --in-process [--dir DIR] [--files N] [--rounds N] [--as UID] [--journal] [--json]
 
@@ -55,7 +55,7 @@ export async function inproc9p(options: readonly string[]): Promise<void> {
   try {
     const drivers = [await driverIn(join(path, 'plain'), Number(values.as))];
     if (values.journal) {
-      const journal = new JournalFile(join(path, 'session'), reportBug);
+      const journal = new JournalMemory(undefined, reportBug);
       drivers.push(await driverIn(join(path, 'journaled'), Number(values.as), journal));
     }
     const [samples, journaled] = measure(drivers, Number(values.files), Number(values.rounds));
@@ -66,7 +66,7 @@ export async function inproc9p(options: readonly string[]): Promise<void> {
   }
 }
 
-async function driverIn(path: string, uid: number, journal?: JournalFile): Promise<Driver> {
+async function driverIn(path: string, uid: number, journal?: JournalMemory): Promise<Driver> {
   mkdirSync(path);
   const fs = await HostDirectory.open(path);
   return new Driver(new Server(fs, { ...LIMITS, log: reportBug }, journal), uid);

@@ -25,6 +25,8 @@ export type { Memory } from './libc.js';
 export { memfdCreate, memoryFile, SharedMapping, WINDOW_STRIDE_BYTES } from './memory.js';
 export { cloneMount } from './mounts.js';
 export { addressOf } from './native-buffer.js';
+export { dropBytes, markOf, NO_MARK, peekMessage, setMark } from './peeking.js';
+export { bytesInPipe, createPipe, emptyPipe, pourIntoSocket, putIntoPipe, type Pipe } from './pipe.js';
 export { EpollEvents, Reactor, type Poller, type ReactorHandler, type ReactorOptions } from './reactor.js';
 export {
   acceptConnection,

@@ -163,6 +163,17 @@ export const setsockopt = declare<[fd: number, level: number, name: number, valu
   'int',
   ['int', 'int', 'int', 'uintptr_t', 'uint32_t'],
 );
+export const getsockopt = declare<[fd: number, level: number, name: number, value: number, length: number]>(
+  'getsockopt',
+  'int',
+  ['int', 'int', 'int', 'uintptr_t', 'uintptr_t'],
+);
+export const recv = declare<[fd: number, buffer: number, length: number, flags: number]>('recv', 'int64_t', [
+  'int',
+  'uintptr_t',
+  'size_t',
+  'int',
+]);
 export const inet_pton = declare<[family: number, text: Memory, address: number]>('inet_pton', 'int', [
   'int',
   'void *',
@@ -211,6 +222,12 @@ export const fallocate = declare<[fd: number, mode: number, offset: number, leng
 );
 export const fsync = declare<[fd: number]>('fsync', 'int', ['int']);
 export const fdatasync = declare<[fd: number]>('fdatasync', 'int', ['int']);
+
+// Pipes
+export const pipe2 = declare<[pair: number, flags: number]>('pipe2', 'int', ['uintptr_t', 'int']);
+export const splice = declare<
+  [from: number, fromOffset: number, to: number, toOffset: number, length: number, flags: number]
+>('splice', 'int64_t', ['int', 'uintptr_t', 'int', 'uintptr_t', 'size_t', 'uint32_t']);
 
 // Names
 export const openat = declare<[dirFd: number, path: Memory, flags: number, mode: number]>('openat', 'int', [

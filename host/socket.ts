@@ -146,10 +146,22 @@ export function recvMessage(
   length: number,
   fds: ReceivedFds,
 ): number {
+  return receive(fd, buffer, offset, length, fds, 0);
+}
+
+/** As `recvMessage`, with further flags. */
+export function receive(
+  fd: number,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  fds: ReceivedFds,
+  flags: number,
+): number {
   fds.closeAll();
   setIovec(buffer, offset, length);
   header.setU64(MSGHDR.controllen, fds.capacity === 0 ? 0 : controlSpace(fds.capacity));
-  const received = result(libc.recvmsg(fd, header.address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+  const received = result(libc.recvmsg(fd, header.address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | flags));
   pinned.view = null;
   if (received < 0) return received;
   collectFds(header.getU64(MSGHDR.controllen), fds);

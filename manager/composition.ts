@@ -14,6 +14,7 @@ import {
   type NodeFsOptions,
   type NodeFsPromises,
 } from '../devices/9p/fs/node-fs/node-fs.js';
+import type { JournalStore } from '../devices/9p/server/journal/journal-store.js';
 import type { ServerLimits, ServerOptions } from '../devices/9p/server/options.js';
 import { Server } from '../devices/9p/server/server.js';
 import { LINUX_VIRTIO_MSIZE_MAX_BYTES, Virtio9p } from '../devices/9p/virtio-9p.js';
@@ -38,6 +39,8 @@ import { hostPath, peerKey, takeGranted } from './device-process/host-paths.js';
 import type { FunctionSpec, NinePSpec, SeatSpec } from './device-process/protocol.js';
 import type { Given, MovableDevice } from './device-process/hand-over/movable.js';
 import { movableMounts, takeMounts } from './device-process/hand-over/mount-offer.js';
+import { HeldSession } from './device-process/keeping/held-session.js';
+import type { KeeperLink } from './device-process/keeping/keeper-link.js';
 import type { Dialer, PeerStock } from './device-process/peer-stock.js';
 import { openCard } from './device-process/served-card.js';
 import { openDisk } from './device-process/served-disk.js';
@@ -108,8 +111,8 @@ export async function openFileSystem(given: FileSystemLike): Promise<FileSystem>
 }
 
 /** A 9p device with one mount. It owns the file system. */
-function createNineP(fs: FileSystem, options: NinePOptions): Virtio9p {
-  return new Virtio9p(fs, options.tag, serverOptions(options));
+function createNineP(fs: FileSystem, options: NinePOptions, journal?: JournalStore): Virtio9p {
+  return new Virtio9p(fs, options.tag, serverOptions(options), journal);
 }
 
 function serverOptions({ tag, log, ...limits }: NinePOptions & Partial<ServerLimits>): ServerOptions {
@@ -146,6 +149,7 @@ export function create9pSession(fs: FileSystem, options: SessionOptions): Server
 export function servedFunctions(
   reactor: Reactor,
   log: (message: string) => void,
+  keeper?: KeeperLink,
   peers?: PeerStock,
 ): FunctionFactory {
   const watches = new SourceWatches(reactor, log);
@@ -153,8 +157,10 @@ export function servedFunctions(
     const dialer = peers && dialerFor(spec.function, peers);
     const served = await openDevice(spec, { watches, hooks, reactor, log, dialer }, given);
     try {
-      const Served = spec.port === 'vfio-user' ? VfioUserFunction : VhostUserFunction;
-      return new Served(served, spec, hooks, reactor, log, given !== undefined);
+      const isTaken = given !== undefined;
+      return spec.port === 'vfio-user'
+        ? new VfioUserFunction(served, spec, hooks, reactor, log, isTaken)
+        : new VhostUserFunction(served, spec, hooks, reactor, log, isTaken, keeper);
     } catch (error) {
       await served.device.close();
       throw error;
@@ -191,11 +197,13 @@ function openDevice(
   if (spec.type === 'disk') return openDisk(spec, log, { kept, awaited, given, dialer });
   return spec.type === 'card'
     ? openCard(spec, reactor, log, given, dialer)
-    : servedNineP(spec, surroundings, given);
+    : servedNineP(spec, port === 'vhost-user', surroundings, given);
 }
 
+/** `isKept` where the guest's session is to outlive the process: over vhost-user. */
 async function servedNineP(
   spec: NinePSpec,
+  isKept: boolean,
   { watches, hooks, log }: Surroundings,
   given: Given | undefined,
 ): Promise<ServedDevice> {
@@ -203,7 +211,8 @@ async function servedNineP(
   const mounts = given && takeMounts(given);
   if (source?.type === 'queues') return ninePOnQueues(log, mounts?.seats);
   if (source?.type !== 'tree') {
-    const served = new NinePOfMount(tag, log);
+    const held = isKept ? new HeldSession(log) : undefined;
+    const served = new NinePOfMount(tag, log, held);
     if (source) await served.setSource(source, termsOf(spec), given && 'handed over');
     return served;
   }
@@ -274,15 +283,17 @@ class NinePOfMount implements ServedDevice {
   readonly tree = undefined;
   readonly disk = undefined;
   readonly device: Virtio9p;
+  readonly held: HeldSession | undefined;
   mount: ServedMount | undefined;
   private readonly tag: string;
   private readonly shown = new ShownSource();
 
   /** Shows nothing yet. */
-  constructor(tag: string, log: (message: string) => void) {
+  constructor(tag: string, log: (message: string) => void, held: HeldSession | undefined) {
     this.tag = tag;
+    this.held = held;
     // Whether it may be changed is for the mount's policy to say, which may be another one later.
-    this.device = createNineP(this.shown, { tag, log, readOnly: false });
+    this.device = createNineP(this.shown, { tag, log, readOnly: false }, held?.journal);
   }
 
   /** Its mount is the function's own, which the function's spec says. */

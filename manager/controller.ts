@@ -123,7 +123,10 @@ export class ChassisController {
     this.journal = journal;
     this.recovery = new Recovery({
       ...{ log, revive: () => this.exclusively(() => this.reviveDevices()) },
-      onGivenUp: () => this.changes.changed(),
+      onGivenUp: () => {
+        this.devices.giveUpConnections();
+        this.changes.changed();
+      },
     });
     this.model = new ChassisModel(slotCount, VMM_KINDS[this.vmm.type].rules);
     if (document) fillModel(this.model, document);

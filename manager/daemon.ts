@@ -61,6 +61,8 @@ import {
 import { planCapacity } from './chassis/capacity.js';
 import { PLACEMENT_RULES } from './chassis/placement-rules.js';
 import { ChassisController, type ControllerOptions } from './controller.js';
+import { Reactor } from '../host/index.js';
+import { handOverConnections } from './device-process/hand-over/connections.js';
 import { findDeviceProcess, spawnDeviceProcess } from './device-process/supervisor.js';
 import { EventLog } from './events/event-log.js';
 import { guestSetup } from './guest-setup.js';
@@ -119,6 +121,8 @@ export class Daemon implements ChassisService {
   private readonly queue = new SerialQueue();
   private readonly switches: Switches;
   private readonly happened = new EventLog();
+  /** Of what comes with descriptors, from device processes. */
+  private readonly reactor: Reactor;
   private server: ControlServer | undefined;
   private state: StateDirectory | undefined;
   private starting: Promise<void> | undefined;
@@ -127,6 +131,7 @@ export class Daemon implements ChassisService {
   constructor(options: DaemonOptions) {
     this.options = options;
     const { directory, log, switchEntry: entry } = options;
+    this.reactor = new Reactor({ onError: (error) => log(`a bug: ${String(error)}`), maxSpinMicros: 0 });
     this.switches = new Switches({ directory, log, ...(entry !== undefined && { entry }) });
   }
 
@@ -351,6 +356,7 @@ export class Daemon implements ChassisService {
   private async startAll(): Promise<void> {
     const { directory, log } = this.options;
     this.state = openStateDirectory(directory);
+    this.reactor.start();
     try {
       const killed = await sweepStateDirectory(directory);
       if (killed.length > 0) log(`ended processes of an earlier daemon: ${killed.join(', ')}`);
@@ -358,6 +364,7 @@ export class Daemon implements ChassisService {
       this.server = new ControlServer({ socketPath: apiSocketPath(directory), service: this, log });
       await this.server.start();
     } catch (error) {
+      this.reactor.close();
       this.state.release();
       throw error;
     }
@@ -434,12 +441,13 @@ export class Daemon implements ChassisService {
   ): ChassisController {
     const { directory, log, sandbox, deviceEntry: entry } = this.options;
     const { name } = paths;
+    const connections = handOverConnections(this.reactor);
     return new ChassisController({
       ...made,
       ...{ name, paths, document, vmm: endpointOf(paths, apiSocket) },
       overlays: join(overlaysDirectory(directory), name),
-      startDevices: (hooks) => spawnDeviceProcess({ ...hooks, paths, entry, sandbox }),
-      findDevices: (hooks) => findDeviceProcess({ ...hooks, paths, entry, sandbox }),
+      startDevices: (hooks) => spawnDeviceProcess({ ...hooks, paths, entry, sandbox, connections }),
+      findDevices: (hooks) => findDeviceProcess({ ...hooks, paths, entry, sandbox, connections }),
       cardPorts: this.switches,
       journal: new Journal(paths.journal, name),
       emit: (event) => this.happened.append(name, event),
@@ -488,6 +496,7 @@ export class Daemon implements ChassisService {
     await Promise.all(Array.from(this.chassis.values(), ({ link }) => link.stop()));
     await server?.stop();
     if (this.chassis.size > 0) this.options.log(goingOn([...this.chassis.keys()]));
+    this.reactor.close();
     state?.release();
   }
 
@@ -506,6 +515,7 @@ export class Daemon implements ChassisService {
     await this.switches.stop();
     this.happened.close();
     await server?.stop();
+    this.reactor.close();
     state?.release();
   }
 }

@@ -9,6 +9,7 @@ import {
   type SwitchPortCounters,
   type Upgraded,
 } from './control/api.js';
+import { ConnectionKeeper } from './connection-keeper.js';
 import { CarriedMounts, type CarriedMountsOptions } from './carried-mounts.js';
 import type { ChassisPaths } from './control/state-directory.js';
 import {
@@ -76,11 +77,13 @@ export class DeviceFunctions {
   /** Who waits for a function to be left. */
   private readonly leaving = new Map<string, (() => void)[]>();
   private readonly kept: KeptFiles;
+  private readonly keeper: ConnectionKeeper;
   private readonly removals = new Map<string, Promise<void>>();
 
   constructor(options: DeviceFunctionsOptions) {
     this.options = options;
     this.kept = new KeptFiles(options.log);
+    this.keeper = new ConnectionKeeper(options.log);
     this.carried = new CarriedMounts({
       ...options,
       host: () => this.host,
@@ -101,7 +104,23 @@ export class DeviceFunctions {
   /** Starts the process, in place of any that is left. It has no functions yet. @throws ChassisError DEVICE_PROCESS_LOST */
   async start(): Promise<void> {
     if (this.unanswering) throw this.unanswering;
+    await this.keeper.settled();
     this.host = await this.options.startDevices(this.hooks());
+    await this.keepConnections();
+  }
+
+  /** Without that, what VMMs have of the process ends with it. */
+  private async keepConnections(): Promise<void> {
+    try {
+      await this.host?.keep(this.keeper);
+    } catch (error) {
+      this.options.log(`connections will not outlive the device process: ${String(error)}`);
+    }
+  }
+
+  /** The process is not started again by itself: VMMs see that what it served is gone. */
+  giveUpConnections(): void {
+    this.keeper.close();
   }
 
   /**
@@ -113,6 +132,7 @@ export class DeviceFunctions {
       this.host = await this.options.findDevices(this.hooks());
       if (!this.host) return undefined;
       const found = await this.host.inventory();
+      await this.keepConnections();
       await this.refresh();
       return found;
     } catch (error) {
@@ -182,6 +202,7 @@ export class DeviceFunctions {
     const former = this.requireRunning();
     const { host, pausedMs } = await former.replace(directories);
     this.host = host;
+    await this.keepConnections();
     await this.refresh();
     return { formerPid: former.pid, pid: host.pid, pausedMs };
   }
@@ -206,18 +227,21 @@ export class DeviceFunctions {
     const host = this.requireRunning();
     try {
       const kept = this.kept.pathsOf(name);
+      const resumes = await this.giveConnection(name, use);
       const keep = await host.addFunction({
         function: name,
         socketPath: this.options.paths.functionSocket(device.slot, device.function),
         files: this.options.paths.functionFiles(name),
         port: use.port,
         msix: use.msix,
+        ...(resumes && { resumes }),
         ...(kept && { kept }),
         ...(incoming && { incoming }),
         device: isCard(device) ? await this.cardSpec(device, incoming) : deviceSpec(device),
       });
       this.kept.hold(name, host.pid, keep);
     } catch (error) {
+      this.keeper.drop(name);
       await this.leavePort(name);
       throw error;
     }
@@ -226,6 +250,21 @@ export class DeviceFunctions {
     if (!isMount(device)) return;
     if (device.tree) await this.carried.fillTree(device);
     if (device.mux) await this.carried.fillQueues(device);
+  }
+
+  /** Has the process go on with the connection that its function had when the last process died. */
+  private async giveConnection(name: string, { port }: PortUse): Promise<boolean> {
+    if (!this.keeper.has(name)) return false;
+    if (port === 'vhost-user') {
+      try {
+        await this.keeper.give(name);
+        return true;
+      } catch (error) {
+        this.options.log(`${name}: its connection is cut off: ${String(error)}`);
+      }
+    }
+    this.keeper.drop(name);
+    return false;
   }
 
   /** What a queue of a multiplexing function counted, as of the last `refresh`. */
@@ -284,6 +323,7 @@ export class DeviceFunctions {
     const name = functionName(mount);
     if (this.removals.has(name)) return;
     // The port of a card outlives the device process.
+    if (!this.uses.has(name)) this.keeper.drop(name);
     const ended = this.uses.has(name) ? this.removeOnceLeft(name) : this.leavePort(name);
     const removal = ended
       .catch((error: unknown) => this.options.log(`cannot remove ${name}: ${String(error)}`))
@@ -371,11 +411,13 @@ export class DeviceFunctions {
   async stop(): Promise<void> {
     await this.part('it was stopped')?.stop();
     this.kept.close();
+    this.keeper.close();
   }
 
   /** Lets the process live on, with all that it serves, for the next daemon. */
   leave(): void {
     this.part('this daemon has left it')?.leave();
+    this.keeper.close();
   }
 
   private part(reason: string): DeviceHost | undefined {
@@ -415,6 +457,7 @@ export class DeviceFunctions {
     await this.host?.removeFunction(name);
     // What it left behind where it was not the process that took it away.
     this.kept.drop(name);
+    this.keeper.drop(name);
     removeFunctionFiles(this.options.paths.functionFiles(name));
     this.connected.delete(name);
     this.noteHelper(name, false);

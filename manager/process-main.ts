@@ -9,7 +9,13 @@ import { flock, FlockOperation, Reactor } from '../host/index.js';
 import { BoundedLog } from './device-process/bounded-log.js';
 import { ControlSocket } from './device-process/control-socket.js';
 import { GrantReceiver } from './device-process/grant-channel.js';
-import { PROTOCOL_VERSION, ProcessRequest, type Hello, type Reply } from './process-protocol.js';
+import {
+  PROTOCOL_REVISION,
+  PROTOCOL_VERSION,
+  ProcessRequest,
+  type Hello,
+  type Reply,
+} from './process-protocol.js';
 import { stampOf } from './process-stamp.js';
 import { Unclaimed, UNCLAIMED_MS } from './unclaimed.js';
 
@@ -109,7 +115,10 @@ async function serve(begin: (tools: ProcessTools) => ProcessWork, paths: Process
 }
 
 function answer({ id, method }: ProcessRequest, reply: Reply, end: (reason: string) => void): void {
-  const hello: Hello = { protocol: PROTOCOL_VERSION, pid: process.pid };
+  const hello: Hello = {
+    ...{ protocol: PROTOCOL_VERSION, revision: PROTOCOL_REVISION },
+    pid: process.pid,
+  };
   reply({ id, result: method === 'hello' ? hello : {} });
   if (method === 'end') end('it was asked to');
 }

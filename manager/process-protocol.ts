@@ -8,6 +8,11 @@ import { ChassisError, ErrorBody } from './control/api.js';
 
 /** Raised where a daemon could not manage a process that an earlier version of it started. */
 export const PROTOCOL_VERSION = 1;
+/**
+ * Raised where processes learn a request that a daemon can do without: one that does not know it takes the daemon for a stranger, and ends.
+ * 1: `keep`.
+ */
+export const PROTOCOL_REVISION = 1;
 /** The longest are the counters of 1,792 functions with all buckets of their latencies, and a page of children with long names and complaints. */
 export const MAX_LINE_BYTES = 8 << 20;
 
@@ -23,7 +28,12 @@ export const ProcessRequest = Type.Union([
 ]);
 export type ProcessRequest = Static<typeof ProcessRequest>;
 
-export const Hello = Type.Object({ protocol: Type.Integer(), pid: Type.Integer() });
+export const Hello = Type.Object({
+  protocol: Type.Integer(),
+  /** Absent before there were any. */
+  revision: Type.Optional(Type.Integer()),
+  pid: Type.Integer(),
+});
 export type Hello = Static<typeof Hello>;
 
 export const Answer = Type.Union([

@@ -6,7 +6,7 @@
 export interface RecoveryOptions {
   /** Starts the process over, with all functions. Does nothing where it runs. */
   readonly revive: () => Promise<void>;
-  /** It was given up. */
+  /** It is not started again by itself. */
   readonly onGivenUp: () => void;
   readonly log: (message: string) => void;
 }

@@ -44,6 +44,8 @@ export class SupervisedProcess {
   private nextId = 1;
   private lostReason: string | undefined;
   private up = false;
+  /** Which requests it knows: see PROTOCOL_REVISION. */
+  private known = 0;
   /** Its end is wanted, or that of the connection alone. */
   private parting: 'stop' | 'leave' | undefined;
 
@@ -95,6 +97,11 @@ export class SupervisedProcess {
 
   get pid(): number {
     return this.life.pid;
+  }
+
+  /** The PROTOCOL_REVISION that it was made with: older than ours where an older daemon started it. */
+  get revision(): number {
+    return this.known;
   }
 
   /** `grant` is the number of what it was given for this. @throws ChassisError of the process's own, or as `lost` makes it */
@@ -184,6 +191,7 @@ export class SupervisedProcess {
       throw this.options.lost(
         `process ${this.pid} speaks protocol ${hello.protocol}, and this daemon ${PROTOCOL_VERSION}`,
       );
+    this.known = hello.revision ?? 0;
     return hello.pid === this.pid;
   }
 

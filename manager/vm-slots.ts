@@ -259,12 +259,16 @@ export class VmSlots {
     }
   }
 
-  /** Whether the VM connects again to all that it has in a slot. */
+  /** Whether the VM has kept its connections to all that it has in a slot, or connects again. */
   private reconnects(slot: number): boolean {
     return this.model
       .devicesIn(slot)
       .filter((device) => this.model.isPresent(device))
-      .every((device) => !isMount(device) && this.devices.use(device)?.port === 'vhost-user');
+      .every(
+        (device) =>
+          this.devices.isConnected(device) ||
+          (!isMount(device) && this.devices.use(device)?.port === 'vhost-user'),
+      );
   }
 
   /** Forgets what the VM has of a lost slot. */

@@ -119,6 +119,11 @@ export class ChassisPaths {
   get states(): string {
     return join(this.directory, 'states');
   }
+
+  /** Where the process tells the daemon of connections that are to outlive it. */
+  get keeperSocket(): string {
+    return join(this.directory, 'keep.sock');
+  }
   functionSocket(slot: number, fn: number): string {
     return join(this.directory, `s${slot}f${fn}.sock`);
   }

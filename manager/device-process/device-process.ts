@@ -14,9 +14,11 @@ import { answerOf, type Reply } from '../process-protocol.js';
 import { SerialQueue } from '../serial-queue.js';
 import { loadStates, saveStates, type NamedFunction } from './function-states.js';
 import { withGrant, type Grants } from './grant-channel.js';
+import type { KeptConnection } from '../ports/vhost-user/server.js';
 import type { HandedOver } from './hand-over/giving.js';
 import type { HandOvers } from './hand-over/hand-overs.js';
 import type { Given, MovableFunction } from './hand-over/movable.js';
+import type { KeeperLink } from './keeping/keeper-link.js';
 import type { ServedCard } from './served-card.js';
 import { ServedCommands } from './served-commands.js';
 import { Reviews, type OpenOverlay } from './reviews.js';
@@ -74,6 +76,8 @@ export interface ServedFunction {
   loadFromFile(state: FileState): Promise<string | undefined>;
   /** How another process goes on with it. */
   readonly movable: MovableFunction;
+  /** Goes on with the connection of a process that was killed. Answers why not; it is cut off then. Undefined where none can be kept. */
+  goOnFor?(kept: KeptConnection): Promise<string | undefined>;
   /** Ends the VMM's connection, removes the socket, and lets the device's files go. */
   close(): Promise<void>;
 }
@@ -117,6 +121,7 @@ export interface DeviceProcessOptions {
   readonly handOvers: HandOvers;
   /** What the daemon opened for requests; needless where the process opens all by itself. */
   readonly grants?: Grants | undefined;
+  readonly keeper: KeeperLink;
   readonly log: (message: string) => void;
 }
 
@@ -191,6 +196,8 @@ export class DeviceProcess {
         return {};
       case 'loadStates':
         return { problems: await loadStates(this.named(), request.params.path) };
+      case 'keep':
+        return this.done(this.options.keeper.connect(request.params.socketPath));
       case 'addFunction':
         return this.addFunction(request.params);
       case 'removeFunction':
@@ -263,11 +270,25 @@ export class DeviceProcess {
     const served = await this.options.createFunction(spec, this.hooksOf(spec));
     this.functions.set(name, served);
     this.specs.set(name, spec);
+    if (spec.resumes) await this.goOn(name, served);
     return { keep: { ...served.keep } };
   }
 
   private named(): NamedFunction[] {
     return Array.from(this.functions, ([name, served]) => ({ spec: this.specOf(name), served }));
+  }
+
+  /** Where it cannot, its VMM sees that the connection ends, and may connect again. */
+  private async goOn(name: string, served: ServedFunction): Promise<void> {
+    const kept = await this.options.keeper.taken(name);
+    try {
+      const problem = kept === undefined ? 'it did not come' : await served.goOnFor?.(kept);
+      if (problem !== undefined) this.options.log(`${name}: its connection is cut off: ${problem}`);
+    } catch (error) {
+      this.options.log(`${name}: its connection is cut off: ${String(error)}`);
+    } finally {
+      for (const { parcel } of kept?.parts.values() ?? []) parcel.close();
+    }
   }
 
   private handOver(order: HandOverOrder): Promise<HandedOver> {

@@ -36,10 +36,11 @@ export function grantSocket(controlSocket: string): string {
 
 /** What tells nothing, and lets one try again soon: the daemon, which sends seldom and little, waits for no sockets otherwise. */
 const TRYING: Watcher = {
-  add: (fd, _events, handler) => {
-    setTimeout(() => handler(0, fd), TRY_MS);
+  add: (fd, events, handler) => {
+    setTimeout(() => handler(events, fd), TRY_MS);
     return 0;
   },
+  modify: () => 0,
   remove: () => 0,
 };
 

@@ -104,6 +104,8 @@ export const FunctionSpec = Type.Object({
   files: Type.Optional(Type.String()),
   /** Where files without names are that a process before this one kept for it, by what it called them: see `Kept`. */
   kept: Type.Optional(Type.Record(Type.String(), Type.String())),
+  /** Goes on with the connection that the process before this one had, which comes from whoever keeps it: see `keeping/`. */
+  resumes: Type.Optional(Type.Boolean()),
   port: Port,
   /** Over vfio-user, false: no MSI-X capability, interrupts by INTx alone. Over vhost-user that is the VMM's affair. */
   msix: Type.Boolean(),
@@ -203,6 +205,10 @@ export const ChildStatus = Type.Object({
 export type ChildStatus = Static<typeof ChildStatus>;
 export const ChildList = Type.Object({ children: Type.Array(ChildStatus) });
 
+/** Where the daemon listens that keeps connections from now on. */
+export const KeepOrder = Type.Object({ socketPath: Type.String() });
+export type KeepOrder = Static<typeof KeepOrder>;
+
 /** Where the process listens that is to go on with all functions, and which that is. */
 export const HandOverOrder = Type.Object({ socketPath: Type.String(), pid: Type.Integer({ minimum: 2 }) });
 export type HandOverOrder = Static<typeof HandOverOrder>;
@@ -221,6 +227,8 @@ export const StatesLoaded = Type.Object({ problems: Type.Array(Type.String()) })
 
 const Id = Type.Integer({ minimum: 1 });
 export const Request = Type.Union([
+  /** Answered once it has connected. */
+  Type.Object({ id: Id, method: Type.Literal('keep'), params: KeepOrder }),
   /** Answers HandedOver, and the process ends; or it has failed, and all is as before. */
   Type.Object({ id: Id, method: Type.Literal('handOver'), params: HandOverOrder }),
   /** Answered once it serves the other process's functions. */

@@ -28,7 +28,9 @@ import {
 import { VfioUserServer } from '../ports/vfio-user/server.js';
 import type { FileState } from '../ports/vhost-user/file-state.js';
 import { VhostUserState } from '../ports/vhost-user/port-state.js';
-import { VhostUserServer } from '../ports/vhost-user/server.js';
+import { VhostUserServer, type KeptConnection } from '../ports/vhost-user/server.js';
+import type { HeldSession } from './keeping/held-session.js';
+import type { KeeperLink } from './keeping/keeper-link.js';
 import type { FunctionHooks, ResizableDisk, ServedFunction } from './device-process.js';
 import { dataAs, type Given, type MovableDevice, type MovableFunction } from './hand-over/movable.js';
 import type { OutgoingParcel } from './hand-over/parcel.js';
@@ -45,6 +47,8 @@ export interface ServedDevice extends Pick<
   'setSource' | 'mount' | 'tree' | 'queues' | 'disk' | 'card' | 'keep'
 > {
   readonly device: VirtioDevice;
+  /** What of its session is to outlive the process. */
+  readonly held?: HeldSession | undefined;
   /** Lets go of what the device does not, once that is closed. */
   readonly release?: (() => void) | undefined;
   /** How another process goes on with it; undefined where none can. */
@@ -241,6 +245,7 @@ export class VfioUserFunction extends DeviceFunction {
 
 export class VhostUserFunction extends DeviceFunction {
   private readonly server: VhostUserServer;
+  private readonly leaveKeeper: () => void;
 
   /** Where it is `taken` over from another process, `restore` and `resume` are to come. */
   constructor(
@@ -250,9 +255,12 @@ export class VhostUserFunction extends DeviceFunction {
     reactor: Reactor,
     log: (message: string) => void,
     taken = false,
+    keeper?: KeeperLink,
   ) {
     super(served, spec);
     this.server = new VhostUserServer({
+      keeper: keeper?.of(spec.function),
+      extras: served.held,
       path: spec.socketPath,
       reactor,
       device: served.device,
@@ -264,7 +272,14 @@ export class VhostUserFunction extends DeviceFunction {
       onDisconnect: () => hooks.onDisconnect(),
       log,
     });
+    if (served.held) served.held.tell = (part) => this.server.tellAside(part);
     if (!taken) this.server.listen();
+    keeper?.add(spec.function, this.server);
+    this.leaveKeeper = () => keeper?.remove(spec.function);
+  }
+
+  goOnFor(kept: KeptConnection): Promise<string | undefined> {
+    return this.server.goOnFor(kept);
   }
 
   protected get movablePort(): MovablePort {
@@ -301,9 +316,11 @@ export class VhostUserFunction extends DeviceFunction {
   }
 
   async close(): Promise<void> {
+    this.leaveKeeper();
     await this.server.close();
     this.server.forget();
     await this.served.device.close();
+    this.served.held?.close();
     this.served.release?.();
   }
 }

@@ -4,10 +4,12 @@ import type { TSchema, Static } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { AuditPage, Captured, ChassisError, ExecPage, Lost, ReviewPage } from '../control/api.js';
 import type { ChassisPaths } from '../control/state-directory.js';
+import type { ConnectionKeeper } from '../connection-keeper.js';
 import { isConfined, sandboxOf, type InForce } from '../sandbox/in-force.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
 import { SupervisedProcess, type SupervisedProcessOptions } from '../supervised-process.js';
 import { openDirectories } from './grants.js';
+import type { HandOverConnections } from './hand-over/connections.js';
 import { Provisions } from './provisions.js';
 import {
   ChildList,
@@ -95,6 +97,8 @@ export interface DeviceHost {
   signalCommand(signal: CommandSignal): Promise<void>;
   /** Resolves also where there is no such command. */
   endCommand(command: number): Promise<void>;
+  /** Has its connections kept from now on. @throws Error where it cannot be reached that way; it goes on all the same */
+  keep(keeper: ConnectionKeeper): Promise<void>;
   status(): Promise<FunctionStatus[]>;
   /** The functions that it has, whoever had them made. */
   inventory(): Promise<FoundFunction[]>;
@@ -138,6 +142,8 @@ export interface SpawnOptions extends DeviceHostHooks {
   readonly readyTimeoutMs?: number;
   /** Without one, it sees all of the host. */
   readonly sandbox?: Sandbox | undefined;
+  /** How it is reached by a socket that carries descriptors. Without, nothing is kept of its connections. */
+  readonly connections?: HandOverConnections | undefined;
 }
 
 const READY_TIMEOUT_MS = 20_000;
@@ -151,6 +157,8 @@ const STOP_REVIEW_TIMEOUT_MS = 600_000;
 const STATES_TIMEOUT_MS = 120_000;
 /** All that the two may take to get ready, and more: nobody waits for that but who asked. */
 const HAND_OVER_TIMEOUT_MS = 90_000;
+/** Of the first processes whose connections can be kept: see PROTOCOL_REVISION. */
+const KEEP_REVISION = 1;
 const DEFAULT_ENTRY = fileURLToPath(new URL('./entry.js', import.meta.url));
 
 /** Starts one, in place of any that is left there. @throws ChassisError DEVICE_PROCESS_LOST where it does not come up */
@@ -346,6 +354,14 @@ class DeviceChild implements DeviceHost {
 
   async endCommand(command: number): Promise<void> {
     await this.ask('endCommand', { command });
+  }
+
+  async keep(keeper: ConnectionKeeper): Promise<void> {
+    const { connections, paths } = this.options;
+    if (connections === undefined || this.process.revision < KEEP_REVISION) return;
+    const { keeperSocket: socketPath } = paths;
+    const [channel] = await Promise.all([connections.accept(socketPath), this.ask('keep', { socketPath })]);
+    keeper.listen(channel);
   }
 
   async status(): Promise<FunctionStatus[]> {

@@ -310,6 +310,8 @@ export class FakeDevices implements DeviceHost {
     this.endedCommands.push(command);
   }
 
+  async keep(): Promise<void> {}
+
   async status(): Promise<FunctionStatus[]> {
     return [...this.functions].map(([name, { device }]) => ({
       function: name,

@@ -30,7 +30,7 @@ const MAX_FDS = 1 << 20;
 const TOO_MANY_IN_FLIGHT_MS = 1;
 
 /** What tells when the socket is ready. */
-export type Watcher = Pick<Reactor, 'add' | 'remove'>;
+export type Watcher = Pick<Reactor, 'add' | 'modify' | 'remove'>;
 
 export interface Message {
   readonly type: number;
@@ -52,7 +52,9 @@ export class HandOverChannel {
   readonly #noFds = new ReceivedFds(0);
   readonly #someFds = new ReceivedFds(SCM_MAX_FD);
   #closed = false;
-  #wake: (() => void) | undefined;
+  /** Who waits to read, and who to write. */
+  readonly #waiting = new Map<number, () => void>();
+  #watched = 0;
 
   /** Takes over a connected, non-blocking socket. */
   constructor(fd: number, reactor: Watcher) {
@@ -63,11 +65,11 @@ export class HandOverChannel {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#ready();
+    this.#ready(EpollEvents.EPOLLHUP);
     closeFd(this.#fd);
   }
 
-  /** One message at a time. Resolves once the kernel has all of it. @throws ChannelError */
+  /** One message at a time, whatever is received meanwhile. Resolves once the kernel has all of it. @throws ChannelError */
   async send(type: number, data: unknown, parcel?: OutgoingParcel): Promise<void> {
     const { blobs = [], fds = [] } = parcel ?? {};
     const json = Buffer.from(JSON.stringify(data));
@@ -147,17 +149,30 @@ export class HandOverChannel {
 
   /** Watched while it is waited for alone: the end of a peer would be told of again and again. */
   #until(events: number): Promise<void> {
-    const error = this.#reactor.add(this.#fd, events, () => this.#ready());
+    const error = this.#watch(this.#watched | events);
     if (error !== 0) throw new ChannelError(`the socket cannot be watched: errno ${-error}`);
-    return new Promise((resolve) => (this.#wake = resolve));
+    return new Promise((resolve) => this.#waiting.set(events, resolve));
   }
 
-  #ready(): void {
-    const wake = this.#wake;
-    if (wake === undefined) return;
-    this.#wake = undefined;
-    this.#reactor.remove(this.#fd);
-    wake();
+  #watch(events: number): number {
+    const former = this.#watched;
+    this.#watched = events;
+    if (former === 0)
+      return events === 0 ? 0 : this.#reactor.add(this.#fd, events, (ready) => this.#ready(ready));
+    return events === 0 ? this.#reactor.remove(this.#fd) : this.#reactor.modify(this.#fd, events);
+  }
+
+  #ready(events: number): void {
+    const { EPOLLERR, EPOLLHUP } = EpollEvents;
+    const ends = (events & (EPOLLERR | EPOLLHUP)) !== 0;
+    let left = 0;
+    for (const [awaited, wake] of [...this.#waiting]) {
+      if (ends || (events & awaited) !== 0) {
+        this.#waiting.delete(awaited);
+        wake();
+      } else left |= awaited;
+    }
+    if (left !== this.#watched) this.#watch(left);
   }
 }
 

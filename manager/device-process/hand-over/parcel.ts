@@ -70,6 +70,11 @@ export class IncomingParcel {
     return number === null ? -1 : this.takeFd(number);
   }
 
+  /** As `takeFd`; -1 where there is no such descriptor. */
+  takeFdIfThere(number: number): number {
+    return (this.#fds[number] ?? -1) < 0 ? -1 : this.takeFd(number);
+  }
+
   /** Closes what nobody took. */
   close(): void {
     for (const [number, fd] of this.#fds.entries()) {

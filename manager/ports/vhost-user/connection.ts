@@ -5,6 +5,9 @@ import { closeFd, EpollEvents, type Reactor } from '../../../host/index.js';
 import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import type { VhostUserDevice } from './device.js';
 import { MessageReader, Received, ReplySender } from './framing.js';
+import { markUnkept } from './kept-mark.js';
+import type { KeptSocket } from './kept-socket.js';
+import type { KeptReading } from './kept-state.js';
 import { VhostUserRequest } from './protocol.js';
 import type { ConnectionState } from './port-state.js';
 import type { Outcome, RequestRule } from './request-rule.js';
@@ -20,6 +23,8 @@ export interface ConnectionOptions {
   readonly log: (message: string) => void;
   /** The front-end has spoken, and made sense. */
   readonly onAnnounced: () => void;
+  /** All that has come is served and answered. */
+  readonly onQuiet: () => void;
   /** The connection has ended and its socket is closed; what the front-end gave the device is still there. */
   readonly onClosed: (reason: string) => void;
 }
@@ -34,6 +39,10 @@ export class Connection {
   #closed = false;
   #watched: number = EpollEvents.EPOLLIN;
   #paused = false;
+  /** Whoever keeps it, while somebody does. */
+  #kept: KeptSocket | undefined;
+  /** Whether somebody may keep it for the process that had it. */
+  #mayBeKept = false;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -44,6 +53,42 @@ export class Connection {
   /** True once `onAnnounced` has been called. */
   get announced(): boolean {
     return this.#announced;
+  }
+
+  /** The connected socket. */
+  get fd(): number {
+    return this.#options.fd;
+  }
+
+  /** Whether it could be said now how far it got: nothing is served, or on its way out. */
+  get isQuiet(): boolean {
+    return !this.#closed && !this.#serving && !this.#paused && !this.#sender.pending;
+  }
+
+  /** Of a message that has not come whole, and its descriptors. */
+  get reading(): { received: Uint8Array; fds: readonly number[] } {
+    return { received: this.#reader.received, fds: this.#reader.fds.left };
+  }
+
+  /** Has it outlive this process, while it is quiet: nothing is served until that is told. */
+  keep(kept: KeptSocket): void {
+    this.#kept = kept;
+    this.#reader.looksAhead = true;
+    this.#sender.passThrough(kept.pipe);
+    this.#occupy(kept.start(this));
+  }
+
+  /** It goes with this process from now on. What is on its way through the steps of its keeper goes through them. */
+  leave(): void {
+    this.#kept?.abandon();
+    this.#kept = undefined;
+    this.#reader.looksAhead = false;
+  }
+
+  /** Goes on for a process that was killed, once `resume` is called, with what that one had read. False where that makes no sense. */
+  adopt({ announced, received }: KeptReading, fds: readonly number[]): boolean {
+    this.#announced = announced;
+    return this.#reader.restore(Buffer.from(received, 'hex'), fds);
   }
 
   /** Starts to serve. 0, or a negative errno and the connection is as before. */
@@ -66,6 +111,7 @@ export class Connection {
   /** Goes on after `pause`, or begins after `restore`. */
   resume(): void {
     this.#paused = false;
+    if (this.#mayBeKept) this.#disown();
     const error = this.open();
     if (error !== 0) this.close(`it cannot be watched: errno ${-error}`);
   }
@@ -84,6 +130,7 @@ export class Connection {
   /** Goes on, once `resume` is called, where another process was with this socket. False where that makes no sense. */
   restore(state: ConnectionState, parcel: IncomingParcel): boolean {
     this.#announced = state.announced;
+    this.#mayBeKept = true;
     const fds = parcel.takeFds(state.receivedFds);
     const read = this.#reader.restore(parcel.bytes(state.received), fds);
     const sent = this.#sender.restore(parcel.bytes(state.unsent));
@@ -115,13 +162,19 @@ export class Connection {
 
   #turn(): void {
     if (this.#flush()) this.#drain();
-    if (!this.#closed) this.#afterMessages();
+    // A message that is kept is answered later.
+    const answered = this.#kept === undefined || !this.#serving;
+    if (!this.#closed && answered) this.#afterMessages();
     if (!this.#closed) this.#watch();
+    if (!this.#closed && this.isQuiet) this.#options.onQuiet();
   }
 
   #drain(): void {
     for (let served = 0; served < MAX_MESSAGES_PER_TURN; served++) {
+      this.#kept?.look();
       const received = this.#reader.next();
+      if (this.#kept !== undefined && this.#reader.ahead > 0 && received >= Received.NOTHING)
+        return this.#serveKept(this.#kept, received === Received.MESSAGE);
       if (received !== Received.MESSAGE) return this.#stop(received);
       const rule = this.#rule();
       if (rule === undefined) this.#refuse();
@@ -132,6 +185,61 @@ export class Connection {
       }
       if (this.#closed || this.#sender.pending) return;
     }
+  }
+
+  /** Serves what was looked at, which is a message or a part of one. It is in the socket until whoever keeps it knows what came of it. */
+  #serveKept(kept: KeptSocket, isMessage: boolean): void {
+    this.#occupy(this.#stepKept(kept, isMessage));
+  }
+
+  /** Serves nothing until this is done, and what it put into the pipe is poured out. */
+  #occupy(work: Promise<void>): void {
+    this.#serving = true;
+    this.#watch();
+    void work
+      .catch((error: unknown) => this.close(`a message could not be kept: ${describeError(error)}`))
+      .then(() => {
+        this.#serving = false;
+        // Others have their turn, however much comes. A socket that is full is waited for.
+        if (!this.#closed && this.#flush()) setImmediate(() => this.#goOn());
+        else if (!this.#closed && !this.#paused) this.#watch();
+      });
+  }
+
+  /** See `kept-mark.ts`. */
+  async #stepKept(kept: KeptSocket, isMessage: boolean): Promise<void> {
+    const step = kept.begin(this.#reader, isMessage);
+    if (isMessage) {
+      const rule = this.#rule();
+      const result = rule === undefined ? 0 : await this.#outcomeOf(rule);
+      if (this.#closed) return;
+      if (rule === undefined) this.#refuse();
+      else this.#finish(rule, result);
+    }
+    if (this.#closed) return;
+    await kept.tell(step, this);
+    if (this.#closed) return;
+    const error = this.#reader.take();
+    if (error !== 0) this.close(`receiving failed: errno ${-error}`);
+  }
+
+  async #outcomeOf(rule: RequestRule): Promise<number> {
+    const { request } = this.#reader;
+    try {
+      return await this.#serve(rule);
+    } catch (error) {
+      return this.#failed(request, error);
+    }
+  }
+
+  /** Somebody keeps it as it was, and is not told any more. */
+  #disown(): void {
+    this.#mayBeKept = false;
+    markUnkept(this.#options.fd);
+  }
+
+  #goOn(): void {
+    if (!this.#closed && !this.#paused && !this.#serving) this.#turn();
   }
 
   /** There is no further message: now, or ever. */
@@ -221,7 +329,9 @@ export class Connection {
   #flush(): boolean {
     const error = this.#sender.flush();
     if (error !== 0) this.close(`sending failed: errno ${-error}`);
-    return !this.#closed && !this.#sender.pending;
+    const isFree = !this.#closed && !this.#sender.pending;
+    if (isFree && this.#kept === undefined) this.#sender.passThrough(undefined);
+    return isFree;
   }
 
   #announce(): void {

@@ -8,8 +8,7 @@
  * stopped are the same driver's, others belong to a new one, for whom the device is reset first. Until then nothing runs, and by
  * then nothing may touch the guest's memory: so a ring stops only once the device has given its chains back.
  */
-import type { QueueCounters, VirtioDevice } from '../../../devices/virtio/device.js';
-import { VirtioFeature } from '../../../devices/virtio/device.js';
+import { VirtioFeature, type QueueCounters, type VirtioDevice } from '../../../devices/virtio/device.js';
 import {
   describeError,
   DeviceSession,
@@ -36,6 +35,7 @@ export interface DeviceRunEvents {
   log(message: string): void;
   /** See `InflightAreaOptions`. */
   readonly inflightPath: string | undefined;
+  unrecorded(): void;
 }
 
 export class DeviceRun implements SessionTransport {
@@ -315,7 +315,7 @@ export class DeviceRun implements SessionTransport {
 
   #activateRing(session: DeviceSession, vring: Vring): string | undefined {
     const { config, index } = vring;
-    config.inflight = this.inflight.regionOf(vring, this.packed);
+    if (!(config.inflight = this.inflight.regionOf(vring, this.packed))) this.#events.unrecorded();
     const { ring, problem } = config.activate(
       this.#memory,
       session.features,

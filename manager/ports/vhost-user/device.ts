@@ -15,6 +15,8 @@ import { DeviceRun } from './device-run.js';
 import { DeviceStateRequests } from './device-state-requests.js';
 import { loadFromFile, saveToFile, type FileState } from './file-state.js';
 import { InflightRequests } from './inflight-requests.js';
+import { KeptBackEnd, type KeptFront } from './kept-back-end.js';
+import type { KeptSession } from './kept-state.js';
 import { LogRequests } from './log-requests.js';
 import { MemoryRequests } from './memory-requests.js';
 import { MemoryTable } from './memory-table.js';
@@ -58,6 +60,8 @@ export interface VhostUserDeviceOptions {
   readonly inflightPath: string | undefined;
   /** See `VhostUserServerOptions`. */
   readonly withholdsState: boolean;
+  /** Requests under way are not written down, or not any more. */
+  readonly onUnrecorded: () => void;
 }
 
 export class VhostUserDevice {
@@ -68,7 +72,13 @@ export class VhostUserDevice {
   readonly #rules: ReadonlyMap<number, RequestRule>;
   readonly #offeredProtocol: bigint;
   readonly #state: DeviceStateRequests;
+  /** What is told of it to whoever keeps its connection. */
+  readonly kept: KeptBackEnd;
   readonly #channel = new BackendChannel();
+  readonly #front: KeptFront = {
+    save: (parcel) => this.#saveFront(parcel),
+    restore: (state, parcel) => this.#restoreFront(state, parcel),
+  };
   #protocolFeatures = 0n;
   #status = 0;
 
@@ -82,7 +92,9 @@ export class VhostUserDevice {
       configChanged: () => this.#channel.configChanged(),
       log,
       inflightPath,
+      unrecorded: options.onUnrecorded,
     });
+    this.kept = new KeptBackEnd({ run: this.#run, table: this.#table, device, front: this.#front });
     const withheld = (withholdsState ? DEVICE_STATE : 0n) | (device.announceFor ? 0n : RARP);
     this.#offeredProtocol = PROTOCOL_FEATURES & ~withheld;
     this.#state = new DeviceStateRequests({ run: this.#run, device, offered: this.#offered, reactor, log });
@@ -141,16 +153,26 @@ export class VhostUserDevice {
 
   /** What another process has to go on from, for a device that is paused. @throws what `saveState` of the device throws */
   save(parcel: OutgoingParcel): BackEndState {
-    return {
-      protocolFeatures: String(this.#protocolFeatures),
-      status: this.#status,
-      channel: parcel.addFdIfAny(this.#channel.fd),
-      ...saveRun(this.#run, this.#table, this.#device, parcel),
-    };
+    return { ...this.#saveFront(parcel), ...saveRun(this.#run, this.#table, this.#device, parcel) };
   }
 
   /** Goes on, once `resume` is called, where another process was. Answers why not; `disconnect` is to come then. @throws ParcelError */
   async restore(state: BackEndState, parcel: IncomingParcel): Promise<string | undefined> {
+    return (
+      this.#restoreFront(state, parcel) ??
+      (await restoreRun(state, this.#run, this.#table, this.#device, parcel))
+    );
+  }
+
+  #saveFront(parcel: OutgoingParcel): ReturnType<KeptFront['save']> {
+    return {
+      protocolFeatures: String(this.#protocolFeatures),
+      status: this.#status,
+      channel: parcel.addFdIfAny(this.#channel.fd),
+    };
+  }
+
+  #restoreFront(state: KeptSession, parcel: IncomingParcel): string | undefined {
     const error = this.#setProtocolFeatures(BigInt(state.protocolFeatures));
     if (error !== 0) return 'it uses features of the protocol that are not known here';
     this.#status = state.status;
@@ -158,7 +180,7 @@ export class VhostUserDevice {
     if (channel >= 0 && this.#channel.open(channel) !== 0) return 'its own channel is no socket';
     if ((BigInt(state.features ?? 0) & ~this.#offered) !== 0n)
       return 'its driver uses features that are not on offer here';
-    return restoreRun(state, this.#run, this.#table, this.#device, parcel);
+    return undefined;
   }
 
   /** See `saveToFile`. @throws Error */

@@ -5,7 +5,20 @@
  * and after that for the payload that it announces: then descriptors are never taken for those of another message.
  */
 import { Errno } from '../../../devices/errno.js';
-import { closeFd, ReceivedFds, recvMessage, SCM_MAX_FD, sendMessage } from '../../../host/index.js';
+import {
+  bytesInPipe,
+  closeFd,
+  dropBytes,
+  emptyPipe,
+  peekMessage,
+  pourIntoSocket,
+  putIntoPipe,
+  ReceivedFds,
+  recvMessage,
+  SCM_MAX_FD,
+  sendMessage,
+  type Pipe,
+} from '../../../host/index.js';
 import { WireReader, WireWriter } from '../vfio-user/wire.js';
 import { MAX_PAYLOAD_BYTES, VHOST_USER_HEADER_BYTES, VhostUserFlag } from './protocol.js';
 
@@ -37,11 +50,15 @@ export class MessageReader {
   readonly payload: WireReader;
   /** After MESSAGE: its descriptors. What is not taken from here is closed by `finish`. */
   readonly fds = new ReceivedFds(SCM_MAX_FD);
+  /** Whether what is read stays in the socket until `take`. Changed while there is nothing `ahead`. */
+  looksAhead = false;
   readonly #arriving = new ReceivedFds(SCM_MAX_FD);
   readonly #fd: number;
-  readonly #buffer = new Uint8Array(MESSAGE_BYTES);
+  /** With room for more than a message. */
+  readonly #buffer = new Uint8Array(MESSAGE_BYTES + VHOST_USER_HEADER_BYTES);
   readonly #header = new WireReader(this.#buffer);
   #have = 0;
+  #ahead = 0;
   /** Size of the message under way; 0 until its header is there. */
   #messageBytes = 0;
 
@@ -63,6 +80,19 @@ export class MessageReader {
       const outcome = this.#receive();
       if (outcome !== Received.MESSAGE) return outcome;
     }
+  }
+
+  /** Bytes that were read, and are in the socket still. Nothing more is read before they are taken. */
+  get ahead(): number {
+    return this.#ahead;
+  }
+
+  /** Takes what was read out of the socket. 0, or a negative errno. */
+  take(): number {
+    const taken = dropBytes(this.#fd, this.#ahead);
+    if (taken !== this.#ahead) return Math.min(taken, -Errno.EIO);
+    this.#ahead = 0;
+    return 0;
   }
 
   /** Drops the message and closes the descriptors that nobody took. */
@@ -108,17 +138,48 @@ export class MessageReader {
 
   /** One chunk into the buffer; MESSAGE stands for "received something". */
   #receive(): Received {
+    if (this.looksAhead) return this.#look();
     const wanted = this.#messageBytes === 0 ? VHOST_USER_HEADER_BYTES : this.#messageBytes;
     const received = recvMessage(this.#fd, this.#buffer, this.#have, wanted - this.#have, this.#arriving);
     if (received > 0) {
       this.#have += received;
-      for (let i = 0; i < this.#arriving.count; i++) this.fds.push(this.#arriving.take(i));
+      this.#keepArrived();
       return Received.MESSAGE;
     }
-    if (received === -Errno.EAGAIN) return Received.NOTHING;
-    if (received === 0) return Received.END;
-    this.errno = received;
+    return this.#nothing(received);
+  }
+
+  /**
+   * As `#receive`, once for each `take`. A look ends behind the first bytes that have descriptors, and where it is full, at descriptors of any bytes
+   * behind: so it is to see more than the message. Where it does, they are not the message's: front-ends send each by itself.
+   */
+  #look(): Received {
+    if (this.#ahead > 0) return Received.NOTHING;
+    const start = this.#have;
+    const seen = peekMessage(this.#fd, this.#buffer, start, this.#buffer.length - start, this.#arriving);
+    if (seen <= 0) return this.#nothing(seen);
+    const end = start + seen;
+    if (this.#messageBytes === 0 && end >= VHOST_USER_HEADER_BYTES && !this.#parseHeader())
+      return Received.BAD_HEADER;
+    this.#have = this.#messageBytes === 0 ? end : Math.min(end, this.#messageBytes);
+    this.#ahead = this.#have - start;
+    if (this.#have === end) this.#keepArrived();
+    else this.#arriving.closeAll();
+    return Received.MESSAGE;
+  }
+
+  #nothing(result: number): Received {
+    if (result === -Errno.EAGAIN) return Received.NOTHING;
+    if (result === 0) return Received.END;
+    this.errno = result;
     return Received.FAILED;
+  }
+
+  #keepArrived(): void {
+    for (let i = 0; i < this.#arriving.count; i++) {
+      const fd = this.#arriving.take(i);
+      if (fd >= 0) this.fds.push(fd);
+    }
   }
 }
 
@@ -133,9 +194,21 @@ export class ReplySender {
   #end = 0;
   /** A descriptor that goes with the reply's first byte, or -1. */
   #attached = -1;
+  #pipe: Pipe | undefined;
+  /** Bytes in the pipe. */
+  #piped = 0;
 
   constructor(fd: number) {
     this.#fd = fd;
+  }
+
+  /**
+   * Has replies wait in this pipe from now on, until `flush`: but for one with a descriptor, which goes out at once. The pipe is the caller's. Only
+   * while nothing is pending, but what is in the pipe.
+   */
+  passThrough(pipe: Pipe | undefined): void {
+    this.#pipe = pipe;
+    this.#piped = pipe === undefined ? 0 : bytesInPipe(pipe);
   }
 
   /** Sends a descriptor with the reply that is being written, and closes it then. */
@@ -146,12 +219,16 @@ export class ReplySender {
 
   /** True while a part of the last reply is still to be sent. */
   get pending(): boolean {
-    return this.#sent < this.#end;
+    return this.#sent < this.#end || this.#piped > 0;
   }
 
   /** What is still to be sent of the last reply. */
   get unsent(): Uint8Array {
-    return this.#message.bytes.slice(this.#sent, this.#end);
+    if (this.#pipe === undefined || this.#piped === 0)
+      return this.#message.bytes.slice(this.#sent, this.#end);
+    const bytes = emptyPipe(this.#pipe);
+    putIntoPipe(this.#pipe, bytes);
+    return bytes;
   }
 
   /** Goes on from what another sender has not sent. False for more than a reply has. */
@@ -178,9 +255,16 @@ export class ReplySender {
     message.putU32(request);
     message.putU32(REPLY_FLAGS);
     message.putU32(messageBytes - VHOST_USER_HEADER_BYTES);
+    if (this.#pipe !== undefined && this.#attached < 0) return this.#intoPipe(this.#pipe, messageBytes);
     this.#sent = 0;
     this.#end = messageBytes;
     return this.flush();
+  }
+
+  #intoPipe(pipe: Pipe, messageBytes: number): number {
+    const error = putIntoPipe(pipe, this.#message.bytes.subarray(0, messageBytes));
+    if (error === 0) this.#piped += messageBytes;
+    return error;
   }
 
   /** Acknowledges a request: 0 for success, or a positive errno. 0, sent or pending, or a negative errno. */
@@ -191,13 +275,19 @@ export class ReplySender {
 
   /** Sends more of a pending reply. 0, sent or still pending, or a negative errno. */
   flush(): number {
-    while (this.pending) {
+    while (this.#sent < this.#end) {
       const fds = this.#attached < 0 ? [] : [this.#attached];
       const sent = sendMessage(this.#fd, this.#message.bytes, this.#sent, this.#end - this.#sent, fds);
       if (sent === -Errno.EAGAIN) return 0;
       if (sent < 0) return sent;
       this.#dropAttached();
       this.#sent += sent;
+    }
+    while (this.#pipe !== undefined && this.#piped > 0) {
+      const moved = pourIntoSocket(this.#pipe, this.#fd, this.#piped);
+      if (moved === -Errno.EAGAIN) return 0;
+      if (moved < 0) return moved;
+      this.#piped -= moved;
     }
     return 0;
   }

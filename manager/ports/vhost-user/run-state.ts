@@ -5,6 +5,7 @@ import { closeFd } from '../../../host/index.js';
 import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import type { DeviceRun } from './device-run.js';
 import { deviceStateOf, giveDeviceState } from './device-state.js';
+import type { KeptMemory, KeptSession } from './kept-state.js';
 import type { MemoryTable } from './memory-table.js';
 import type { BackEndState, VringState } from './port-state.js';
 import type { Vring } from './vring.js';
@@ -18,13 +19,27 @@ export function saveRun(
   device: VirtioDevice,
   parcel: OutgoingParcel,
 ): RunState {
-  const { session, faulted, features, logging } = run;
+  const { session, faulted } = run;
+  return {
+    ...saveSession(run, parcel),
+    memory: saveMemory(table, parcel),
+    works: session !== undefined && !faulted,
+    device: saveDevice(device, parcel),
+    vrings: run.vrings.map((vring) => saveVring(run, vring, parcel)),
+  };
+}
+
+/** What is neither memory nor rings. */
+export function saveSession(
+  run: DeviceRun,
+  parcel: OutgoingParcel,
+): Omit<KeptSession, 'protocolFeatures' | 'status' | 'channel'> {
+  const { faulted, features, logging } = run;
   const { place, refused, eventFd } = logging.log;
   return {
     features: features === undefined ? null : String(features),
     enabledFromStart: run.enabledFromStart,
     faulted,
-    memory: table.regions.map((region) => ({ ...region, fd: parcel.addFd(region.fd) })),
     log: {
       all: logging.all,
       refused,
@@ -32,10 +47,11 @@ export function saveRun(
       eventFd: parcel.addFdIfAny(eventFd),
     },
     inflight: saveInflight(run, parcel),
-    works: session !== undefined && !faulted,
-    device: saveDevice(device, parcel),
-    vrings: run.vrings.map((vring) => saveVring(run, vring, parcel)),
   };
+}
+
+export function saveMemory(table: MemoryTable, parcel: OutgoingParcel): RunState['memory'] {
+  return table.regions.map((region) => ({ ...region, fd: parcel.addFd(region.fd) }));
 }
 
 function saveInflight({ inflight }: DeviceRun, parcel: OutgoingParcel): RunState['inflight'] {
@@ -67,11 +83,8 @@ export async function restoreRun(
   device: VirtioDevice,
   parcel: IncomingParcel,
 ): Promise<string | undefined> {
-  run.features = state.features === null ? undefined : BigInt(state.features);
-  run.enabledFromStart = state.enabledFromStart;
-  const problem = restoreMemory(state, table, parcel) ?? restoreLog(state, run, parcel);
+  const problem = restoreMemory(state, table, parcel) ?? restoreSession(state, run, parcel);
   if (problem !== undefined) return problem;
-  if (!restoreInflight(state, run, parcel)) return 'the area of requests under way cannot be mapped';
   if (state.vrings.length !== run.vrings.length) return 'it has another number of queues';
   for (const [index, vring] of run.vrings.entries()) {
     if (!vring.restore(state.vrings[index], parcel)) return `queue ${index} is larger than it can be here`;
@@ -79,14 +92,35 @@ export async function restoreRun(
   const refused = await restoreDevice(device, state.device, parcel);
   if (refused !== undefined) return refused;
   if (state.works) return run.takeOver(runningRings(state, run));
-  if (!state.faulted) return undefined;
-  // What it knows of its driver is void, as it is by the reset that ends a fault.
-  await device.reset();
-  run.takeOverFault();
+  if (state.faulted) await restoreFault(run, device);
   return undefined;
 }
 
-function restoreMemory({ memory }: RunState, table: MemoryTable, parcel: IncomingParcel): string | undefined {
+/** What it knows of its driver is void, as it is by the reset that ends a fault. */
+export async function restoreFault(run: DeviceRun, device: VirtioDevice): Promise<void> {
+  await device.reset();
+  run.takeOverFault();
+}
+
+/** What is neither memory, which comes before, nor rings. Answers why not. @throws ParcelError */
+export function restoreSession(
+  state: Omit<KeptSession, 'protocolFeatures' | 'status' | 'channel'>,
+  run: DeviceRun,
+  parcel: IncomingParcel,
+): string | undefined {
+  run.features = state.features === null ? undefined : BigInt(state.features);
+  run.enabledFromStart = state.enabledFromStart;
+  const problem = restoreLog(state, run, parcel);
+  if (problem !== undefined) return problem;
+  return restoreInflight(state, run, parcel) ? undefined : 'the area of requests under way cannot be mapped';
+}
+
+/** Answers why not. @throws ParcelError */
+export function restoreMemory(
+  { memory }: KeptMemory,
+  table: MemoryTable,
+  parcel: IncomingParcel,
+): string | undefined {
   const fds = parcel.takeFds(memory.map(({ fd }) => fd));
   const error = table.replace(memory, fds, false);
   for (const fd of fds) closeFd(fd);
@@ -94,7 +128,7 @@ function restoreMemory({ memory }: RunState, table: MemoryTable, parcel: Incomin
 }
 
 function restoreLog(
-  { log: state }: RunState,
+  { log: state }: Pick<RunState, 'log'>,
   { logging }: DeviceRun,
   parcel: IncomingParcel,
 ): string | undefined {
@@ -111,7 +145,11 @@ function restoreLog(
   return error === 0 ? undefined : `the log of dirty pages cannot be gone on with: errno ${-error}`;
 }
 
-function restoreInflight({ inflight }: RunState, run: DeviceRun, parcel: IncomingParcel): boolean {
+function restoreInflight(
+  { inflight }: Pick<RunState, 'inflight'>,
+  run: DeviceRun,
+  parcel: IncomingParcel,
+): boolean {
   if (inflight === null) return true;
   const fd = parcel.takeFd(inflight.fd);
   const error = run.inflight.setFrontEnd(fd, inflight);

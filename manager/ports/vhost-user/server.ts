@@ -2,11 +2,23 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { QueueCounters, VirtioDevice } from '../../../devices/virtio/device.js';
 import { describeError } from '../../../devices/virtio/device-session.js';
-import { closeFd, type Reactor } from '../../../host/index.js';
+import { closeFd, type Pipe, type Reactor } from '../../../host/index.js';
+import { dataAs } from '../../device-process/hand-over/movable.js';
 import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import { Connection } from './connection.js';
 import { VhostUserDevice } from './device.js';
 import type { FileState } from './file-state.js';
+import { complete, Standing, standingOf } from './kept-mark.js';
+import { KeptSocket } from './kept-socket.js';
+import { takePart, type KeptParts } from './kept-back-end.js';
+import {
+  KeptPart,
+  KeptReading,
+  KeptSocket as KeptSocketPart,
+  type ConnectionKeeper,
+  type KeptExtras,
+  type ToldPart,
+} from './kept-state.js';
 import { UnixListener } from '../unix-listener.js';
 import type { VhostUserState } from './port-state.js';
 
@@ -20,6 +32,10 @@ export interface VhostUserServerOptions {
   readonly inflightPath?: string;
   /** Does not offer VHOST_USER_PROTOCOL_F_DEVICE_STATE: for a VMM that would then count on it where it need not. */
   readonly withholdsState?: boolean;
+  /** Whoever holds the connection for the next process, should this one be killed. Without, it ends with this process. */
+  readonly keeper?: ConnectionKeeper | undefined;
+  /** What is kept along with it. */
+  readonly extras?: KeptExtras | undefined;
   /** A VMM has connected and begun to talk. */
   readonly onConnect: () => void;
   /** That VMM is gone and all that it gave is released; the next one may connect. */
@@ -27,25 +43,42 @@ export interface VhostUserServerOptions {
   readonly log: (message: string) => void;
 }
 
+/** A connection of a process that was killed, as it was kept. */
+export interface KeptConnection {
+  /** Of the last chunk that was told of. */
+  readonly number: number;
+  readonly parts: KeptParts;
+}
+
 export class VhostUserServer {
   readonly #options: VhostUserServerOptions;
   readonly #device: VhostUserDevice;
   readonly #listener: UnixListener;
   #connection: Connection | undefined;
+  /** Of the connection, once it was to be kept. */
+  #kept: KeptSocket | undefined;
+  /** Whether what is under way is written down, without which nobody could go on. */
+  #isRecorded: boolean;
+  /** The keeper has not heard of the connection. */
+  #isUntold = false;
   /** What is served here is another process's as yet. */
   #asleep = false;
   /** Settles once the device is done with the last front-end. */
   #releasing: Promise<void> | undefined;
+  /** Settles once the keeper knows that the last connection is no more. */
+  #forgotten: Promise<void> | undefined;
 
   constructor(options: VhostUserServerOptions) {
     const { path, reactor, device, inflightPath, withholdsState = false, log } = options;
     this.#options = options;
+    this.#isRecorded = inflightPath !== undefined;
     this.#device = new VhostUserDevice({
       device,
       reactor,
       log: (message) => log(`${path}: ${message}`),
       inflightPath,
       withholdsState,
+      onUnrecorded: () => this.#unrecorded(),
     });
     this.#listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.#admit(fd) });
   }
@@ -84,6 +117,98 @@ export class VhostUserServer {
     this.#listener.close();
     this.#connection?.close('the server was closed');
     await this.#releasing;
+    await this.#forgotten;
+  }
+
+  /** Tells the keeper of an extra that has changed. */
+  async tellAside(part: ToldPart): Promise<void> {
+    await this.#kept?.tellAside(part);
+  }
+
+  /** There is another keeper, which has heard of nothing. */
+  keepAgain(): void {
+    this.#isUntold = true;
+    this.#tellKeeper();
+  }
+
+  /**
+   * Goes on for a process that was killed, with the front-end that it had. Answers why not: then that is cut off, and the next one may
+   * connect. @throws ParcelError
+   */
+  async goOnFor({ number, parts }: KeptConnection): Promise<string | undefined> {
+    const socket = takePart(parts, KeptPart.SOCKET);
+    const { fd, readFd, writeFd } = dataAs(KeptSocketPart, socket.data);
+    const [connected, ...ends] = socket.parcel.takeFds([fd, readFd, writeFd]);
+    const connection = (this.#connection = this.#newConnection(connected));
+    this.#kept = this.#newKept(connected, number, { readFd: ends[0], writeFd: ends[1] });
+    const problem = await this.#pickUp(connection, this.#kept.pipe, number, parts);
+    if (problem !== undefined) {
+      connection.close(problem);
+      return problem;
+    }
+    this.#options.extras?.take(parts);
+    this.#device.resume();
+    connection.resume();
+    if (connection.announced) this.#options.onConnect();
+    if (this.#options.keeper) connection.keep(this.#kept);
+    return undefined;
+  }
+
+  async #pickUp(
+    connection: Connection,
+    pipe: Pipe,
+    number: number,
+    parts: KeptConnection['parts'],
+  ): Promise<string | undefined> {
+    const standing = standingOf(connection.fd, number);
+    if (standing === Standing.UNKNOWN) return 'nobody knows what its VMM was answered last';
+    const problem = await this.#device.kept.restore(parts);
+    if (problem !== undefined) return problem;
+    const reading = takePart(parts, KeptPart.READING);
+    const state = dataAs(KeptReading, reading.data);
+    if (!connection.adopt(state, reading.parcel.takeFds(state.receivedFds)))
+      return 'its VMM said what cannot be';
+    const error = complete(connection.fd, pipe, standing);
+    return error < 0 ? `its socket is of no use: errno ${-error}` : undefined;
+  }
+
+  #newKept(fd: number, number = 0, pipe?: Pipe): KeptSocket {
+    const keeper = this.#options.keeper;
+    if (keeper === undefined) throw new Error('nobody keeps connections');
+    return new KeptSocket({
+      ...{
+        fd,
+        keeper,
+        number,
+        backEnd: this.#device.kept,
+        extras: this.#options.extras,
+        onUnkept: () => this.#unkept(),
+      },
+      ...(pipe && { pipe }),
+    });
+  }
+
+  /** As soon as the connection is where that can be said. */
+  #tellKeeper(): void {
+    const connection = this.#connection;
+    if (!this.#isUntold || connection?.isQuiet !== true || this.#options.keeper?.isThere !== true) return;
+    this.#isUntold = false;
+    if (!this.#isRecorded) return;
+    try {
+      connection.keep((this.#kept ??= this.#newKept(connection.fd)));
+    } catch (error) {
+      this.#options.log(`${this.#options.path}: the connection cannot be kept: ${describeError(error)}`);
+    }
+  }
+
+  #unkept(): void {
+    this.#connection?.leave();
+  }
+
+  #unrecorded(): void {
+    this.#isRecorded = false;
+    this.#unkept();
+    if (this.#kept) this.#forgotten = this.#options.keeper?.ended();
   }
 
   /**
@@ -160,6 +285,7 @@ export class VhostUserServer {
       device: this.#device,
       log: (message) => log(`${path}: ${message}`),
       onAnnounced: this.#options.onConnect,
+      onQuiet: () => this.#tellKeeper(),
       onClosed: (reason) => this.#ended(connection, reason),
     });
     return connection;
@@ -175,11 +301,16 @@ export class VhostUserServer {
       return;
     }
     this.#connection = connection;
+    this.#isUntold = true;
+    this.#tellKeeper();
   }
 
   #ended(connection: Connection, reason: string): void {
     const { log, path, onDisconnect } = this.#options;
     this.#connection = undefined;
+    this.#kept?.close();
+    if (this.#kept) this.#forgotten = this.#options.keeper?.ended();
+    this.#kept = undefined;
     // All but the device's own part is done when the call returns.
     this.#releasing = this.#device.disconnect().catch((error: unknown) => {
       log(`${path}: releasing a front-end's resources failed: ${describeError(error)}`);

@@ -115,7 +115,7 @@ export class Vring {
   }
 
   /** Goes on where another process was, but for the ring; kicks are not heard of yet. False where that makes no sense. */
-  restore(state: VringState, parcel: IncomingParcel): boolean {
+  restore(state: Omit<VringState, 'ring'>, parcel: IncomingParcel): boolean {
     this.#kickFd = parcel.takeFdIfAny(state.kick);
     this.#callFd = parcel.takeFdIfAny(state.call);
     this.#errFd = parcel.takeFdIfAny(state.err);

@@ -3,6 +3,7 @@ import { ChassisError } from '../../../manager/control/api.js';
 import { DeviceProcess, type FunctionFactory } from '../../../manager/device-process/device-process.js';
 import { MountTree } from '../../../devices/9p/fs/mount-tree/mount-tree.js';
 import { Virtio9pMux } from '../../../devices/9p/virtio-9p-mux.js';
+import { KeeperLink } from '../../../manager/device-process/keeping/keeper-link.js';
 import { HandOvers } from '../../../manager/device-process/hand-over/hand-overs.js';
 import type { MovableFunction } from '../../../manager/device-process/hand-over/movable.js';
 import { ServedMount } from '../../../manager/device-process/served-mount.js';
@@ -25,14 +26,16 @@ const add = (id: number, name = 'f') => ({
 function setUp(create: FunctionFactory) {
   const reports: (Answer | Report)[] = [];
   const log: string[] = [];
+  const connections = {
+    connect: () => Promise.reject(new Error('nobody is there')),
+    accept: () => Promise.reject(new Error('nobody comes')),
+  };
   const process = new DeviceProcess({
     createFunction: create,
+    keeper: new KeeperLink({ connections, log: (message) => log.push(message) }),
     openOverlay: () => Promise.reject(new Error('no overlay')),
     handOvers: new HandOvers({
-      connections: {
-        connect: () => Promise.reject(new Error('nobody is there')),
-        accept: () => Promise.reject(new Error('nobody comes')),
-      },
+      connections,
       onTakenOver: () => undefined,
       onHandedOver: () => undefined,
     }),

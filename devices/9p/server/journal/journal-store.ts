@@ -2,7 +2,11 @@
  * Where a session's journal is kept: memory that outlives the process, for as long as nobody removes it. What a backend is (a file of
  * the host's, mapped) is its own affair.
  */
+import type { HeldFiles } from './held-files.js';
+
 export interface JournalStore {
+  /** Where open files are held that lose their names; without, those go with the process. */
+  readonly files?: HeldFiles | undefined;
   /** What another process left, as a copy; undefined where there is nothing. */
   read(): Uint8Array | undefined;
   /**

@@ -2,8 +2,10 @@
  * Makes of a journal the session that it tells of: files are found by their names, and held against the inodes that they were. What
  * cannot be found again is told, and its fid is stale: the others are as they were.
  */
-import { type Failure } from '../../../errno.js';
+import { isFailure, type Failure } from '../../../errno.js';
+import type { GivenDescriptor } from '../../../state-descriptors.js';
 import {
+  Attributes,
   isPromise,
   LockStatus,
   OpenFlag,
@@ -20,6 +22,7 @@ import { QidMapper, qidTypeOf } from '../qid-mapper.js';
 import { letGo, type RestoredSession } from '../state/restore.js';
 import { SameFiles } from '../state/same-files.js';
 import { Finder } from './finder.js';
+import { regainFile, reopenFile, type HeldFiles } from './held-files.js';
 import { RecordKind } from './record.js';
 import { Repeats, type Known } from './repeats.js';
 import { BrokenJournal, Replay, type ReplayFid } from './replay.js';
@@ -48,7 +51,7 @@ export async function recoverInto(
 ): Promise<boolean> {
   const bytes = journal.takeLeft();
   if (bytes === undefined) return false;
-  const recovered = await recoverSession(session.fs, bytes, session.options);
+  const recovered = await recoverSession(session.fs, bytes, session.options, journal.heldFiles);
   if (typeof recovered === 'string') {
     journal.clear();
     session.report(`what the guest had open is lost, for its journal cannot be used: ${recovered}`);
@@ -70,13 +73,14 @@ async function recoverSession(
   fs: FileSystem,
   journal: Uint8Array,
   options: ServerOptions,
+  held: HeldFiles | undefined,
 ): Promise<RecoveredSession | string> {
   const replay = Replay.of(journal);
   if (typeof replay === 'string') return replay;
   const { msizeBytes, dialect } = replay;
   if (dialect !== VERSION_9P2000_L || msizeBytes < MSIZE_MIN_BYTES || msizeBytes > options.maxMsizeBytes)
     return `it is of a session of ${JSON.stringify(dialect)} with messages of ${msizeBytes} bytes`;
-  const recovery = new Recovery(fs, replay, options);
+  const recovery = new Recovery(fs, replay, options, held);
   try {
     return await recovery.recover();
   } catch (error) {
@@ -94,8 +98,15 @@ class Recovery {
   readonly #fids: Fid[] = [];
   readonly #losses: string[] = [];
 
-  constructor(fs: FileSystem, replay: Replay, options: ServerOptions) {
+  /** Files that some fid has open and that are held, by their qids' paths. */
+  readonly #heldByPath = new Map<string, GivenDescriptor>();
+
+  constructor(fs: FileSystem, replay: Replay, options: ServerOptions, held: HeldFiles | undefined) {
     this.#fs = fs;
+    for (const state of replay.fids.values()) {
+      const descriptor = held?.of(state.number);
+      if (descriptor !== undefined) this.#heldByPath.set(pathKey(state), descriptor);
+    }
     this.#replay = replay;
     this.#options = options;
     this.#same = new SameFiles([...replay.prefixes.values()]);
@@ -152,19 +163,55 @@ class Recovery {
       this.#same.isSame(found.attributes, pathLow, pathHigh) &&
       qidTypeOf(found.attributes.mode) === qidType;
     fid.identify({ type: qidType, version: 0, pathLow, pathHigh }, isIt ? found.attributes.device : 0);
+    const held = isIt ? undefined : this.#heldByPath.get(pathKey(state));
     if (isIt) {
       found.node.retain();
       fid.node = found.node;
-    } else {
+    } else if (held === undefined || !(await this.#regain(fid, node.lastNames(), state, held))) {
       fid.node = new StaleNode();
       this.#lose(state, typeof found === 'number' ? `is gone (errno ${-found})` : 'is another file by now');
     }
-    if (state.openFlags !== undefined) await this.#open(fid, fid.node, state.openFlags, state);
+    if (state.openFlags !== undefined && fid.node !== undefined)
+      await this.#open(fid, fid.node, state.openFlags, state, held);
   }
 
-  async #open(fid: Fid, node: FsNode, openFlags: number, state: ReplayFid): Promise<void> {
+  /** The file has no name any more, and was held. */
+  async #regain(
+    fid: Fid,
+    names: readonly string[],
+    { pathLow, pathHigh, qidType }: ReplayFid,
+    descriptor: GivenDescriptor,
+  ): Promise<boolean> {
+    const root = await this.#fs.attach();
+    if (isFailure(root)) return false;
+    const node = await regainFile(root, names.length > 0 ? names : [fid.name], descriptor);
+    root.release();
+    if (isFailure(node)) return false;
+    const attributes = new Attributes();
+    const isIt =
+      (await node.getattr(attributes)) === 0 &&
+      this.#same.isSame(attributes, pathLow, pathHigh) &&
+      qidTypeOf(attributes.mode) === qidType;
+    if (!isIt) {
+      node.release();
+      return false;
+    }
+    fid.node = node;
+    fid.identify({ type: qidType, version: 0, pathLow, pathHigh }, attributes.device);
+    return true;
+  }
+
+  async #open(
+    fid: Fid,
+    node: FsNode,
+    openFlags: number,
+    state: ReplayFid,
+    held?: GivenDescriptor,
+  ): Promise<void> {
     fid.openFlags = openFlags & OPEN_FLAGS;
-    const file = await openAgain(node, fid.openFlags);
+    const again = fid.openFlags & ~OpenFlag.O_TRUNC;
+    const isHeld = held !== undefined && !(node instanceof StaleNode);
+    const file = isHeld ? await reopenFile(node, again, held) : await openAgain(node, again);
     if (typeof file === 'number' && !(node instanceof StaleNode))
       this.#lose(state, `cannot be opened again (errno ${-file})`);
     fid.file = typeof file === 'number' ? new StaleFile() : file;
@@ -188,8 +235,12 @@ class Recovery {
   }
 }
 
+function pathKey({ pathLow, pathHigh }: Pick<ReplayFid, 'pathLow' | 'pathHigh'>): string {
+  return `${pathHigh}:${pathLow}`;
+}
+
 async function openAgain(node: FsNode, flags: number): Promise<OpenFile | Failure> {
-  const answer = node.open(flags & ~OpenFlag.O_TRUNC);
+  const answer = node.open(flags);
   return isPromise(answer) ? await answer : answer;
 }
 

@@ -77,6 +77,11 @@ export class ReplayNode {
     return namesOf(this);
   }
 
+  /** As `names`; those that led here last, where none does any more. */
+  lastNames(): ByteString[] {
+    return this.parent === undefined ? [] : [...this.parent.lastNames(), this.name];
+  }
+
   private isAbove(node: ReplayNode): boolean {
     for (let above: ReplayNode | undefined = node; above !== undefined; above = above.parent)
       if (above === this) return true;

@@ -18,6 +18,7 @@ import { MessageWriter } from '../../protocol/cursor.js';
 import type { Handler } from '../and-then.js';
 import type { Request } from '../request.js';
 import type { Session } from '../session.js';
+import { OpenFiles, type HeldFiles } from './held-files.js';
 import { lookAtSize, lookBefore, lookForXattr } from './intent.js';
 import { JournalLog } from './journal-log.js';
 import type { JournalStore } from './journal-store.js';
@@ -56,12 +57,19 @@ export class SessionJournal {
   /** The session was handed over, and what the store has is of the server that had it: it may go on yet. */
   #isAnothers = false;
   #fidWriter: MessageWriter | undefined;
+  readonly #openFiles: OpenFiles | undefined;
 
   /** `active` are the requests under way, at any time. */
   constructor(store: JournalStore, session: Session, active: Iterable<Request>) {
     this.#store = store;
     this.#session = session;
     this.#active = active;
+    this.#openFiles = store.files && new OpenFiles(store.files, session);
+  }
+
+  /** Where open files without names are held. */
+  get heldFiles(): HeldFiles | undefined {
+    return this.#store.files;
   }
 
   /** What another server left: a copy, once. Undefined where there is nothing, or a session of this server's own has begun. */
@@ -75,12 +83,14 @@ export class SessionJournal {
   resume(dialect: string, repeats: Repeats | undefined): void {
     this.agreed(dialect);
     this.#repeats = repeats;
+    this.#openFiles?.renew(true);
     if (this.#isJournaled) this.#begin(FIRST_BYTES);
   }
 
   /** Goes on with the session of a server that lives, in this dialect: until `goesOn`, or a request, that one may go on itself. */
   takeOver(dialect: string): void {
     this.agreed(dialect);
+    this.#openFiles?.renew(true);
     this.#isAnothers = true;
   }
 
@@ -90,11 +100,13 @@ export class SessionJournal {
     this.#isAnothers = false;
     this.#isJournaled = dialect === VERSION_9P2000_L;
     this.#repeats = undefined;
+    this.#openFiles?.renew(false);
   }
 
   /** There is no session any more. */
   clear(): void {
     const isAnothers = this.#isAnothers;
+    if (!isAnothers) this.#openFiles?.renew(false);
     this.leave();
     if (!isAnothers) this.#store.remove();
   }
@@ -121,10 +133,16 @@ export class SessionJournal {
     if (this.#log === undefined && use !== JournalUse.version) return handle(this.#session, r);
     r.journaled = use;
     r.moves = this.#moves;
-    if (use === JournalUse.intent) return lookBefore(this.#session, r, this.#intending(handle));
+    if (use === JournalUse.intent) return this.#serveIntent(r, handle);
     if (use === JournalUse.clunk) return this.#serveClunk(r, handle);
     if (use === JournalUse.write) return this.#serveWrite(r, handle);
     return handle(this.#session, r);
+  }
+
+  #serveIntent(r: Request, handle: Handler): MaybePromise<number> {
+    const look = () => lookBefore(this.#session, r, this.#intending(handle));
+    const holds = movesFiles(r.message.type) ? this.#openFiles?.hold(r) : undefined;
+    return holds === undefined ? look() : holds.then(look);
   }
 
   /** The session is this server's alone from now on. */
@@ -157,6 +175,7 @@ export class SessionJournal {
     else if (result !== 0 || !this.#isUnclear(r)) this.#append(RecordKind.OUTCOME, r, this.#extraOf(r));
     else this.#tellUnclear(r, replyBytes);
     if (movesFiles(type)) this.#moves++;
+    if (result === 0) this.#openFiles?.finished(r);
   }
 
   /** Whether anything of it is to be told. */

@@ -266,10 +266,14 @@ export class AnyQueue<D extends AnyDriver = AnyDriver> {
       { address: at, length: message.length },
       { address: reply, length: roomBytes, writable: true },
     ]);
-    const count = this.call.count + 1;
+    let { count } = this.call;
     this.kick();
-    const [{ length }] = await this.used(count);
-    return Buffer.from(bytes.slice(reply - GUEST_BASE, reply - GUEST_BASE + length));
+    // A back-end that goes on for another one interrupts once more than there is to hear of.
+    for (;;) {
+      const [element] = await this.used(++count);
+      if (element !== undefined)
+        return Buffer.from(bytes.slice(reply - GUEST_BASE, reply - GUEST_BASE + element.length));
+    }
   }
 
   async used(count = this.call.count + 1): Promise<UsedElement[]> {

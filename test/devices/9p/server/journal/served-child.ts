@@ -2,11 +2,11 @@
  * A process that serves a directory to one client, with a journal: `node served-child.js DIRECTORY JOURNAL`. Requests come on the standard
  * input, replies go to the standard output, and both are frames: length[4] number[4] restored[4] message[length - 8].
  */
-import { writeSync } from 'node:fs';
+import { constants, ftruncateSync, openSync, statSync, writeSync } from 'node:fs';
 import { HostDirectory } from '../../../../../devices/9p/fs/host-directory/host-directory.js';
 import { Server } from '../../../../../devices/9p/server/server.js';
 import { IoVector } from '../../../../../devices/io-vector.js';
-import { JournalFile } from '../../../../../manager/device-process/journal-file.js';
+import { JournalMemory } from '../../../../../manager/device-process/keeping/journal-memory.js';
 import { encodeFrame, Frames } from './frames.js';
 
 const MSIZE_BYTES = 65_536;
@@ -16,7 +16,11 @@ const options = {
   ...{ maxMsizeBytes: MSIZE_BYTES, readOnly: false, maxFids: 10_000, maxOpenFiles: 1000 },
   log: (message: string, error?: unknown) => void writeSync(2, `${message} ${String(error)}\n`),
 };
-const store = new JournalFile(journal, options.log);
+const store = new JournalMemory(undefined, options.log);
+/** In place of the memory file that a daemon would have held. */
+const held = openSync(journal, constants.O_RDWR | constants.O_CREAT, 0o600);
+if (statSync(journal).size === 0) ftruncateSync(held, 4096);
+store.adopt(held);
 const server = new Server(await HostDirectory.open(directory), options, store);
 
 function serve(number: number, restored: boolean, message: Uint8Array): void {

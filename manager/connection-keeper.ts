@@ -1,0 +1,100 @@
+/**
+ * Connections of VMMs to a device process, held open beside it: their sockets, guest memory and eventfds, and what was agreed on over them. Where the
+ * process dies, no VMM notices, and the next process goes on with them. See `device-process/keeping/`.
+ */
+import { closeFd } from '../host/index.js';
+import { ChannelError, type HandOverChannel, type Message } from './device-process/hand-over/channel.js';
+import { dataAs } from './device-process/hand-over/movable.js';
+import {
+  Ended,
+  heldOf,
+  KeepingMessage,
+  keepingOf,
+  type HeldConnection,
+} from './device-process/keeping/protocol.js';
+
+export class ConnectionKeeper {
+  private readonly log: (message: string) => void;
+  /** By function. */
+  private readonly held = new Map<string, HeldConnection>();
+  private channel: HandOverChannel | undefined;
+  /** Settles once all is heard that the process has said. */
+  private heard: Promise<void> = Promise.resolve();
+
+  constructor(log: (message: string) => void) {
+    this.log = log;
+  }
+
+  /** Hears of a process's connections from now on. What is held of one before it stays until this one says otherwise. */
+  listen(channel: HandOverChannel): void {
+    const before = this.heard;
+    this.channel = channel;
+    this.heard = this.hear(channel).then(() => before);
+  }
+
+  /** Resolves once all is known that a process told which is no more. */
+  async settled(): Promise<void> {
+    await this.heard;
+    this.channel = undefined;
+  }
+
+  /** Whether a function of the last process has a connection that goes on. */
+  has(fn: string): boolean {
+    return this.held.has(fn);
+  }
+
+  /** Gives the connection to the process that is heard now, and holds it still. @throws ChannelError */
+  async give(fn: string): Promise<void> {
+    const connection = this.held.get(fn);
+    if (connection === undefined || this.channel === undefined) throw new ChannelError('it is not held');
+    const parts = Array.from(connection.parts, ([name, part]) => ({ name, ...part }));
+    const [keeping, parcel] = keepingOf(fn, connection.number, true, parts);
+    await this.channel.send(KeepingMessage.RESUME, keeping, parcel);
+  }
+
+  /** Lets go of a connection: unless a process has it, its VMM sees it end. */
+  drop(fn: string): void {
+    for (const { fds } of this.held.get(fn)?.parts.values() ?? []) closeAll(fds);
+    this.held.delete(fn);
+  }
+
+  /** Lets go of all connections, and hears of none any more. */
+  close(): void {
+    this.channel?.close();
+    this.channel = undefined;
+    for (const fn of [...this.held.keys()]) this.drop(fn);
+  }
+
+  private async hear(channel: HandOverChannel): Promise<void> {
+    try {
+      for (let message; (message = await channel.receive()) !== undefined; message.parcel.close())
+        if (channel === this.channel) this.take(message);
+    } catch (error) {
+      // A process that is killed stops in the middle of a word.
+      if (!(error instanceof ChannelError))
+        this.log(`what a process said of its connections: ${String(error)}`);
+    }
+    channel.close();
+  }
+
+  private take({ type, data, parcel }: Message): void {
+    if (type === KeepingMessage.ENDED) return this.drop(dataAs(Ended, data).function);
+    if (type !== KeepingMessage.TELL) return;
+    const { function: fn, number, begins, parts } = heldOf(data, parcel);
+    if (begins) this.drop(fn);
+    const connection: HeldConnection | undefined = begins
+      ? { number: 0, parts: new Map() }
+      : this.held.get(fn);
+    if (connection === undefined) return closeAll([...parts.values()].flatMap(({ fds }) => fds));
+    connection.number = number ?? connection.number;
+    for (const [name, part] of parts) {
+      closeAll(connection.parts.get(name)?.fds ?? []);
+      connection.parts.set(name, part);
+    }
+    this.held.set(fn, connection);
+  }
+}
+
+function closeAll(fds: readonly number[]): void {
+  for (const fd of fds) closeFd(fd);
+}

@@ -1,0 +1,110 @@
+/** A back-end whose process may be killed at any time: what is told of it while it is at work, and how another one goes on from that. */
+import type { VirtioDevice } from '../../../devices/virtio/device.js';
+import { dataAs } from '../../device-process/hand-over/movable.js';
+import { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
+import type { DeviceRun } from './device-run.js';
+import { KeptMemory, KeptPart, KeptSession, KeptVring, type ToldPart } from './kept-state.js';
+import type { MemoryTable } from './memory-table.js';
+import { VhostUserRequest as Request } from './protocol.js';
+import { restoreFault, restoreMemory, restoreSession, saveMemory, saveSession } from './run-state.js';
+
+/** Requests that change nothing. */
+const QUERIES: ReadonlySet<number> = new Set<number>([
+  Request.VHOST_USER_GET_FEATURES,
+  Request.VHOST_USER_GET_PROTOCOL_FEATURES,
+  Request.VHOST_USER_GET_QUEUE_NUM,
+  Request.VHOST_USER_GET_MAX_MEM_SLOTS,
+  Request.VHOST_USER_GET_CONFIG,
+  Request.VHOST_USER_GET_STATUS,
+  Request.VHOST_USER_GET_INFLIGHT_FD,
+]);
+/** Requests that begin with the number of a ring, in their first byte. */
+const OF_RINGS: ReadonlySet<number> = new Set<number>([
+  Request.VHOST_USER_SET_VRING_NUM,
+  Request.VHOST_USER_SET_VRING_ADDR,
+  Request.VHOST_USER_SET_VRING_BASE,
+  Request.VHOST_USER_GET_VRING_BASE,
+  Request.VHOST_USER_SET_VRING_KICK,
+  Request.VHOST_USER_SET_VRING_CALL,
+  Request.VHOST_USER_SET_VRING_ERR,
+  Request.VHOST_USER_SET_VRING_ENABLE,
+]);
+const OF_MEMORY: ReadonlySet<number> = new Set<number>([
+  Request.VHOST_USER_SET_MEM_TABLE,
+  Request.VHOST_USER_ADD_MEM_REG,
+  Request.VHOST_USER_REM_MEM_REG,
+]);
+
+/** The part that a request is about, which is told anew whatever it looks like: another descriptor may have the same number. Undefined for none. */
+export function partOf(request: number, payload: Uint8Array): string | undefined {
+  if (QUERIES.has(request)) return undefined;
+  if (OF_RINGS.has(request)) return `${KeptPart.VRING}${payload[0] ?? 0}`;
+  return OF_MEMORY.has(request) ? KeptPart.MEMORY : KeptPart.SESSION;
+}
+
+/** The part of a back-end that is neither memory nor rings nor its run. */
+export interface KeptFront {
+  save(parcel: OutgoingParcel): Pick<KeptSession, 'protocolFeatures' | 'status' | 'channel'>;
+  /** Answers why not. @throws ParcelError */
+  restore(state: KeptSession, parcel: IncomingParcel): string | undefined;
+}
+
+export interface KeptBackEndOptions {
+  readonly run: DeviceRun;
+  readonly table: MemoryTable;
+  readonly device: VirtioDevice;
+  readonly front: KeptFront;
+}
+
+/** Parts of one connection that were kept for this process. */
+export type KeptParts = ReadonlyMap<string, { readonly data: unknown; readonly parcel: IncomingParcel }>;
+
+export class KeptBackEnd {
+  readonly #options: KeptBackEndOptions;
+
+  constructor(options: KeptBackEndOptions) {
+    this.#options = options;
+  }
+
+  /** All parts, as they are now. */
+  parts(): ToldPart[] {
+    const { run, table, front } = this.#options;
+    return [
+      part(KeptPart.SESSION, (parcel) => ({ ...front.save(parcel), ...saveSession(run, parcel) })),
+      part(KeptPart.MEMORY, (parcel) => ({ memory: saveMemory(table, parcel) })),
+      ...run.vrings.map((vring) => part(`${KeptPart.VRING}${vring.index}`, (parcel) => vring.save(parcel))),
+    ];
+  }
+
+  /** Goes on, once the run is resumed, for a process that was killed. Answers why not. @throws ParcelError */
+  async restore(parts: KeptParts): Promise<string | undefined> {
+    const { run, table, device, front } = this.#options;
+    const session = takePart(parts, KeptPart.SESSION);
+    const state = dataAs(KeptSession, session.data);
+    const memory = takePart(parts, KeptPart.MEMORY);
+    const problem =
+      front.restore(state, session.parcel) ??
+      restoreMemory(dataAs(KeptMemory, memory.data), table, memory.parcel) ??
+      restoreSession(state, run, session.parcel);
+    if (problem !== undefined) return problem;
+    for (const vring of run.vrings) {
+      const { data, parcel } = takePart(parts, `${KeptPart.VRING}${vring.index}`);
+      if (!vring.restore(dataAs(KeptVring, data), parcel))
+        return `queue ${vring.index} is larger than it can be here`;
+    }
+    if (state.faulted) await restoreFault(run, device);
+    return undefined;
+  }
+}
+
+export function part(name: string, save: (parcel: OutgoingParcel) => unknown): ToldPart {
+  const parcel = new OutgoingParcel();
+  return { name, data: save(parcel), fds: parcel.fds };
+}
+
+const NOTHING = { data: undefined, parcel: new IncomingParcel([], []) };
+
+/** What is missing is no part. */
+export function takePart(parts: KeptParts, name: string): { data: unknown; parcel: IncomingParcel } {
+  return parts.get(name) ?? NOTHING;
+}
