@@ -13,6 +13,9 @@ import {
   type HeldConnection,
 } from './device-process/keeping/protocol.js';
 
+/** What one process may have held: more than a guest comes to, and little of what the daemon has for all chassis. */
+const MAX_HELD = { fds: 16_384, jsonBytes: 16 << 20, blobsBytes: 0 } as const;
+
 export class ConnectionKeeper {
   private readonly log: (message: string) => void;
   /** By function. */
@@ -67,7 +70,7 @@ export class ConnectionKeeper {
 
   private async hear(channel: HandOverChannel): Promise<void> {
     try {
-      for (let message; (message = await channel.receive()) !== undefined; message.parcel.close())
+      for (let message; (message = await channel.receive(MAX_HELD)) !== undefined; message.parcel.close())
         if (channel === this.channel) this.take(message);
     } catch (error) {
       // A process that is killed stops in the middle of a word.
@@ -92,6 +95,20 @@ export class ConnectionKeeper {
       connection.parts.set(name, part);
     }
     this.held.set(fn, connection);
+    this.checkSize();
+  }
+
+  /** @throws Error where a process has more held than any needs: it is heard no more */
+  private checkSize(): void {
+    let [fds, jsonBytes] = [0, 0];
+    for (const [fn, { parts }] of this.held)
+      for (const [name, part] of parts) {
+        fds += part.fds.length;
+        jsonBytes += fn.length + name.length + part.jsonBytes;
+      }
+    if (fds <= MAX_HELD.fds && jsonBytes <= MAX_HELD.jsonBytes) return;
+    for (const fn of [...this.held.keys()]) this.drop(fn);
+    throw new Error(`there are ${fds} descriptors and ${jsonBytes} bytes to hold, which is too much`);
   }
 }
 

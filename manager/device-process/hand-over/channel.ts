@@ -26,11 +26,19 @@ const MAX_JSON_BYTES = 64 << 20;
 const MAX_BLOBS = 1 << 16;
 const MAX_BLOBS_BYTES = 1 << 28;
 const MAX_FDS = 1 << 20;
+const LIMITS: MessageLimits = { fds: MAX_FDS, jsonBytes: MAX_JSON_BYTES, blobsBytes: MAX_BLOBS_BYTES };
 /** How long descriptors wait where this user has too many on their way: the other process is to take some. */
 const TOO_MANY_IN_FLIGHT_MS = 1;
 
 /** What tells when the socket is ready. */
 export type Watcher = Pick<Reactor, 'add' | 'modify' | 'remove'>;
+
+/** What a message is to have at most. */
+export interface MessageLimits {
+  readonly fds: number;
+  readonly jsonBytes: number;
+  readonly blobsBytes: number;
+}
 
 export interface Message {
   readonly type: number;
@@ -85,24 +93,24 @@ export class HandOverChannel {
   }
 
   /** The next message; undefined once there is none any more. @throws ChannelError */
-  async receive(): Promise<Message | undefined> {
+  async receive(limits = LIMITS): Promise<Message | undefined> {
     const fds: number[] = [];
     try {
-      return await this.#receive(fds);
+      return await this.#receive(fds, limits);
     } catch (error) {
       for (const fd of fds) closeFd(fd);
       throw error;
     }
   }
 
-  async #receive(fds: number[]): Promise<Message | undefined> {
+  async #receive(fds: number[], limits: MessageLimits): Promise<Message | undefined> {
     const header = await this.#read(HEADER_BYTES);
     if (header === undefined) return undefined;
     const [magic, type, jsonBytes, blobCount, blobsBytes, fdCount] = Array.from({ length: 6 }, (_, i) =>
       header.readUInt32LE(4 * i),
     );
-    const sane = jsonBytes <= MAX_JSON_BYTES && blobCount <= MAX_BLOBS && blobsBytes <= MAX_BLOBS_BYTES;
-    if (magic !== MAGIC || !sane || fdCount > MAX_FDS) throw new ChannelError('that is no message');
+    const sane = jsonBytes <= limits.jsonBytes && blobCount <= MAX_BLOBS && blobsBytes <= limits.blobsBytes;
+    if (magic !== MAGIC || !sane || fdCount > limits.fds) throw new ChannelError('that is no message');
     for (let left = fdCount; left > 0; left -= SCM_MAX_FD) {
       await this.#readAll(1, this.#someFds);
       const { count } = this.#someFds;

@@ -30,10 +30,16 @@ export const Keeping = Type.Object({
 export type Keeping = Static<typeof Keeping>;
 export const Ended = Type.Object({ function: Type.String() });
 
+export interface HeldPart {
+  readonly data: unknown;
+  readonly jsonBytes: number;
+  readonly fds: readonly number[];
+}
+
 /** A connection that this process holds for another one: parts by name. */
 export interface HeldConnection {
   number: number;
-  readonly parts: Map<string, { readonly data: unknown; readonly fds: readonly number[] }>;
+  readonly parts: Map<string, HeldPart>;
 }
 
 /** The parcel's descriptors stay whose they are. */
@@ -58,9 +64,9 @@ export function heldOf(
 ): Pick<HeldConnection, 'parts'> & Omit<Keeping, 'parts'> {
   const { parts, ...keeping } = dataAs(Keeping, data);
   const all = parcel.takeFds(parts.flatMap(({ fds }) => fds));
-  const held = parts.map(({ name, data: what, fds }): [string, { data: unknown; fds: number[] }] => [
+  const held = parts.map(({ name, data: what, fds }): [string, HeldPart] => [
     name,
-    { data: what, fds: all.splice(0, fds.length) },
+    { data: what, jsonBytes: JSON.stringify(what).length, fds: all.splice(0, fds.length) },
   ]);
   return { ...keeping, parts: new Map(held) };
 }

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ConnectionKeeper } from '../../../manager/connection-keeper.js';
 import { ChassisPaths } from '../../../manager/control/state-directory.js';
 import {
   findDeviceProcess,
@@ -223,6 +224,18 @@ describe('a device process', () => {
     expect(older.exitCode ?? older.signalCode).toBeNull();
     await start();
     expect(await ended).toEqual([null, 'SIGKILL']);
+  });
+
+  it('that an older daemon started is asked nothing that it does not know', async () => {
+    const nobody = () => Promise.reject(new Error('nobody comes'));
+    host = await spawnDeviceProcess({
+      ...hooks(),
+      entry: script(greeting('{"event": "exploded"}\n')),
+      connections: { accept: nobody, connect: nobody },
+    });
+    await expect(host.keep(new ConnectionKeeper(() => undefined))).resolves.toBeUndefined();
+    process.kill(host.pid, 'SIGTERM');
+    expect(await lost).toMatch(/SIGTERM/);
   });
 
   it('serves alone: a second one on the same paths ends itself', async () => {
