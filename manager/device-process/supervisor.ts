@@ -360,8 +360,8 @@ class DeviceChild implements DeviceHost {
     const { connections, paths } = this.options;
     if (connections === undefined || this.process.revision < KEEP_REVISION) return;
     const { keeperSocket: socketPath } = paths;
-    const [channel] = await Promise.all([connections.accept(socketPath), this.ask('keep', { socketPath })]);
-    keeper.listen(channel);
+    const heard = connections.accept(socketPath).then((channel) => keeper.listen(channel));
+    await Promise.all([heard, this.ask('keep', { socketPath })]);
   }
 
   async status(): Promise<FunctionStatus[]> {

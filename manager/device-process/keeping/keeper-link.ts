@@ -21,8 +21,8 @@ export interface KeeperLinkOptions {
 
 /** A port with a connection that may be kept. */
 interface KeptPort {
-  /** There is another keeper, which has heard of nothing. */
-  keepAgain(): void;
+  /** There is another keeper, which has heard of nothing. Resolves once it has, if that can be said now. */
+  keepAgain(): Promise<void>;
 }
 
 export class KeeperLink {
@@ -37,13 +37,13 @@ export class KeeperLink {
     this.options = options;
   }
 
-  /** Tells whoever listens there from now on. @throws HostError where nobody does */
+  /** Tells whoever listens there from now on; resolves once that has heard of what there is. @throws HostError where nobody does */
   async connect(socketPath: string): Promise<void> {
     const channel = await this.options.connections.connect(socketPath);
     this.channel?.close();
     this.channel = channel;
     void this.listen(channel);
-    for (const port of this.ports.values()) port.keepAgain();
+    await Promise.all(Array.from(this.ports.values(), (port) => port.keepAgain()));
   }
 
   /** What a function's port tells its keeper by. */

@@ -70,12 +70,14 @@ export class Connection {
     return { received: this.#reader.received, fds: this.#reader.fds.left };
   }
 
-  /** Has it outlive this process, while it is quiet: nothing is served until that is told. */
-  keep(kept: KeptSocket): void {
+  /** Has it outlive this process, while it is quiet: nothing is served until that is told, which this resolves with. */
+  keep(kept: KeptSocket): Promise<void> {
     this.#kept = kept;
     this.#reader.looksAhead = true;
     this.#sender.passThrough(kept.pipe);
-    this.#occupy(kept.start(this));
+    const told = kept.start(this);
+    this.#occupy(told);
+    return told;
   }
 
   /** It goes with this process from now on. What is on its way through the steps of its keeper goes through them. */

@@ -125,10 +125,10 @@ export class VhostUserServer {
     await this.#kept?.tellAside(part);
   }
 
-  /** There is another keeper, which has heard of nothing. */
-  keepAgain(): void {
+  /** There is another keeper, which has heard of nothing. Resolves once it has, unless a message is being served: then it hears after that. */
+  async keepAgain(): Promise<void> {
     this.#isUntold = true;
-    this.#tellKeeper();
+    await this.#tellKeeper();
   }
 
   /**
@@ -150,7 +150,7 @@ export class VhostUserServer {
     this.#device.resume();
     connection.resume();
     if (connection.announced) this.#options.onConnect();
-    if (this.#options.keeper) connection.keep(this.#kept);
+    if (this.#options.keeper) void connection.keep(this.#kept).catch(() => undefined);
     return undefined;
   }
 
@@ -189,13 +189,13 @@ export class VhostUserServer {
   }
 
   /** As soon as the connection is where that can be said. */
-  #tellKeeper(): void {
+  async #tellKeeper(): Promise<void> {
     const connection = this.#connection;
     if (!this.#isUntold || connection?.isQuiet !== true || this.#options.keeper?.isThere !== true) return;
     this.#isUntold = false;
     if (!this.#isRecorded) return;
     try {
-      connection.keep((this.#kept ??= this.#newKept(connection.fd)));
+      await connection.keep((this.#kept ??= this.#newKept(connection.fd)));
     } catch (error) {
       this.#options.log(`${this.#options.path}: the connection cannot be kept: ${describeError(error)}`);
     }
@@ -285,7 +285,7 @@ export class VhostUserServer {
       device: this.#device,
       log: (message) => log(`${path}: ${message}`),
       onAnnounced: this.#options.onConnect,
-      onQuiet: () => this.#tellKeeper(),
+      onQuiet: () => void this.#tellKeeper(),
       onClosed: (reason) => this.#ended(connection, reason),
     });
     return connection;
@@ -302,7 +302,7 @@ export class VhostUserServer {
     }
     this.#connection = connection;
     this.#isUntold = true;
-    this.#tellKeeper();
+    void this.#tellKeeper();
   }
 
   #ended(connection: Connection, reason: string): void {
