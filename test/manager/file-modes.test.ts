@@ -53,7 +53,13 @@ describe('with a umask of 0', () => {
     await client.addDisk('dev', { name: 'disk0', source: { type: 'memory', sizeBytes: 1 << 20 } });
     await client.addCard('dev', { name: 'lan0', network: LAN });
     const there = readdirSync(directory, { recursive: true, encoding: 'utf8' });
-    for (const name of ['api.sock', 'daemon.lock', 'dev/device.sock', 'dev.vm/journal.json', '@lan/switch.sock'])
+    for (const name of [
+      'api.sock',
+      'daemon.lock',
+      'dev/device.sock',
+      'dev.vm/journal.json',
+      '@lan/switch.sock',
+    ])
       expect(there).toContain(name);
     expect(there.filter((name) => /s\df0\.sock$/.test(name)).length).toBeGreaterThanOrEqual(5);
     expect(open(directory)).toEqual([]);
