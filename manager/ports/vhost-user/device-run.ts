@@ -132,10 +132,15 @@ export class DeviceRun implements SessionTransport {
       this.#unkicked.include(vring);
       return;
     }
-    if (vring.hasRun(this.packed) || this.inflight.hasRun(vring, this.packed))
-      vring.started ||= vring.hasKick;
+    if (this.#hasRun(vring)) vring.started ||= vring.hasKick;
     const ready = vring.started && enabled && vring.addresses !== undefined;
     if (ready && this.features !== undefined) this.#start(vring);
+  }
+
+  /** True for a ring that ran before, here or elsewhere. What is written down of rings is found by where in guest memory they lie. */
+  #hasRun(vring: Vring): boolean {
+    if (vring.hasRun(this.packed)) return true;
+    return vring.locate(this.#table, this.packed) && this.inflight.hasRun(vring, this.packed);
   }
 
   updateAll(): void {
