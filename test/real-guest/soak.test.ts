@@ -9,7 +9,7 @@ import { SteadyLoad, type LoadResult } from '../soak/steady-load.js';
 import { describePerPort, Lab } from './lab.js';
 
 /** More of them by hand: a night's worth is 100,000. */
-const CYCLES = Number(process.env.CHASSIS_SOAK_CYCLES ?? 250);
+const CYCLES = Number(process.env.CHASSIS_SOAK_CYCLES ?? 150);
 if (!(CYCLES >= 1)) throw new Error('CHASSIS_SOAK_CYCLES: it is how many cycles to go through');
 /** Until caches, pools and heaps have the size that they keep. */
 const WARM_UP_CYCLES = 20;

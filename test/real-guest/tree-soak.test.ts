@@ -7,7 +7,7 @@ import { TreeCycles } from '../soak/tree-cycles.js';
 import { describeRealGuest, Lab, tagSeen } from './lab.js';
 
 /** More of them by hand: `npm run soak`. They take a tenth of the time of a plug cycle. */
-const CYCLES = 2 * Number(process.env.CHASSIS_SOAK_CYCLES ?? 200);
+const CYCLES = 2 * Number(process.env.CHASSIS_SOAK_CYCLES ?? 120);
 const WARM_UP_CYCLES = 100;
 const TIMEOUT_MS = 240_000 + CYCLES * 200;
 
