@@ -1,5 +1,6 @@
 /** The commands that mount a tag, or a mount of the tree, in a Linux guest. */
 import { TREE_MOUNT_OPTIONS } from '../devices/9p/fs/mount-tree/guest-setup.js';
+import { shellQuote } from './control/shell-quote.js';
 
 /** Linux's largest on virtio; without the option it asks for far less and is slow. */
 const MSIZE_BYTES = 512_000;
@@ -42,9 +43,4 @@ export function mountCommand(tag: string, readOnly: boolean): string {
 /** A name of its own below /mnt, also for tags like `..` and `a/b`. */
 function mountPoint(tag: string): string {
   return `/mnt/${tag.replaceAll('/', '-').replace(/^\./, '_')}`;
-}
-
-/** A word of a POSIX shell. */
-export function shellQuote(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,5 +1,6 @@
 import { Args as CliArgs, Flags } from '@oclif/core';
 import { ChassisError, type DrivenVmm } from '../../manager/control/api.js';
+import { shellQuote } from '../../manager/control/shell-quote.js';
 import { afterDashes } from '../support/after-dashes.js';
 import { BaseCommand } from '../support/base-command.js';
 import { libvirtDomain } from '../support/libvirt-xml.js';
@@ -90,8 +91,4 @@ function checkFormat(format: Format, chassis: string, vmm: DrivenVmm): void {
     `chassis ${chassis} is for ${vmm}, and --format ${format} for ${able.join(', ')}`,
     `make another one: chassis create NAME --vmm ${able[0]}`,
   );
-}
-
-function shellQuote(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }

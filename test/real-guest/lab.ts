@@ -1,8 +1,9 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe } from 'vitest';
 import type { Chassis, Mount, Port, QemuArgs } from '../../manager/control/api.js';
+import { shellQuote } from '../../manager/control/shell-quote.js';
 import { QemuUnavailableError } from '../../testbed/errors.js';
 import { LinuxGuest, type ShellOptions } from '../../testbed/guest.js';
 import type { ExtraFile } from '../../testbed/initramfs.js';
@@ -25,6 +26,14 @@ const qemu = await qemuOrReason();
 export function requireRealQemu(): QemuBinary {
   if (typeof qemu === 'string') throw new Error(qemu);
   return qemu;
+}
+
+/** The QEMU to test with, which is a program with arguments, as a user's is: a program, in `folder`. Answers its path. */
+export async function qemuProgram(folder: string): Promise<string> {
+  const path = join(folder, 'qemu');
+  const command = requireRealQemu().command.map(shellQuote).join(' ');
+  await writeFile(path, `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
+  return path;
 }
 
 /** Groups tests that need a real guest: skipped, with the reason in the title, where none can be had. */

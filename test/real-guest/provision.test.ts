@@ -3,12 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Chassis } from '../../manager/control/api.js';
-import { shellQuote } from '../../manager/mount-command.js';
 import { findBusybox } from '../../testbed/busybox.js';
 import { buildInitramfs } from '../../testbed/initramfs.js';
 import { findKernel } from '../../testbed/kernel.js';
 import { TestDaemon } from '../support/daemon.js';
-import { describeRealGuest, requireRealQemu } from './lab.js';
+import { describeRealGuest, qemuProgram } from './lab.js';
 
 /** What a distribution's boot comes to: drivers, the tree, its helper. */
 const INIT = `#!/bin/sh
@@ -40,8 +39,7 @@ describeRealGuest('a manifest with a VM and steps in its guest', () => {
     await writeFile(join(folder, 'src', 'name'), 'shared\n');
     await mkdir(join(folder, 'site'));
     await writeFile(join(folder, 'site', 'index'), 'first\n');
-    const command = requireRealQemu().command.map(shellQuote).join(' ');
-    await writeFile(join(folder, 'qemu'), `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
+    await qemuProgram(folder);
     const kernel = await findKernel('6.12');
     const files = [{ path: '/init', bytes: INIT }];
     await writeFile(join(folder, 'initrd'), await buildInitramfs(kernel, await findBusybox(), files));

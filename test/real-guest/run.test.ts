@@ -1,13 +1,12 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Chassis, Mount } from '../../manager/control/api.js';
-import { shellQuote } from '../../manager/mount-command.js';
 import { findKernel } from '../../testbed/kernel.js';
 import { CHASSIS, TestDaemon } from '../support/daemon.js';
-import { describeRealGuest, requireRealQemu } from './lab.js';
+import { describeRealGuest, qemuProgram } from './lab.js';
 
 describeRealGuest('chassis run', () => {
   let daemon: TestDaemon;
@@ -17,10 +16,7 @@ describeRealGuest('chassis run', () => {
   beforeAll(async () => {
     daemon = await TestDaemon.start();
     folder = await mkdtemp(join(tmpdir(), 'chassis-run-'));
-    // The QEMU of the tests is a program with arguments; a user's is a program.
-    qemu = join(folder, 'qemu');
-    const command = requireRealQemu().command.map(shellQuote).join(' ');
-    await writeFile(qemu, `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
+    qemu = await qemuProgram(folder);
     await daemon.json('create', 'dev', '--slots', '3');
   });
   afterAll(async () => {
