@@ -103,12 +103,17 @@ export class Overlays {
       await revive();
       return this.options.devices.requireRunning().startReview(spec);
     });
+    let last: ReviewPage | undefined;
     try {
-      yield* this.pages(number);
+      for await (const page of this.pages(number))
+        if (page.done) last = page;
+        else yield page;
     } finally {
       await this.stop(number);
       if (request.kind !== 'diff') await this.tidyInTurn(tag);
     }
+    // Only now: who hears that it is done finds nothing of it left.
+    if (last) yield last;
   }
 
   /** The mount of that tag, where it has an overlay. */

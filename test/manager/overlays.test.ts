@@ -74,8 +74,11 @@ describe('the overlay of a mount', () => {
       await lab.controller.detach('a', QUERY);
       expect(await kept()).toEqual(['a']);
       lab.devices.changesOf = () => [];
-      await pages('a', kind);
+      const review = lab.controller.overlays.review('a', { kind, paths: [] });
+      // Who is told that it is done does not ask for more.
+      expect((await review.next()).value).toMatchObject({ done: true });
       expect(await kept()).toEqual([]);
+      await review.return(undefined);
     }
     await expect(pages('a')).rejects.toMatchObject(refusal('NO_MOUNT'));
   });
