@@ -5,7 +5,6 @@ import {
   type Chassis,
   type Detached,
   type DetachQuery,
-  type EventBody,
   type KeptOverlay,
   type Mount,
   type Plan,
@@ -15,97 +14,50 @@ import {
   type Upgraded,
   type Via,
 } from './control/api.js';
-import { Commands } from './commands.js';
 import { checkCarrier, checkMount, type Attachment } from './attachment.js';
+import { assembleChassis, type ChassisParts, type ControllerOptions } from './chassis-parts.js';
 import type { ChassisPaths } from './control/state-directory.js';
-import {
-  ChassisModel,
-  isMount,
-  type DeviceRecord,
-  type MountRecord,
-  type SeatRecord,
-} from './chassis/chassis.js';
+import { isMount, type DeviceRecord } from './chassis/chassis.js';
 import { isDead } from './chassis/hotplug.js';
 import { emptySlots } from './chassis/planner.js';
 import { chooseVia, planBeside } from './chassis/via.js';
-import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js';
-import { Departures } from './departures.js';
-import { DeviceFunctions } from './device-functions.js';
-import { Disks } from './disks.js';
-import { ChassisChanges } from './events/chassis-changes.js';
-import type { DeviceSight } from './events/device-look.js';
-import { functionFacts } from './function-facts.js';
-import { Networks } from './networks.js';
-import { FunctionMounts } from './function-mounts.js';
 import type { Journal } from './journal.js';
-import { fillModel, type JournalDocument, type JournalFacts } from './journal-format.js';
+import type { JournalDocument, JournalFacts } from './journal-format.js';
 import { isListening } from './leftovers.js';
-import { MountPolicies } from './mount-policies.js';
-import { Overlays } from './overlays.js';
-import { OverlayStore } from './overlay-store.js';
-import { QueueMounts } from './queue-mounts.js';
+import { directoriesOf } from './mount-lookup.js';
 import { Recovery } from './recovery.js';
 import { Restoration } from './restoration.js';
-import { SavedChassisFiles } from './saved-state/saved-chassis.js';
 import type { SavedChassis } from './saved-state/saved-file.js';
 import { SerialQueue } from './serial-queue.js';
-import type { CardPorts } from './switches.js';
-import { TreeMounts } from './tree-mounts.js';
 import { topologyOf } from './topology.js';
-import { describeChild, describeMount, describeSeat } from './views.js';
-import { VmSlots } from './vm-slots.js';
 import type { VmmDriver, VmmEndpoint } from './vmm/driver.js';
-import { VMM_KINDS } from './vmm/kinds.js';
-
-export interface ControllerOptions {
-  readonly name: string;
-  readonly slotCount: number;
-  readonly managedBy?: string;
-  readonly paths: ChassisPaths;
-  /** What drives its VM; QEMU at the socket in the chassis's folder when absent. */
-  readonly vmm?: VmmEndpoint | undefined;
-  /** The directory for changes that outlive their mounts. */
-  readonly overlays: string;
-  readonly startDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost>;
-  readonly findDevices: (hooks: DeviceHostHooks) => Promise<DeviceHost | undefined>;
-  readonly cardPorts: CardPorts;
-  readonly journal: Journal;
-  /** What an earlier daemon noted of the chassis. */
-  readonly document?: JournalDocument | undefined;
-  /** Takes what happens. */
-  readonly emit: (event: EventBody) => void;
-  readonly log: (message: string) => void;
-}
+import { vmmArguments } from './vmm-arguments.js';
 
 export class ChassisController {
   readonly name: string;
   readonly managedBy: string | undefined;
   /** What concerns disks. */
-  readonly disks: Disks;
+  readonly disks: ChassisParts['disks'];
   /** What concerns network cards. */
-  readonly networks: Networks;
+  readonly networks: ChassisParts['networks'];
   /** What guests may do with mounts. */
-  readonly policies: MountPolicies;
-  /** To a file, and from one. */
-  private readonly saved: SavedChassisFiles;
+  readonly policies: ChassisParts['policies'];
   /** Where guests' changes go, and what becomes of them. */
-  readonly overlays: Overlays;
+  readonly overlays: ChassisParts['overlays'];
   /** What runs in the guest. */
-  readonly commands: Commands;
+  readonly commands: ChassisParts['commands'];
+  private readonly parts: ChassisParts;
   private readonly paths: ChassisPaths;
   private readonly vmm: VmmEndpoint;
   private readonly log: (message: string) => void;
   private readonly journal: Journal;
-  private readonly model: ChassisModel;
-  private readonly devices: DeviceFunctions;
-  private readonly slots: VmSlots;
-  private readonly departures: Departures;
-  private readonly trees: TreeMounts;
-  private readonly queueMounts: QueueMounts;
-  private readonly functionMounts: FunctionMounts;
+  private readonly model: ChassisParts['model'];
+  private readonly devices: ChassisParts['devices'];
+  private readonly slots: ChassisParts['slots'];
+  private readonly trees: ChassisParts['trees'];
   private readonly queue = new SerialQueue();
   private readonly recovery: Recovery;
-  private readonly changes: ChassisChanges;
+  private readonly changes: ChassisParts['changes'];
   /** Connected, but not looked at yet. */
   private arriving: VmmDriver | undefined;
   private unsuitable: ChassisError | undefined;
@@ -113,8 +65,7 @@ export class ChassisController {
 
   /** @throws Error where the document contradicts itself */
   constructor(options: ControllerOptions) {
-    const { name, slotCount, paths, overlays, startDevices, findDevices, cardPorts, journal, document, log } =
-      options;
+    const { name, paths, journal, log } = options;
     this.name = name;
     this.managedBy = options.managedBy;
     this.paths = paths;
@@ -128,66 +79,24 @@ export class ChassisController {
         this.changes.changed();
       },
     });
-    this.model = new ChassisModel(slotCount, VMM_KINDS[this.vmm.type].rules);
-    if (document) fillModel(this.model, document);
-    this.devices = new DeviceFunctions({
-      ...{ chassis: name, paths, startDevices, findDevices, cardPorts },
-      onLost: (reason) => this.deviceProcessLost(reason),
-      onConnected: () => this.slots.connected(),
-      onConnection: (tag) => this.changes.changed(tag),
-      onHelper: () => this.changes.changed(),
-      onChild: ({ name: tag, state, detail }) =>
-        options.emit({ type: 'mount.inGuest', tag, state, ...(detail !== '' && { reason: detail }) }),
-      children: () => this.model.children.values(),
-      seats: () => this.model.seats.values(),
-      log,
-    });
-    const { model, devices, vmm } = this;
-    this.commands = new Commands({ model, devices });
-    const record = () => this.record();
-    this.slots = new VmSlots({
-      ...{ model, devices, paths, vmm, record, log },
-      expected: VMM_KINDS[vmm.type].expected(),
-    });
-    this.changes = new ChassisChanges({
-      ...{ model, sight: this.sight(), emit: options.emit },
-      look: () => ({
-        ...{ process: this.processState(), vmm: this.slots.driver?.vmm },
-        ...{ vmmProblem: this.unsuitable?.message, helper: devices.hasHelper },
-      }),
-    });
-    this.departures = new Departures({ model, devices, slots: this.slots, vmm });
-    const plugIn = (mounts: readonly MountRecord[], timeoutMs: number) => this.plugIn(mounts, timeoutMs);
-    this.trees = new TreeMounts({
-      ...{ model, devices, slots: this.slots, plugIn, record },
-      exclusively: (job) => this.exclusively(job),
-    });
-    const alone = {
-      ...{ chassis: name, model, devices, slots: this.slots, departures: this.departures },
-      exclusively: <T>(job: () => Promise<T>) => this.exclusively(job),
-      ready: () => this.readyToAttach(),
-      plugIn: (device: DeviceRecord, timeoutMs: number) => this.plugIn([device], timeoutMs),
-    };
-    this.disks = new Disks({ ...alone, emit: options.emit });
-    this.networks = new Networks(alone);
-    this.queueMounts = new QueueMounts({ model, devices, slots: this.slots, plugIn });
-    this.queueMounts.firstTag = document?.firstQueueTag;
-    this.functionMounts = new FunctionMounts({ model, devices, slots: this.slots, plugIn, record, log });
-    const exclusively = <T>(job: () => Promise<T>) => this.exclusively(job);
-    this.policies = new MountPolicies({ model, devices, exclusively, record });
-    const store = new OverlayStore(overlays);
-    this.overlays = new Overlays({
-      model,
-      devices,
-      store,
-      exclusively,
-      revive: () => this.reviveDevices(),
-      log,
-    });
-    const facts = () => this.facts();
-    this.saved = new SavedChassisFiles({
-      ...{ chassis: name, model, devices, slots: this.slots, overlays: this.overlays, paths, facts },
-    });
+    this.parts = assembleChassis(
+      { ...options, vmm: this.vmm },
+      {
+        exclusively: (job) => this.exclusively(job),
+        record: () => this.record(),
+        facts: () => this.facts(),
+        revive: () => this.reviveDevices(),
+        ready: () => this.readyToAttach(),
+        onLost: (reason) => this.deviceProcessLost(reason),
+        processState: () => this.processState(),
+        vmmProblem: () => this.unsuitable,
+      },
+    );
+    const { parts } = this;
+    ({ model: this.model, devices: this.devices, slots: this.slots } = parts);
+    ({ trees: this.trees, changes: this.changes, overlays: this.overlays } = parts);
+    ({ disks: this.disks, networks: this.networks } = parts);
+    ({ policies: this.policies, commands: this.commands } = parts);
   }
 
   /** Starts the device process of a new chassis. @throws ChassisError DEVICE_PROCESS_LOST or STATE_UNWRITABLE */
@@ -290,19 +199,8 @@ export class ChassisController {
     };
   }
 
-  async mounts(): Promise<Mount[]> {
-    await this.devices.refresh();
-    const mounts = [...this.model.mounts().map((mount) => this.view(mount)), ...this.seatViews()];
-    const { tree } = this.model;
-    if (!tree) return mounts;
-    const known = await this.devices.carried.childrenOf(tree);
-    const view = this.view(tree);
-    return [
-      ...mounts,
-      ...Array.from(this.model.children.values(), (child) =>
-        describeChild(view, child, known.get(child.tag)),
-      ),
-    ];
+  mounts(): Promise<Mount[]> {
+    return this.parts.views.all();
   }
 
   /** Whether so many further mounts would fit. @throws ChassisError NO_SLOT_FREE where not */
@@ -334,12 +232,7 @@ export class ChassisController {
     const known = await this.trees.mounted(children, request.timeoutMs);
     const { tree } = this.model;
     if (!tree) throw new ChassisError('VMM_GONE', 'the tree went away meanwhile', 'try again');
-    const view = this.view(tree);
-    return children.map((child) => ({
-      ...describeChild(view, child, undefined),
-      // What a listing would ask the device process for: with thousands of mounts, that is no way to answer for one.
-      ...(known && { inGuest: child.target === undefined ? ('shown' as const) : ('mounted' as const) }),
-    }));
+    return this.parts.views.inTree(tree, children, known);
   }
 
   /** Unplugs a mount, or takes it away where no VM has it; answers what is kept of overlays. */
@@ -352,7 +245,9 @@ export class ChassisController {
     if (child && !this.closed) return this.trees.detach(child, query);
     return this.exclusively(async () => {
       const seat = this.model.seats.get(tag);
-      return seat ? this.queueMounts.detach(seat, query) : { tags: await this.departures.detach(tag, query) };
+      return seat
+        ? this.parts.queueMounts.detach(seat, query)
+        : { tags: await this.parts.departures.detach(tag, query) };
     });
   }
 
@@ -378,14 +273,14 @@ export class ChassisController {
 
   /** What it is now. @throws ChassisError as `SavedChassisFiles.take` */
   save(withStates: boolean): Promise<SavedChassis> {
-    return this.exclusively(() => this.saved.take(withStates));
+    return this.exclusively(() => this.parts.saved.take(withStates));
   }
 
   /** Starts a chassis that was made of what was saved. @throws ChassisError as `SavedChassisFiles.put`: then it is to be closed */
   startSaved(saved: SavedChassis): Promise<void> {
     return this.exclusively(async () => {
       await this.startDevices();
-      await this.saved.put(saved);
+      await this.parts.saved.put(saved);
     });
   }
 
@@ -393,18 +288,8 @@ export class ChassisController {
   qemuArgs(request: QemuArgsRequest): Promise<QemuArgs> {
     return this.exclusively(async () => {
       await this.reviveDevices();
-      const slots = this.model.slotNumbers.filter((slot) => (this.model.slot(slot).functions & 1) !== 0);
-      const { type, socketPath } = this.vmm;
-      const kind = VMM_KINDS[type];
-      const abilities = kind.expected(request);
-      for (const mount of slots.flatMap((slot) => this.model.devicesIn(slot))) {
-        // What a VM has open stays as it is: these arguments are for the next one.
-        if (this.model.isPresent(mount) || this.devices.isConnected(mount)) continue;
-        await this.devices.provide(mount, this.slots.choose(mount, abilities));
-      }
-      const occupied = new Map(slots.map((slot) => [slot, this.slots.pluggable(slot)]));
-      const { slotCount } = this.model;
-      return { vmm: type, args: kind.args({ request, slotCount, socketPath, occupied }) };
+      const { model, devices, slots, vmm } = this;
+      return vmmArguments({ model, devices, slots, vmm }, request);
     });
   }
 
@@ -455,24 +340,16 @@ export class ChassisController {
     return { ...this.devices.state, ...(this.recovery.isUnderWay && { state: 'recovering' as const }) };
   }
 
-  /** What events tell of functions that the model does not know. */
-  private sight(): DeviceSight {
-    return {
-      isConnected: (device) => this.devices.isConnected(device),
-      reason: (tag) => this.slots.reasons.get(tag),
-    };
-  }
-
   private async attachVia(via: Plan['via'], attachment: Attachment) {
     if (via === 'tree') return { children: await this.trees.add(attachment) };
     if (via === 'queue') {
-      const seats = await this.queueMounts.add(attachment);
+      const seats = await this.parts.queueMounts.add(attachment);
       await this.devices.refresh();
-      return this.seatViews(seats);
+      return this.parts.views.onQueues(seats);
     }
-    const mounts = await this.functionMounts.add(attachment);
+    const mounts = await this.parts.functionMounts.add(attachment);
     await this.devices.refresh();
-    return mounts.map((mount) => this.view(mount));
+    return this.parts.views.onFunctions(mounts);
   }
 
   private async readyToAttach(): Promise<void> {
@@ -488,52 +365,7 @@ export class ChassisController {
   private async reviveDevices(): Promise<void> {
     if (this.devices.running) return;
     await this.startDevices();
-    for (const mount of this.model.devices()) {
-      try {
-        // As it was: a VM may be about to connect to it again.
-        await this.devices.provide(mount, this.devices.lastUse(mount) ?? this.slots.choose(mount));
-      } catch (error) {
-        this.slots.note(mount.slot, error);
-      }
-    }
-    await this.slots.revive();
-  }
-
-  /** Plugs devices of one slot in, or parks them for the next VM: all of them or none. */
-  private async plugIn(devices: readonly DeviceRecord[], timeoutMs: number): Promise<void> {
-    try {
-      for (const device of devices) await this.devices.provide(device, this.slots.choose(device));
-      this.model.attach(devices);
-      // Before a guest can see it: what the journal does not have, the next daemon takes away.
-      this.record();
-      await this.slots.plug(devices[0].slot, timeoutMs);
-    } catch (error) {
-      await this.takeBack(devices);
-      throw error;
-    }
-  }
-
-  /** Undoes an attach, as far as it went. */
-  private async takeBack(devices: readonly DeviceRecord[]): Promise<void> {
-    if (this.model.device(devices[0].tag) === devices[0]) await this.slots.takeOut(devices[0].slot);
-    for (const device of devices) {
-      if (this.model.device(device.tag) === device) {
-        if (this.model.isPresent(device)) continue;
-        this.model.remove(device.tag);
-      }
-      await this.devices.cut(device);
-    }
-  }
-
-  private view(mount: MountRecord): Mount {
-    return describeMount(this.model, mount, functionFacts(this.name, mount, this.devices, this.slots));
-  }
-
-  private seatViews(seats: Iterable<SeatRecord> = this.model.seats.values()): Mount[] {
-    const { mux } = this.model;
-    if (!mux) return [];
-    const view = this.view(mux);
-    return Array.from(seats, (seat) => describeSeat(view, seat, this.devices.seatCounters(mux, seat.queue)));
+    await this.parts.plugging.provideAll();
   }
 
   private exclusively<T>(job: () => Promise<T>): Promise<T> {
@@ -558,7 +390,7 @@ export class ChassisController {
     return {
       use: (device) => this.devices.lastUse(device),
       unplugging: this.slots.unplugging,
-      firstQueueTag: this.queueMounts.firstTag,
+      firstQueueTag: this.parts.queueMounts.firstTag,
       managedBy: this.managedBy,
       apiSocket: this.apiSocket,
     };
@@ -572,13 +404,4 @@ export class ChassisController {
       this.log(String(error));
     }
   }
-}
-
-/** Those that its mounts show, and those that they keep changes in. */
-function directoriesOf(model: ChassisModel): string[] {
-  const mounts = [...model.mounts(), ...model.children.values(), ...model.seats.values()];
-  return mounts.flatMap(({ source, overlay }) => [
-    ...(source.type === 'directory' ? [source.path] : []),
-    ...(overlay && overlay.type !== 'memory' ? [overlay.path] : []),
-  ]);
 }

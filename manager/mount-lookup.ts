@@ -44,3 +44,12 @@ export function requireMount(model: ChassisModel, tag: string): FoundMount {
     'list them with: chassis mounts',
   );
 }
+
+/** The directories that the mounts of a chassis show, and those that they keep changes in. */
+export function directoriesOf(model: ChassisModel): string[] {
+  const mounts = [...model.mounts(), ...model.children.values(), ...model.seats.values()];
+  return mounts.flatMap(({ source, overlay }) => [
+    ...(source.type === 'directory' ? [source.path] : []),
+    ...(overlay && overlay.type !== 'memory' ? [overlay.path] : []),
+  ]);
+}

@@ -18,6 +18,8 @@ export interface QueueMountsOptions {
   readonly slots: VmSlots;
   /** Plugs mounts of one slot in, or parks them: all of them or none. */
   readonly plugIn: (mounts: readonly MountRecord[], timeoutMs: number) => Promise<void>;
+  /** As an earlier daemon noted it. */
+  readonly firstTag: string | undefined;
 }
 
 export class QueueMounts {
@@ -27,6 +29,7 @@ export class QueueMounts {
 
   constructor(options: QueueMountsOptions) {
     this.options = options;
+    this.firstTag = options.firstTag;
   }
 
   /**
