@@ -13,10 +13,10 @@ export type * from './api.js';
 export { ChassisError } from './api.js';
 export {
   ChassisClient,
-  DaemonNotRunningError,
   type AddCardOptions,
   type AddDiskOptions,
   type AttachOptions,
   type ChassisClientOptions,
 } from './client.js';
+export { DaemonNotRunningError } from './daemon-connection.js';
 export { defaultStateDirectory } from './state-directory.js';
