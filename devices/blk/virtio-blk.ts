@@ -62,13 +62,18 @@ export class VirtioBlk implements VirtioDevice {
   readonly features: bigint;
   readonly queueSizes: readonly number[];
   readonly changingConfig = [{ offset: ConfigField.WRITEBACK, lengthBytes: 1 }];
+  readonly isStateKept = true;
   readonly #backend: BlockBackend;
   readonly #server: BlockServer;
   readonly #config: BlockConfigSpace;
-  readonly #defaultWriteBack: boolean;
   readonly #serve = (chain: Chain, sink: ReplySink): void => this.#server.handle(chain, sink);
   #lanes: (ReplyLane | undefined)[] = [];
   #context: DeviceContext | undefined;
+  /**
+   * The cache mode that was chosen last. A reset leaves it: a VMM that answers for the config space has not heard of another one (QEMU's
+   * vhost-user-blk-pci reads it once), and the next driver, shown a write-through cache, would never flush.
+   */
+  #chosenWriteBack: boolean;
   /** Whether the driver itself chose a cache mode since the last reset. */
   #modeChosen = false;
   #resizing: Promise<unknown> = Promise.resolve();
@@ -89,8 +94,8 @@ export class VirtioBlk implements VirtioDevice {
     this.features = offeredFeatures(backend.limits, choices);
     this.#config = new BlockConfigSpace(backend.limits, choices);
     this.#server = new BlockServer(backend, { readOnly, id: encodeSerial(options.serial), log: options.log });
-    this.#defaultWriteBack = options.writeBack ?? true;
-    this.#config.writeBack = this.#defaultWriteBack;
+    this.#chosenWriteBack = options.writeBack ?? true;
+    this.#config.writeBack = this.#chosenWriteBack;
     this.#config.sizeBytes = backend.sizeBytes;
     backend.sizeChanged = () => this.#capacityIs(backend.sizeBytes);
     backend.troubled = options.log;
@@ -125,7 +130,8 @@ export class VirtioBlk implements VirtioDevice {
     const mode = bytes[ConfigField.WRITEBACK - offset];
     if ((this.features & CONFIG_WCE_BIT) === 0n || (mode !== 0 && mode !== 1)) return;
     this.#modeChosen = true;
-    this.#config.writeBack = mode === 1;
+    this.#chosenWriteBack = mode === 1;
+    this.#config.writeBack = this.#chosenWriteBack;
     this.#updateWriteThrough();
   }
 
@@ -151,7 +157,7 @@ export class VirtioBlk implements VirtioDevice {
     this.#context = undefined;
     this.#lanes = [];
     this.#modeChosen = false;
-    this.#config.writeBack = this.#defaultWriteBack;
+    this.#config.writeBack = this.#chosenWriteBack;
     return this.#settled();
   }
 
@@ -166,7 +172,14 @@ export class VirtioBlk implements VirtioDevice {
   }
 
   rest(): void {
-    this.#backend.rest();
+    this.#backend.rest(!this.#server.writeThrough);
+  }
+
+  /** Nobody knows what its driver chose, unless who had the disk left word: then every write is as durable as any driver may count on. */
+  adoptDriver(): void {
+    if (this.#modeChosen) return;
+    this.#config.writeBack &&= this.#backend.writeBackBefore ?? false;
+    this.#updateWriteThrough();
   }
 
   /** version[1] modeChosen[1] writeBack[1] */
@@ -179,7 +192,8 @@ export class VirtioBlk implements VirtioDevice {
     if (bytes.length !== STATE_BYTES || version !== STATE_VERSION || modeChosen > 1 || writeBack > 1)
       return 'it is no state of a disk';
     this.#modeChosen = modeChosen === 1;
-    this.#config.writeBack = writeBack === 1;
+    this.#chosenWriteBack = writeBack === 1;
+    this.#config.writeBack = this.#chosenWriteBack;
     return undefined;
   }
 

@@ -37,6 +37,8 @@ export class VirtioNet implements VirtioDevice {
   readonly completesInOrder = true;
   /** The address that the driver gave the card, and the link. */
   readonly changingConfig = [{ offset: ConfigField.MAC, lengthBytes: ConfigField.MAX_VIRTQUEUE_PAIRS }];
+  readonly isStateKept = true;
+  stateChanged: VirtioDevice['stateChanged'];
   readonly filledQueues: FilledQueues = {
     includes: (queueIndex) => this.#isReceiveQueue(queueIndex),
     buffersAdded: (queue) => this.#buffersAdded(queue),
@@ -70,6 +72,8 @@ export class VirtioNet implements VirtioDevice {
   /** What the next activation goes on from. */
   #restored: CardState | undefined;
   #linkWanted = true;
+  /** Resolves once the last command is answered; undefined while none waits for that. */
+  #answering: Promise<void> | undefined;
   /** The backend was refused a frame, and waits for `roomForMore`. */
   #starved = false;
   #flushDue = false;
@@ -257,7 +261,19 @@ export class VirtioNet implements VirtioDevice {
 
   #control(queue: Virtqueue, chain: Chain): void {
     const ack = this.#commands.execute(chain.readable);
-    queue.push(chain, chain.writable.scatter(0, Uint8Array.of(ack), 0, 1));
+    const writtenBytes = chain.writable.scatter(0, Uint8Array.of(ack), 0, 1);
+    const told = this.stateChanged?.();
+    if (told === undefined && this.#answering === undefined) {
+      queue.push(chain, writtenBytes);
+      return;
+    }
+    // One after the other, in the order of the commands.
+    const answering = Promise.all([told, this.#answering]).then(() => {
+      queue.push(chain, writtenBytes);
+      queue.flush();
+      if (this.#answering === answering) this.#answering = undefined;
+    });
+    this.#answering = answering;
   }
 
   #setMac(mac: Uint8Array): boolean {

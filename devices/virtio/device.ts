@@ -165,6 +165,11 @@ export interface VirtioDevice {
   /** No queue runs, and nothing is under way: who takes over from this device may have what is behind it, until `engage`. */
   rest?(): void;
   /**
+   * The driver at work was another device's before, and nobody has said what it told that one: the device takes for granted what does no harm.
+   * Called once `engage` has been, before `activate` or after.
+   */
+  adoptDriver?(): void;
+  /**
    * Begins nothing more until `unhold` or a reset, and takes back what waits for something to happen: such chains stay the device's, to be begun
    * later, or by another device. Resolves once it touches neither guest memory nor what is behind it: then `saveState` has nothing to wait for.
    * A backend that hangs keeps it waiting.
@@ -188,6 +193,16 @@ export interface VirtioDevice {
    * with them, and has changed nothing then.
    */
   restoreState?(bytes: Uint8Array): string | undefined;
+  /**
+   * True where `saveState` is small, names no descriptors and can be told at any moment: then it is kept beside the process, for the next one where
+   * this one is killed.
+   */
+  readonly isStateKept?: boolean;
+  /**
+   * Of such a device, set by whoever keeps its state: a request on a queue has changed it. The device completes that request once this
+   * resolves, or at once where it answers nothing.
+   */
+  stateChanged?: (() => Promise<void> | undefined) | undefined;
   /** Of a network card: has the network learn that the station of this address is here now, whose driver does not say so itself. */
   announceFor?(mac: Uint8Array): void;
   /** The device leaves for good: releases what it holds of the host. */

@@ -119,8 +119,16 @@ export abstract class BlockBackend {
     return undefined;
   }
 
-  /** No guest uses it, and nothing is under way: who has waited for it may have it, until `engage`. */
-  rest(): void {}
+  /**
+   * No guest uses it, and nothing is under way: who has waited for it may have it, until `engage`. With whether that guest flushes what is to last
+   * (write-back), or counts on every write.
+   */
+  rest(_writeBack: boolean): void {}
+
+  /** What whoever had it said so by `rest`, when `engage` got it from them; undefined where nobody did. */
+  get writeBackBefore(): boolean | undefined {
+    return undefined;
+  }
 
   /** Nobody waits for what is under way any more: calls that have not started may end at once, with -ECANCELED. */
   abandon(): void {}

@@ -55,6 +55,8 @@ export class DeviceRun implements SessionTransport {
   readonly #unkicked: UnkickedRings;
   readonly #drain = new DrainBudget();
   #session: DeviceSession | undefined;
+  /** What the session's driver told another back-end is known here. */
+  #isDriverKnown = false;
   #faulted = false;
 
   constructor(
@@ -235,10 +237,14 @@ export class DeviceRun implements SessionTransport {
     return this.rest.restore(expected, bytes);
   }
 
-  /** Goes on, asleep, with rings that ran in another process, as their configs say. Answers what is wrong with them. */
+  /**
+   * Goes on, asleep, with the driver of another process, and with its rings that are to run at once, as their configs say. Answers what is wrong with
+   * them.
+   */
   takeOver(rings: readonly Vring[]): string | undefined {
     const session = (this.#session = new DeviceSession(this.#device, this.features ?? 0n, this));
     session.taking = false;
+    this.#isDriverKnown = true;
     for (const vring of rings) {
       const located = vring.locate(this.#table, this.packed);
       const problem = located ? this.#activateRing(session, vring) : 'its areas are not in memory';
@@ -291,10 +297,13 @@ export class DeviceRun implements SessionTransport {
       this.#events.log('the state that was loaded is of another driver: it is dropped');
       if (this.rest.drop() !== undefined) return;
     }
-    this.rest.begin();
     const isNew = this.#session === undefined;
+    if (isNew) this.#isDriverKnown = this.rest.awaitsDriver;
+    this.rest.begin();
     const session = (this.#session ??= new DeviceSession(this.#device, this.features ?? 0n, this));
+    const ranElsewhere = !vring.hasStopped && this.#hasRun(vring);
     const problem = (this.running ? undefined : this.#device.engage?.()) ?? this.#startRing(session, vring);
+    if (ranElsewhere && !this.#isDriverKnown) this.#device.adoptDriver?.();
     if (problem !== undefined) return session.fault(`queue ${vring.index}: ${problem}`);
     if (isNew) session.activate();
     this.#unkicked.include(vring);

@@ -3,7 +3,8 @@ import type { VirtioDevice } from '../../../devices/virtio/device.js';
 import { dataAs } from '../../device-process/hand-over/movable.js';
 import { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import type { DeviceRun } from './device-run.js';
-import { KeptMemory, KeptPart, KeptSession, KeptVring, type ToldPart } from './kept-state.js';
+import { deviceStateOf, giveDeviceState } from './device-state.js';
+import { KeptDevice, KeptMemory, KeptPart, KeptSession, KeptVring, type ToldPart } from './kept-state.js';
 import type { MemoryTable } from './memory-table.js';
 import { VhostUserRequest as Request } from './protocol.js';
 import { restoreFault, restoreMemory, restoreSession, saveMemory, saveSession } from './run-state.js';
@@ -73,7 +74,15 @@ export class KeptBackEnd {
       part(KeptPart.SESSION, (parcel) => ({ ...front.save(parcel), ...saveSession(run, parcel) })),
       part(KeptPart.MEMORY, (parcel) => ({ memory: saveMemory(table, parcel) })),
       ...run.vrings.map((vring) => part(`${KeptPart.VRING}${vring.index}`, (parcel) => vring.save(parcel))),
+      this.devicePart(),
     ];
+  }
+
+  /** The one that also changes with what a driver says on a queue. */
+  devicePart(): ToldPart {
+    const { run, device } = this.#options;
+    const state = device.isStateKept === true ? Buffer.from(deviceStateOf(device)).toString('hex') : null;
+    return part(KeptPart.DEVICE, (): KeptDevice => ({ works: run.session !== undefined, state }));
   }
 
   /** Goes on, once the run is resumed, for a process that was killed. Answers why not. @throws ParcelError */
@@ -92,9 +101,29 @@ export class KeptBackEnd {
       if (!vring.restore(dataAs(KeptVring, data), parcel))
         return `queue ${vring.index} is larger than it can be here`;
     }
+    const refused = await this.#restoreState(parts);
+    if (refused !== undefined) return refused;
     if (state.faulted) await restoreFault(run, device);
     return undefined;
   }
+
+  /** What a process of a version without this part kept is gone on with as far as it goes. */
+  async #restoreState(parts: KeptParts): Promise<string | undefined> {
+    const kept = keptDevice(parts);
+    if (kept === undefined || kept.state === null) return undefined;
+    return giveDeviceState(this.#options.device, Buffer.from(kept.state, 'hex'));
+  }
+
+  /** Its driver is the device's again, before rings run: those that were stopped may start again much later. */
+  takeOver(parts: KeptParts): void {
+    const { run } = this.#options;
+    if (keptDevice(parts)?.works === true && !run.faulted) run.takeOver([]);
+  }
+}
+
+function keptDevice(parts: KeptParts): KeptDevice | undefined {
+  const device = parts.get(KeptPart.DEVICE);
+  return device && dataAs(KeptDevice, device.data);
 }
 
 export function part(name: string, save: (parcel: OutgoingParcel) => unknown): ToldPart {

@@ -6,6 +6,7 @@ import { Type, type Static } from '@sinclair/typebox';
 import type { KeptParts } from './kept-back-end.js';
 import { BackEndState, ConnectionState, VringState } from './port-state.js';
 
+const HEXADECIMAL = '^([0-9a-f]{2})*$';
 const Numbered = Type.Integer({ minimum: 0 });
 
 export const KeptSession = Type.Omit(BackEndState, ['memory', 'vrings', 'works', 'device']);
@@ -20,9 +21,18 @@ export type KeptSocket = Static<typeof KeptSocket>;
 /** Of a message that has not come whole; in hexadecimal digits. */
 export const KeptReading = Type.Object({
   ...Type.Pick(ConnectionState, ['announced', 'receivedFds']).properties,
-  received: Type.String({ pattern: '^([0-9a-f]{2})*$' }),
+  received: Type.String({ pattern: HEXADECIMAL }),
 });
 export type KeptReading = Static<typeof KeptReading>;
+
+/** Of the device. */
+export const KeptDevice = Type.Object({
+  /** A driver is at work, whether its rings run or not. */
+  works: Type.Boolean(),
+  /** What the device says of itself, in hexadecimal digits; null where that is kept in another way, or is nothing. */
+  state: Type.Union([Type.String({ pattern: HEXADECIMAL }), Type.Null()]),
+});
+export type KeptDevice = Static<typeof KeptDevice>;
 
 /** Names of parts; a ring's has its number behind it. */
 export const KeptPart = {
@@ -31,6 +41,7 @@ export const KeptPart = {
   VRING: 'vring ',
   SOCKET: 'socket',
   READING: 'reading',
+  DEVICE: 'device',
 };
 
 /** A part as it is told: its descriptors stay their owner's. */

@@ -81,6 +81,7 @@ export class VhostUserServer {
       onUnrecorded: () => this.#unrecorded(),
     });
     this.#listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.#admit(fd) });
+    if (device.isStateKept === true) device.stateChanged = () => this.#tellDevice();
   }
 
   /** True while a VMM is connected that has begun to talk. */
@@ -125,6 +126,10 @@ export class VhostUserServer {
     await this.#kept?.tellAside(part);
   }
 
+  #tellDevice(): Promise<void> | undefined {
+    return this.#kept?.tellAside(this.#device.kept.devicePart());
+  }
+
   /** There is another keeper, which has heard of nothing. Resolves once it has, unless a message is being served: then it hears after that. */
   async keepAgain(): Promise<void> {
     this.#isUntold = true;
@@ -147,6 +152,7 @@ export class VhostUserServer {
       return problem;
     }
     this.#options.extras?.take(parts);
+    this.#device.kept.takeOver(parts);
     this.#device.resume();
     connection.resume();
     if (connection.announced) this.#options.onConnect();

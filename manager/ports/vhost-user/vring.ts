@@ -225,6 +225,11 @@ export class Vring {
     this.setCall(NO_FD);
   }
 
+  /** True for a ring that stopped here, and whose device was not reset since. */
+  get hasStopped(): boolean {
+    return this.#stopped !== undefined;
+  }
+
   /** False for a ring that stopped and has been set up as another one since. */
   get goesOn(): boolean {
     const stopped = this.#stopped;

@@ -76,11 +76,11 @@ describe('the cache mode', () => {
     expect([made.device.config[WRITEBACK], isDurable(made, queue)]).toEqual([0, true]);
   });
 
-  it('is again what the operator chose after a reset', async () => {
+  it('stays what was chosen after a reset, for that is what a VMM shows the next driver', async () => {
     for (const writeBack of [true, false]) {
-      const made = newDevice({ writeBack });
+      const made = newDevice({ writeBack: !writeBack });
       start(made.device, FLUSH | CONFIG_WCE);
-      made.device.writeConfig(WRITEBACK, Uint8Array.of(writeBack ? 0 : 1));
+      made.device.writeConfig(WRITEBACK, Uint8Array.of(writeBack ? 1 : 0));
       await made.device.reset();
       const { queue } = start(made.device, FLUSH | CONFIG_WCE);
       expect([made.device.config[WRITEBACK], isDurable(made, queue)]).toEqual([
@@ -88,6 +88,38 @@ describe('the cache mode', () => {
         !writeBack,
       ]);
     }
+  });
+
+  it('is again what it was after a driver that could not flush', async () => {
+    const made = newDevice();
+    start(made.device, CONFIG_WCE);
+    await made.device.reset();
+    const { queue } = start(made.device, FLUSH | CONFIG_WCE);
+    expect([made.device.config[WRITEBACK], isDurable(made, queue)]).toEqual([1, false]);
+  });
+
+  it('is write-through for a driver of which nobody knows what it chose, until it says or is reset', async () => {
+    const made = newDevice();
+    const { queue } = start(made.device, FLUSH | CONFIG_WCE);
+    made.device.adoptDriver();
+    expect(isDurable(made, queue)).toBe(true);
+    made.device.writeConfig(WRITEBACK, Uint8Array.of(1));
+    expect(isDurable(made, queue)).toBe(false);
+    // It has said by now.
+    made.device.adoptDriver();
+    expect(isDurable(made, queue)).toBe(false);
+    await made.device.reset();
+    const next = start(made.device, FLUSH | CONFIG_WCE);
+    expect(isDurable(made, next.queue)).toBe(false);
+  });
+
+  it.each([true, false])('goes on as who had the disk before says (write-back: %s)', (writeBack) => {
+    const made = newDevice();
+    Object.defineProperty(made.backend, 'writeBackBefore', { value: writeBack });
+    expect(made.device.engage()).toBeUndefined();
+    made.device.adoptDriver();
+    const { queue } = start(made.device, FLUSH | CONFIG_WCE);
+    expect(isDurable(made, queue)).toBe(!writeBack);
   });
 
   it('is all that a driver can change, and not to anything else', () => {

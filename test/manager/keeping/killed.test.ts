@@ -1,9 +1,10 @@
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { DeviceSpec } from '../../../manager/device-process/protocol.js';
 import { NOFID, NOTAG, T } from '../../devices/9p/server/support/wire.js';
 import { LoadedDisk } from '../hand-over/loaded-disk.js';
+import { EchoSwitch } from '../hand-over/pinging-card.js';
 import { GuestRam, TestQueue } from '../ports/vhost-user/harness.js';
 import {
   config,
@@ -115,6 +116,68 @@ describe('a device process that is killed', () => {
     }
     await load.progress(200);
     await load.stop();
+  });
+
+  const WRITEBACK = 32;
+  const writeBackOf = async (frontEnd: RawFrontEnd) =>
+    (await frontEnd.query(Request.GET_CONFIG, config(WRITEBACK, 1)))[12];
+
+  it('leaves a disk the cache mode that its driver chose: before it begins, while it runs, and while it is paused', async () => {
+    const path = join(shared, 'disk.img');
+    writeFileSync(path, '');
+    truncateSync(path, MIB);
+    const socketPath = await killable.serve({
+      ...{ type: 'disk', source: { type: 'file', path }, readOnly: false, overlay: false, queues: 1 },
+      serial: 's',
+    });
+    const features = Feature.VERSION_1 | Feature.PROTOCOL_FEATURES | (1n << 9n) | (1n << 11n);
+    const frontEnd = await new RawFrontEnd(killable.reactor, socketPath).negotiate(features);
+    const ram = new GuestRam('disk');
+    await frontEnd.set(Request.SET_MEM_TABLE, memTable(ram.region), [ram.fd]);
+    const choose = (mode: number) =>
+      frontEnd.set(Request.SET_CONFIG, config(WRITEBACK, 1, Uint8Array.of(mode)));
+    const queue = new TestQueue(killable.reactor, ram);
+    await choose(0);
+    await killable.kill();
+    expect(await writeBackOf(frontEnd)).toBe(0);
+    await queue.start(frontEnd);
+    await choose(1);
+    await killable.kill();
+    expect(await writeBackOf(frontEnd)).toBe(1);
+    await choose(0);
+    const base = await frontEnd.getVringBase(0);
+    await killable.kill();
+    await killable.upgrade();
+    await queue.start(frontEnd, base);
+    expect(await writeBackOf(frontEnd)).toBe(0);
+  });
+
+  it('leaves a card what its driver said by commands, and nothing of it to the next driver', async () => {
+    const echo = await EchoSwitch.start(join(shared, 'switch'));
+    onTestFinished(() => echo.close());
+    const socketPath = await killable.serve({
+      ...{ type: 'card', name: 'a', mac: '52:54:00:00:00:01', queuePairs: 1, up: true },
+      peer: { type: 'switch', socketPath: echo.path },
+    });
+    const features = Feature.VERSION_1 | Feature.PROTOCOL_FEATURES | (1n << 17n) | (1n << 18n) | (1n << 23n);
+    const ram = new GuestRam('card');
+    const frontEnd = await new RawFrontEnd(killable.reactor, socketPath).negotiate(features);
+    await frontEnd.set(Request.SET_MEM_TABLE, memTable(ram.region), [ram.fd]);
+    const commands = new TestQueue(killable.reactor, ram, 2);
+    await commands.start(frontEnd);
+    const address = async () =>
+      (await frontEnd.query(Request.GET_CONFIG, config(0, 6))).subarray(12).toString('hex');
+    const mac = Buffer.of(0x52, 0x54, 0, 0, 1, 1);
+    expect(await commands.exchange(Buffer.of(1, 1, ...mac), 1)).toEqual(Buffer.of(0));
+    await killable.kill();
+    expect(await address()).toBe(mac.toString('hex'));
+    // It is paused, so that what its driver said is kept; and then another one comes.
+    await frontEnd.getVringBase(2);
+    await killable.kill();
+    expect(await address()).toBe(mac.toString('hex'));
+    ram.bytes.fill(0);
+    await new TestQueue(killable.reactor, ram, 2).start(frontEnd);
+    expect(await address()).toBe('525400000001');
   });
 
   it('goes on with memory that was added, rings that were stopped, and a device that was reset', async () => {

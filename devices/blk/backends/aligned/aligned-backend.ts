@@ -81,8 +81,12 @@ export class AlignedBackend extends BlockBackend {
     return this.inner.engage();
   }
 
-  override rest(): void {
-    this.inner.rest();
+  override rest(writeBack: boolean): void {
+    this.inner.rest(writeBack);
+  }
+
+  override get writeBackBefore(): boolean | undefined {
+    return this.inner.writeBackBefore;
   }
 
   read(offsetBytes: number, into: IoVector, completion: BlockCompletion): number {

@@ -4,9 +4,9 @@
  *
  * A guest that moves from one process to another has its disk open in both. The one that it moves to waits: it says so by a shared flock(2), which has
  * nothing to do with the lock itself. The one that it moves from lets go once no driver runs, where somebody waits; otherwise a disk is locked
- * for as long as it is open.
+ * for as long as it is open. And it says in which cache mode its driver was, by a shared lock on a byte that no disk has: VMMs do not move that.
  */
-import { flock, FlockOperation, LockType, ofdSetLock } from '../../../../host/index.js';
+import { flock, FlockOperation, LockType, ofdGetLock, ofdSetLock } from '../../../../host/index.js';
 import { Errno } from '../../../errno.js';
 import { BlockBackendError } from '../errors.js';
 
@@ -17,6 +17,10 @@ interface Locked {
   readonly readOnly: boolean;
   readonly isBlockDevice: boolean;
 }
+
+/** The lock is on all bytes below; on these two, whoever let go of it leaves word until it closes the disk. */
+const LEFT_WRITE_BACK = 2 ** 52;
+const LEFT_WRITE_THROUGH = LEFT_WRITE_BACK + 1;
 
 /** @throws BlockBackendError BACKEND_BUSY */
 export function lockDisk(disk: Locked): void {
@@ -45,6 +49,7 @@ export function awaitDisk({ fd }: Pick<Locked, 'fd'>): void {
 export class DiskLock {
   readonly #disk: Locked;
   #isHeld: boolean;
+  #writeBackBefore: boolean | undefined;
 
   constructor(disk: Locked, isHeld: boolean) {
     this.#disk = disk;
@@ -55,25 +60,46 @@ export class DiskLock {
     return this.#isHeld;
   }
 
+  /** Whether the driver before had a write-back cache, as who let go of the disk has said; undefined where nobody has. */
+  get writeBackBefore(): boolean | undefined {
+    return this.#writeBackBefore;
+  }
+
   /** A driver is about to use the disk. False where it is somebody else's. */
   take(): boolean {
     if (this.#isHeld) return true;
+    const { fd } = this.#disk;
     if (!tryLock(this.#disk)) return false;
-    flock(this.#disk.fd, FlockOperation.LOCK_UN);
+    flock(fd, FlockOperation.LOCK_UN);
+    ofdSetLock(fd, LockType.F_UNLCK, LEFT_WRITE_BACK, 2);
+    this.#writeBackBefore = wordLeft(fd);
     return (this.#isHeld = true);
   }
 
-  /** No driver uses it, and nothing is under way on it. */
-  offer(): void {
+  /** No driver uses it, and nothing is under way on it. The last one had a write-back cache, or did not. */
+  offer(writeBack: boolean): void {
     if (!this.#isHeld || !isAwaited(this.#disk)) return;
-    ofdSetLock(this.#disk.fd, LockType.F_UNLCK, 0, 0);
+    const { fd } = this.#disk;
+    ofdSetLock(fd, LockType.F_RDLCK, writeBack ? LEFT_WRITE_BACK : LEFT_WRITE_THROUGH, 1);
+    ofdSetLock(fd, LockType.F_UNLCK, 0, LEFT_WRITE_BACK);
     this.#isHeld = false;
   }
 }
 
+/** Where several have left word, write-through is what does no harm. */
+function wordLeft(fd: number): boolean | undefined {
+  if (isMarked(fd, LEFT_WRITE_THROUGH)) return false;
+  return isMarked(fd, LEFT_WRITE_BACK) ? true : undefined;
+}
+
+function isMarked(fd: number, byte: number): boolean {
+  const found = { type: LockType.F_UNLCK as number, start: 0, length: 0 };
+  return ofdGetLock(fd, LockType.F_WRLCK, byte, 1, found) === 0 && found.type !== LockType.F_UNLCK;
+}
+
 /** False where another one has it. */
 function tryLock({ fd, readOnly }: Locked): boolean {
-  const error = ofdSetLock(fd, readOnly ? LockType.F_RDLCK : LockType.F_WRLCK, 0, 0);
+  const error = ofdSetLock(fd, readOnly ? LockType.F_RDLCK : LockType.F_WRLCK, 0, LEFT_WRITE_BACK);
   return error !== -Errno.EAGAIN && error !== -Errno.EACCES;
 }
 

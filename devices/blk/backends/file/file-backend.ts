@@ -99,8 +99,12 @@ export class FileBackend extends BlockBackend {
     return this.#lock.take() ? undefined : `${this.#disk.path} is in use by somebody who writes to it`;
   }
 
-  override rest(): void {
-    if (!this.#disk.inMemory) this.#lock.offer();
+  override rest(writeBack: boolean): void {
+    if (!this.#disk.inMemory) this.#lock.offer(writeBack);
+  }
+
+  override get writeBackBefore(): boolean | undefined {
+    return this.#lock.writeBackBefore;
   }
 
   /** Of a file that another process has had until now. */

@@ -14,7 +14,7 @@ import { TestBackend } from '../../../devices/net/support/frames.js';
 import { MAC_A, MAC_B, mac } from '../../../devices/net/support/packets.js';
 import { GuestRam, Harness, openDescriptors, PackedQueue, TestQueue, type AnyQueue } from './harness.js';
 import { expectant, goOn, load, save } from './moved.js';
-import { config, Feature, Request, type RawFrontEnd } from './raw-front-end.js';
+import { config, Feature, Request, u64, type RawFrontEnd } from './raw-front-end.js';
 
 const FEATURES = Feature.VERSION_1 | Feature.PROTOCOL_FEATURES;
 const formats = [
@@ -56,13 +56,14 @@ describe.each(formats)('a device’s state, over $name rings', ({ Queue, ring })
   const FLUSH = 1n << 9n;
   const CONFIG_WCE = 1n << 11n;
   const WRITEBACK = 32;
+  const DISK = { serial: 'moved', log: () => {} };
   /** type[4] reserved[4] sector[8] data[512] */
   const WRITE = Buffer.concat([Buffer.of(1), Buffer.alloc(15 + 512)]);
 
   it.each([true, false])('takes the cache mode of a disk along (requests before: %s)', async (used) => {
     const newDisk = () => {
       const backend = new ScriptedBackend();
-      return { backend, device: new VirtioBlk(backend, { serial: 'moved', log: () => {} }) };
+      return { backend, device: new VirtioBlk(backend, DISK) };
     };
     const source = await running(newDisk().device, FLUSH | CONFIG_WCE);
     if (used) await source.queue.exchange(WRITE, 1);
@@ -74,6 +75,32 @@ describe.each(formats)('a device’s state, over $name rings', ({ Queue, ring })
     expect(await source.queue.exchange(WRITE, 1)).toEqual(Buffer.of(0));
     expect(harness.events).toEqual(['connect']);
     expect(backend.calls.filter(({ operation }) => operation === 'write')).toMatchObject([{ durable: true }]);
+  });
+
+  it('has every write of a disk on the medium where a driver goes on of which nothing was said, until it is reset', async () => {
+    const source = await running(new VirtioBlk(new ScriptedBackend(), DISK), FLUSH | CONFIG_WCE);
+    const { queue, ram, features } = source;
+    await queue.exchange(WRITE, 1);
+    const base = await source.frontEnd.getVringBase(0);
+    await source.harness.disconnect(source.frontEnd);
+    const backend = new ScriptedBackend();
+    const harness = new Harness(new VirtioBlk(backend, DISK));
+    const frontEnd = await harness.ready(ram, features);
+    await queue.start(frontEnd, base);
+    await queue.exchange(WRITE, 1);
+    // After a pause it is the same one.
+    await queue.start(frontEnd, await frontEnd.getVringBase(0));
+    await queue.exchange(WRITE, 1);
+    await frontEnd.set(Request.RESET_DEVICE);
+    ram.bytes.fill(0);
+    await frontEnd.set(Request.SET_FEATURES, u64(features));
+    const fresh = new Queue(harness.reactor, ram, 0);
+    await fresh.start(frontEnd);
+    await fresh.exchange(WRITE, 1);
+    await fresh.start(frontEnd, await frontEnd.getVringBase(0));
+    await fresh.exchange(WRITE, 1);
+    const writes = backend.calls.filter(({ operation }) => operation === 'write');
+    expect(writes.map(({ durable }) => durable)).toEqual([true, true, false, false]);
   });
 
   it('takes along what a card’s driver said by commands', async () => {

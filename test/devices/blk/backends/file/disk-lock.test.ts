@@ -26,12 +26,12 @@ describe('a guest that moves with its disk', () => {
     const destination = open(path, true);
     expect(destination.isOurs).toBe(false);
     expect(destination.engage()).toMatch(/in use by somebody who writes/);
-    source.rest();
+    source.rest(true);
     expect(source.isOurs).toBe(false);
     expect(destination.engage()).toBeUndefined();
     expect(source.engage()).toMatch(/in use by somebody who writes/);
     // Paused where it is now, it stays there.
-    destination.rest();
+    destination.rest(true);
     expect(destination.isOurs).toBe(true);
   });
 
@@ -39,7 +39,7 @@ describe('a guest that moves with its disk', () => {
     const path = image();
     const source = open(path);
     const destination = open(path, true);
-    source.rest();
+    source.rest(true);
     expect(source.engage()).toBeUndefined();
     expect(destination.engage()).toMatch(/in use/);
   });
@@ -48,7 +48,7 @@ describe('a guest that moves with its disk', () => {
     const path = image();
     const source = open(path);
     const destination = open(path, true);
-    source.rest();
+    source.rest(true);
     expect(() => openDisk({ path })).toThrow(BlockBackendError);
     expect(() => openDisk({ path })).toThrow(/is what a guest is moving with/);
     expect(destination.engage()).toBeUndefined();
@@ -57,11 +57,40 @@ describe('a guest that moves with its disk', () => {
   it('keeps it while it is only paused, and nobody waits for it', async () => {
     const path = image();
     const source = open(path);
-    source.rest();
+    source.rest(true);
     expect(source.isOurs).toBe(true);
     const destination = new FileBackend(openDisk({ path, awaited: true }));
     await destination.close();
-    source.rest();
+    source.rest(true);
     expect(source.isOurs).toBe(true);
+  });
+
+  it.each([true, false])(
+    'finds the cache mode there that it had, as who let it go says (write-back: %s)',
+    (writeBack) => {
+      const path = image();
+      const source = open(path);
+      const destination = open(path, true);
+      source.rest(writeBack);
+      expect(destination.engage()).toBeUndefined();
+      expect(destination.writeBackBefore).toBe(writeBack);
+      // On it goes, while the one it left is there still.
+      const third = open(path, true);
+      destination.rest(true);
+      expect(third.engage()).toBeUndefined();
+      expect(third.writeBackBefore).toBe(writeBack);
+    },
+  );
+
+  it('finds no word of its cache mode where nobody left one', async () => {
+    const path = image();
+    const source = new FileBackend(openDisk({ path }));
+    const destination = open(path, true);
+    source.rest(true);
+    expect(source.engage()).toBeUndefined();
+    source.rest(true);
+    await source.close();
+    expect(destination.engage()).toBeUndefined();
+    expect(destination.writeBackBefore).toBeUndefined();
   });
 });
