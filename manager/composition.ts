@@ -39,7 +39,9 @@ import { hostPath, peerKey, takeGranted } from './device-process/host-paths.js';
 import type { FunctionSpec, NinePSpec, SeatSpec } from './device-process/protocol.js';
 import type { Given, MovableDevice } from './device-process/hand-over/movable.js';
 import { movableMounts, takeMounts } from './device-process/hand-over/mount-offer.js';
+import { HeldQueues } from './device-process/keeping/held-queues.js';
 import { HeldSession } from './device-process/keeping/held-session.js';
+import { HeldTree } from './device-process/keeping/held-tree.js';
 import type { KeeperLink } from './device-process/keeping/keeper-link.js';
 import type { Dialer, PeerStock } from './device-process/peer-stock.js';
 import { openCard } from './device-process/served-card.js';
@@ -209,9 +211,9 @@ async function servedNineP(
 ): Promise<ServedDevice> {
   const { tag, source } = spec;
   const mounts = given && takeMounts(given);
-  if (source?.type === 'queues') return ninePOnQueues(log, mounts?.seats);
+  if (source?.type === 'queues') return ninePOnQueues(log, isKept, mounts?.seats);
+  const held = isKept ? new HeldSession(log) : undefined;
   if (source?.type !== 'tree') {
-    const held = isKept ? new HeldSession(log) : undefined;
     const served = new NinePOfMount(tag, log, held);
     if (source) await served.setSource(source, termsOf(spec), given && 'handed over');
     return served;
@@ -224,14 +226,17 @@ async function servedNineP(
       if (child) hooks.onChild({ name, state: child.state, detail: child.detail });
     },
   });
-  const device = createNineP(tree, { tag, readOnly: false, log });
-  const served = new ServedTree(tree, (shown, terms, watched, beginning) =>
-    openMount(
-      (each) => openWatched(each, watches, each === shown ? watched : undefined),
-      shown,
-      terms,
-      beginning,
-    ),
+  const device = createNineP(tree, { tag, readOnly: false, log }, held?.journal);
+  const served = new ServedTree(
+    tree,
+    (shown, terms, watched, beginning) =>
+      openMount(
+        (each) => openWatched(each, watches, each === shown ? watched : undefined),
+        shown,
+        terms,
+        beginning,
+      ),
+    () => device.forgetGone(),
   );
   for (const child of mounts?.children ?? []) await served.add(child, 'handed over');
   return {
@@ -242,6 +247,7 @@ async function servedNineP(
       () => served.all,
     ),
     tree: served,
+    held: held && new HeldTree(held, tree),
     counted: () => ({ ...device.statistics, latencies: device.latencies }),
     setSource: () => Promise.reject(new Error('a tree shows its children')),
   };
@@ -260,11 +266,14 @@ function openServed(source: Source, terms: MountTerms, beginning?: Beginning): P
 
 async function ninePOnQueues(
   log: (message: string) => void,
+  isKept: boolean,
   seats: readonly SeatSpec[] = [],
 ): Promise<ServedDevice> {
-  const mux = new Virtio9pMux(QUEUES_PER_DEVICE);
+  const held = isKept ? new HeldQueues(log) : undefined;
+  const mux = new Virtio9pMux(QUEUES_PER_DEVICE, held?.registers);
+  if (held) held.onTaken = () => mux.goOn();
   const queues = new ServedQueues({
-    ...{ mux, openMount: openServed, log },
+    ...{ mux, openMount: openServed, held, log },
     serverOptions: (tag, limits) => serverOptions({ tag, log, readOnly: false, ...limits }),
   });
   for (const seat of seats) await queues.add(seat, 'handed over');
@@ -273,7 +282,7 @@ async function ninePOnQueues(
       () => ({ children: [], seats: queues.specs }),
       () => queues.all,
     ),
-    ...{ device: mux, tree: undefined, disk: undefined, queues },
+    ...{ device: mux, tree: undefined, disk: undefined, queues, held },
     counted: () => queues.counted(),
     setSource: () => Promise.reject(new Error('each queue shows a mount of its own')),
   };

@@ -234,22 +234,22 @@ export class DeviceFunctions {
         files: this.options.paths.functionFiles(name),
         port: use.port,
         msix: use.msix,
-        ...(resumes && { resumes }),
         ...(kept && { kept }),
         ...(incoming && { incoming }),
         device: isCard(device) ? await this.cardSpec(device, incoming) : deviceSpec(device),
       });
       this.kept.hold(name, host.pid, keep);
+      this.uses.set(name, use);
+      this.lastUses.set(name, use);
+      if (isMount(device) && device.tree) await this.carried.fillTree(device);
+      if (isMount(device) && device.mux) await this.carried.fillQueues(device);
+      if (resumes) await host.goOn(name);
     } catch (error) {
-      this.keeper.drop(name);
+      // Where the process is gone, the next one goes on.
+      if (this.host === host) this.keeper.drop(name);
       await this.leavePort(name);
       throw error;
     }
-    this.uses.set(name, use);
-    this.lastUses.set(name, use);
-    if (!isMount(device)) return;
-    if (device.tree) await this.carried.fillTree(device);
-    if (device.mux) await this.carried.fillQueues(device);
   }
 
   /** Has the process go on with the connection that its function had when the last process died. */

@@ -62,8 +62,7 @@ export class MuxConfig {
 
   /** A queue serves a mount from now on. The tag has 1 to 222 bytes, and no NUL. */
   seat(queue: number, tag: Uint8Array, readOnly: boolean): void {
-    this.#serial = (this.#serial + 1) >>> 0;
-    this.#seats[queue] = { tag, readOnly, serial: this.#serial };
+    this.#seats[queue] = { tag, readOnly, serial: this.#nextSerial() };
     this.#changed(queue, 1);
   }
 
@@ -120,6 +119,24 @@ export class MuxConfig {
     this.#show(select);
   }
 
+  /**
+   * Goes on for a device whose process was killed. The mount that a queue has here is the one that it had there, unless the tag says otherwise; and
+   * `changes` goes on by more than one, so that a driver looks at all queues.
+   */
+  goOn({ select, serial, changes, changedQueue, seats }: MuxConfigState): void {
+    const before = new Map(seats.map((seat) => [seat.queue, seat]));
+    this.#serial = serial;
+    for (const [queue, seat] of this.#seats.entries()) {
+      if (seat === undefined) continue;
+      const known = before.get(queue);
+      const isSame = known !== undefined && sameBytes(known.tag, seat.tag);
+      this.#seats[queue] = { ...seat, serial: isSame ? known.serial : this.#nextSerial() };
+    }
+    this.#view.setUint32(MuxConfigOffset.CHANGES, changes + 2, true);
+    this.#view.setUint16(MuxConfigOffset.CHANGED_QUEUE, changedQueue, true);
+    this.#show(select);
+  }
+
   /** A driver's write, of which `select` takes what is its own. */
   write(offset: number, bytes: Uint8Array): void {
     const { SELECT, QUEUE_COUNT } = MuxConfigOffset;
@@ -132,6 +149,10 @@ export class MuxConfig {
   /** The first queue is selected again, for drivers that know no other. */
   reset(): void {
     this.#show(0);
+  }
+
+  #nextSerial(): number {
+    return (this.#serial = (this.#serial + 1) >>> 0);
   }
 
   #changed(queue: number, mounts: 1 | 0 | -1): void {

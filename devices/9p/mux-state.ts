@@ -9,6 +9,8 @@ import type { MuxConfigState } from './mux-config.js';
 const MUX_FIELDS = { select: 2, serial: 4, changes: 4, changedQueue: 2 } as const;
 const SEAT_FIELDS = { queue: 2, readOnly: 1, serial: 4 } as const;
 
+const NO_SESSION = new Uint8Array(0);
+
 export interface MuxState extends MuxConfigState {
   /** `Server.saveState` of each seat. */
   readonly servers: readonly Uint8Array[];
@@ -23,6 +25,19 @@ export function encodeMux(state: MuxState): Uint8Array {
     writer.blob(state.servers[index]);
   });
   return writer.bytes;
+}
+
+/** The registers alone, in memory that may go on behind them: `length[4]`, and as above without sessions. */
+export function encodeRegisters(registers: MuxConfigState): Uint8Array {
+  const writer = new StateWriter();
+  writer.blob(encodeMux({ ...registers, servers: registers.seats.map(() => NO_SESSION) }));
+  return writer.bytes;
+}
+
+/** Undefined where that memory has something else. */
+export function decodeRegisters(bytes: Uint8Array): MuxConfigState | undefined {
+  const state = decodeMux(new StateReader(bytes).blob());
+  return typeof state === 'string' ? undefined : state;
 }
 
 /** The state, or what is wrong with the bytes. What its fields say is still to be checked. */

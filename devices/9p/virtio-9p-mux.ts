@@ -10,8 +10,9 @@ import type { Chain, DeviceContext, VirtioDevice, Virtqueue } from '../virtio/de
 import { VirtioDeviceId } from '../virtio/device.js';
 import { isPromise, type FileSystem } from './fs/file-system.js';
 import { MUX_CONFIG_BYTES, MUX_TAG_MAX_BYTES, MuxConfig } from './mux-config.js';
-import { decodeMux, encodeMux, type MuxState } from './mux-state.js';
+import { decodeMux, decodeRegisters, encodeMux, encodeRegisters, type MuxState } from './mux-state.js';
 import { QueueReplies } from './queue-replies.js';
+import type { JournalStore } from './server/journal/journal-store.js';
 import type { ServerLatencies, ServerLimits, ServerOptions, ServerStatistics } from './server/options.js';
 import { Server } from './server/server.js';
 import { UntellableError } from './server/state/save.js';
@@ -42,13 +43,19 @@ export class Virtio9pMux implements VirtioDevice {
   readonly #seats: (Seat | undefined)[];
   readonly #replies: (QueueReplies | undefined)[];
   readonly #vacant = vacantServer();
+  readonly #kept: JournalStore | undefined;
+  /** The driver was told by another process what there is, and is to look again. */
+  #mustLook = false;
   #context: DeviceContext | undefined;
   #closed = false;
   /** The state that the servers have taken over. */
   #prepared: Uint8Array | undefined;
 
-  /** One to 512 queues, all of them empty. */
-  constructor(queueCount: number) {
+  /**
+   * One to 512 queues, all of them empty. With `kept`, what a driver knows of the mounts by the config space outlives this process: see
+   * `goOn`.
+   */
+  constructor(queueCount: number, kept?: JournalStore) {
     if (!Number.isInteger(queueCount) || queueCount < 1 || queueCount > MUX_QUEUES_MAX)
       throw new RangeError(`a multiplexing device has 1 to ${MUX_QUEUES_MAX} queues, not ${queueCount}`);
     this.queueSizes = new Array<number>(queueCount).fill(QUEUE_SIZE);
@@ -56,6 +63,7 @@ export class Virtio9pMux implements VirtioDevice {
     this.#replies = new Array<QueueReplies | undefined>(queueCount).fill(undefined);
     this.#registers = new MuxConfig(queueCount);
     this.config = this.#registers.bytes;
+    this.#kept = kept;
   }
 
   /** The lowest queue that nothing is attached to, and undefined where all are taken. */
@@ -65,15 +73,16 @@ export class Virtio9pMux implements VirtioDevice {
   }
 
   /**
-   * Has an empty queue serve a file system, which is the device's from then on. The tag has 1 to 222 bytes of UTF-8 without NUL.
+   * Has an empty queue serve a file system, which is the device's from then on. The tag has 1 to 222 bytes of UTF-8 without NUL. With a
+   * `journal`, a device like this one goes on for the queue's client after its process was killed.
    * @throws RangeError where there is no such queue, it is taken, or the tag is none
    */
-  attach(queue: number, fs: FileSystem, tag: string, options: ServerOptions): void {
+  attach(queue: number, fs: FileSystem, tag: string, options: ServerOptions, journal?: JournalStore): void {
     const bytes = encodeTag(tag, MUX_TAG_MAX_BYTES);
     const exists = Number.isInteger(queue) && queue >= 0 && queue < this.#seats.length;
     if (this.#closed || !exists || this.#seats[queue] !== undefined)
       throw new RangeError(`nothing can be attached to queue ${queue}`);
-    this.#seats[queue] = { server: new Server(fs, options), closing: undefined };
+    this.#seats[queue] = { server: new Server(fs, options, journal), closing: undefined };
     this.#registers.seat(queue, bytes, options.readOnly);
     this.#announce(queue);
   }
@@ -115,11 +124,31 @@ export class Virtio9pMux implements VirtioDevice {
 
   /** `select` is live while a driver that agreed to the feature is at work. */
   writeConfig(offset: number, bytes: Uint8Array): void {
-    if (this.#isMultiplexed) this.#registers.write(offset, bytes);
+    if (!this.#isMultiplexed) return;
+    this.#registers.write(offset, bytes);
+    this.#keepRegisters();
   }
 
+  /**
+   * Goes on, before it is activated, for a device whose process was killed, which had the same mounts on its queues but for those that are gone:
+   * config space is what that one kept.
+   */
+  goOn(): void {
+    const bytes = this.#kept?.read();
+    const registers = bytes && decodeRegisters(bytes);
+    if (registers === undefined) return;
+    this.#registers.goOn(registers);
+    this.#mustLook = true;
+    this.#keepRegisters();
+  }
+
+  /** Where journals tell of what clients have, whose device's process was killed, that is found again: their requests wait meanwhile. */
   activate(context: DeviceContext): void {
     this.#context = context;
+    for (const seat of this.#seats) void seat?.server.recover();
+    if (!this.#mustLook) return;
+    this.#mustLook = false;
+    context.configChanged();
   }
 
   handleChain(queue: Virtqueue, chain: Chain): void {
@@ -135,6 +164,7 @@ export class Virtio9pMux implements VirtioDevice {
     this.#context = undefined;
     this.#prepared = undefined;
     this.#registers.reset();
+    this.#keepRegisters();
     this.#replies.fill(undefined);
     const waits = this.#seats.map((seat) => seat?.server.dropAll()).filter(isPromise);
     if (waits.length > 0) return Promise.all(waits).then(() => undefined);
@@ -182,6 +212,7 @@ export class Virtio9pMux implements VirtioDevice {
       return problem;
     }
     this.#registers.resume(state);
+    this.#keepRegisters();
     this.#prepared = bytes;
     return undefined;
   }
@@ -219,7 +250,16 @@ export class Virtio9pMux implements VirtioDevice {
 
   /** Who knows only the first queue is not woken for the others. */
   #announce(queue: number): void {
+    this.#keepRegisters();
     if (this.#isMultiplexed || queue === 0) this.#context?.configChanged();
+  }
+
+  /** Before a driver can have seen them. */
+  #keepRegisters(): void {
+    if (this.#kept === undefined) return;
+    const bytes = encodeRegisters(this.#registers.state);
+    this.#kept.create(bytes.length)?.set(bytes);
+    this.#kept.commit();
   }
 
   #repliesOf(queue: Virtqueue): QueueReplies {

@@ -66,6 +66,11 @@ export class Virtio9p implements VirtioDevice {
     this.#server.setLimits(limits);
   }
 
+  /** Part of its file system went away: see `Server.forgetGone`. */
+  forgetGone(): void {
+    this.#server.forgetGone();
+  }
+
   writeConfig(): void {
     // Nothing in it is the driver's to change.
   }

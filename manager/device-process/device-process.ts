@@ -200,6 +200,8 @@ export class DeviceProcess {
         return this.done(this.options.keeper.connect(request.params.socketPath));
       case 'addFunction':
         return this.addFunction(request.params);
+      case 'goOn':
+        return this.done(this.goOn(request.params.function));
       case 'removeFunction':
         return this.removeFunction(request.params.function);
       case 'setSource':
@@ -270,7 +272,6 @@ export class DeviceProcess {
     const served = await this.options.createFunction(spec, this.hooksOf(spec));
     this.functions.set(name, served);
     this.specs.set(name, spec);
-    if (spec.resumes) await this.goOn(name, served);
     return { keep: { ...served.keep } };
   }
 
@@ -279,7 +280,9 @@ export class DeviceProcess {
   }
 
   /** Where it cannot, its VMM sees that the connection ends, and may connect again. */
-  private async goOn(name: string, served: ServedFunction): Promise<void> {
+  private async goOn(name: string): Promise<void> {
+    const served = this.functions.get(name);
+    if (!served) throw new Error(`there is no function ${name}`);
     const kept = await this.options.keeper.taken(name);
     try {
       const problem = kept === undefined ? 'it did not come' : await served.goOnFor?.(kept);

@@ -104,8 +104,6 @@ export const FunctionSpec = Type.Object({
   files: Type.Optional(Type.String()),
   /** Where files without names are that a process before this one kept for it, by what it called them: see `Kept`. */
   kept: Type.Optional(Type.Record(Type.String(), Type.String())),
-  /** Goes on with the connection that the process before this one had, which comes from whoever keeps it: see `keeping/`. */
-  resumes: Type.Optional(Type.Boolean()),
   port: Port,
   /** Over vfio-user, false: no MSI-X capability, interrupts by INTx alone. Over vhost-user that is the VMM's affair. */
   msix: Type.Boolean(),
@@ -239,6 +237,8 @@ export const Request = Type.Union([
   Type.Object({ id: Id, method: Type.Literal('loadStates'), params: StatesFile }),
   /** Answers Kept. */
   Type.Object({ id: Id, method: Type.Literal('addFunction'), params: FunctionSpec }),
+  /** Goes on with the connection that the process before this one had, which comes from whoever keeps it (see `keeping/`): once its mounts are there. */
+  Type.Object({ id: Id, method: Type.Literal('goOn'), params: Type.Object({ function: Type.String() }) }),
   Type.Object({
     id: Id,
     method: Type.Literal('removeFunction'),

@@ -29,7 +29,7 @@ import { VfioUserServer } from '../ports/vfio-user/server.js';
 import type { FileState } from '../ports/vhost-user/file-state.js';
 import { VhostUserState } from '../ports/vhost-user/port-state.js';
 import { VhostUserServer, type KeptConnection } from '../ports/vhost-user/server.js';
-import type { HeldSession } from './keeping/held-session.js';
+import type { Held } from './keeping/held.js';
 import type { KeeperLink } from './keeping/keeper-link.js';
 import type { FunctionHooks, ResizableDisk, ServedFunction } from './device-process.js';
 import { dataAs, type Given, type MovableDevice, type MovableFunction } from './hand-over/movable.js';
@@ -47,8 +47,8 @@ export interface ServedDevice extends Pick<
   'setSource' | 'mount' | 'tree' | 'queues' | 'disk' | 'card' | 'keep'
 > {
   readonly device: VirtioDevice;
-  /** What of its session is to outlive the process. */
-  readonly held?: HeldSession | undefined;
+  /** What of it is to outlive the process. */
+  readonly held?: Held | undefined;
   /** Lets go of what the device does not, once that is closed. */
   readonly release?: (() => void) | undefined;
   /** How another process goes on with it; undefined where none can. */

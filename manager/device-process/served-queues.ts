@@ -3,6 +3,7 @@ import type { ServerLimits, ServerOptions } from '../../devices/9p/server/option
 import type { Virtio9pMux } from '../../devices/9p/virtio-9p-mux.js';
 import { ChassisError, MAX_FIDS, type FunctionCounters, type Lost } from '../control/api.js';
 import { countersOf, type DeviceCounters } from '../counters.js';
+import type { HeldQueues } from './keeping/held-queues.js';
 import type { SeatSpec, SeatStatus } from './protocol.js';
 import type { Beginning, OpenMount, PolicyTerms, ServedMount } from './served-mount.js';
 
@@ -10,6 +11,8 @@ export interface ServedQueuesOptions {
   readonly mux: Virtio9pMux;
   readonly openMount: OpenMount;
   readonly serverOptions: (tag: string, limits: Partial<ServerLimits>) => ServerOptions;
+  /** What is to outlive the process; undefined where nothing can. */
+  readonly held?: HeldQueues | undefined;
   readonly log: (message: string) => void;
 }
 
@@ -32,13 +35,15 @@ export class ServedQueues {
   /** Answers the queue. @throws ChassisError NO_SLOT_FREE where none of those asked for is free, or as the source cannot be opened */
   async add(spec: SeatSpec, beginning?: Beginning): Promise<number> {
     const { queues, tag, source, ...terms } = spec;
-    const { mux, openMount, serverOptions } = this.options;
+    const { mux, openMount, serverOptions, held } = this.options;
     const queue = queues.find((each) => each < mux.queueSizes.length && !this.seats.has(each));
     if (queue === undefined) throw stillLeaving();
     const mount = await openMount(source, terms, beginning);
     try {
-      mux.attach(queue, mount.fs, tag, serverOptions(tag, limitsOf(terms)));
+      const session = await held?.begin(queue);
+      mux.attach(queue, mount.fs, tag, serverOptions(tag, limitsOf(terms)), session?.journal);
     } catch (error) {
+      await held?.end(queue);
       await mount.fs.close();
       throw error;
     }
@@ -70,7 +75,7 @@ export class ServedQueues {
    * @throws ChassisError MOUNT_BUSY while the guest has it mounted, unless forced
    */
   remove(queue: number, force: boolean): Lost {
-    const { mux, log } = this.options;
+    const { mux, log, held } = this.options;
     const seat = this.seats.get(queue);
     const { fids = 0, openFiles = 0 } = mux.statistics(queue) ?? {};
     if (!seat || seat.leaving) return { fids: 0, openFiles: 0 };
@@ -79,6 +84,7 @@ export class ServedQueues {
     void mux
       .detach(queue)
       .catch((error: unknown) => log(`${seat.tag}: while closing: ${String(error)}`))
+      .then(() => held?.end(queue))
       .finally(() => this.seats.delete(queue));
     return { fids, openFiles };
   }

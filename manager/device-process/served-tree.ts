@@ -30,14 +30,17 @@ type OpenWatchedMount = (
 export class ServedTree {
   private readonly tree: MountTree;
   private readonly openMount: OpenWatchedMount;
+  private readonly onLost: () => void;
   private readonly mounts = new Map<string, ServedMount>();
   /** What each child is now. */
   private readonly children = new Map<string, ChildSpec>();
   private readonly watched = new Map<string, Watched>();
 
-  constructor(tree: MountTree, openMount: OpenWatchedMount) {
+  /** `onLost` is told when a child went of which the guest has fids. */
+  constructor(tree: MountTree, openMount: OpenWatchedMount, onLost: () => void = () => undefined) {
     this.tree = tree;
     this.openMount = openMount;
+    this.onLost = onLost;
   }
 
   /** @throws ChassisError TAG_INVALID, TAG_IN_USE, or as the mount cannot be opened */
@@ -107,6 +110,7 @@ export class ServedTree {
     if (this.tree.entry(name) === undefined) return { fids: 0, openFiles: 0 };
     this.watched.delete(name);
     const { fids, openFiles } = this.tree.remove(name);
+    if (fids > 0) this.onLost();
     return { fids, openFiles };
   }
 

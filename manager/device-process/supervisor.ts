@@ -51,6 +51,8 @@ export interface DeviceHost {
   readonly sandbox?: InForce | undefined;
   /** Answers the descriptors of files that are to outlive the process, by what it calls them. */
   addFunction(spec: FunctionSpec): Promise<Kept['keep']>;
+  /** Has a function go on with the connection that the last process had: the keeper has given it. Where it cannot, its VMM sees that it ends. */
+  goOn(name: string): Promise<void>;
   /** Resolves also where there is no such function. */
   removeFunction(name: string): Promise<void>;
   /** @throws ChassisError MOUNT_BUSY while the guest has mounted what is there, or as the source cannot be opened */
@@ -153,6 +155,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const RESIZE_TIMEOUT_MS = 60_000;
 /** A commit stops between two files, of which one may be large. */
 const STOP_REVIEW_TIMEOUT_MS = 600_000;
+/** As long as a function's connection is to come, and more. */
+const GO_ON_TIMEOUT_MS = 30_000;
 /** A million fids take ten seconds, and a disk may be slow. */
 const STATES_TIMEOUT_MS = 120_000;
 /** All that the two may take to get ready, and more: nobody waits for that but who asked. */
@@ -253,6 +257,10 @@ class DeviceChild implements DeviceHost {
 
   async addFunction(spec: FunctionSpec): Promise<Kept['keep']> {
     return decode(Kept, await this.ask('addFunction', spec)).keep;
+  }
+
+  async goOn(name: string): Promise<void> {
+    await this.ask('goOn', { function: name }, GO_ON_TIMEOUT_MS);
   }
 
   async removeFunction(name: string): Promise<void> {

@@ -166,6 +166,10 @@ export class FakeDevices implements DeviceHost {
     return {};
   }
 
+  async goOn(): Promise<void> {
+    // Nobody keeps connections here.
+  }
+
   async removeFunction(name: string): Promise<void> {
     if (shownBy(this.functions.get(name)?.device)?.type === 'tree') this.inTree.clear();
     if (shownBy(this.functions.get(name)?.device)?.type === 'queues') this.onQueues.clear();

@@ -205,6 +205,10 @@ export abstract class FsNode {
   reopen(flags: number, _given: Given): MaybePromise<OpenFile | Failure> {
     return this.open(flags);
   }
+  /** As `open`, for a client that had it open elsewhere, with these flags, in a process that was killed: nobody could tell any more of it. */
+  openAgain(flags: number): MaybePromise<OpenFile | Failure> {
+    return this.open(flags);
+  }
   /** The directory above, or a fresh reference to this one where it is the export's root. */
   parent(): MaybePromise<FsNode | Failure> {
     return UNSUPPORTED;

@@ -215,6 +215,11 @@ export class Server {
     }
   }
 
+  /** Files are gone from under fids of the client, for good: those are not to be found again should this process be killed. */
+  forgetGone(): void {
+    this.#journal?.forgetGone();
+  }
+
   #takeBacklog(): Backlog {
     const backlog = this.#backlog;
     this.#backlog = new Backlog();

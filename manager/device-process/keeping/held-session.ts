@@ -3,37 +3,49 @@ import type { HeldFiles } from '../../../devices/9p/server/journal/held-files.js
 import type { GivenDescriptor } from '../../../devices/state-descriptors.js';
 import { closeFd, duplicateFd } from '../../../host/index.js';
 import type { KeptParts } from '../../ports/vhost-user/kept-back-end.js';
-import type { KeptExtras, ToldPart } from '../../ports/vhost-user/kept-state.js';
+import type { ToldPart } from '../../ports/vhost-user/kept-state.js';
+import { Allowance } from './allowance.js';
+import type { Held } from './held.js';
 import { JournalMemory } from './journal-memory.js';
 
 const JOURNAL = 'journal';
 /** How the part of a file is named: its fid is behind it. */
 const FILE = 'file ';
 /** A guest that goes on beyond that loses those files with the process. */
-const MAX_FILES = 1024;
+export const MAX_FILES = 1024;
 
-export class HeldSession implements HeldFiles, KeptExtras {
+/** Of a session that shares what there is with others. */
+export interface HeldAmong {
+  /** What the names of its parts begin with. */
+  readonly prefix: string;
+  readonly files: Allowance;
+  /** Of journals, as `JournalMemory` has it. */
+  readonly pages: Allowance;
+}
+
+export class HeldSession implements HeldFiles, Held {
   readonly journal: JournalMemory;
+  readonly #prefix: string;
+  readonly #files: Allowance;
   /** By fid. */
   readonly #fds = new Map<number, number>();
-  /** Tells of a part that has changed. */
   tell: (part: ToldPart) => Promise<void> = () => Promise.resolve();
 
   /** @throws HostError where there is no memory for the journal */
-  constructor(log: (message: string) => void) {
-    this.journal = new JournalMemory(this, log);
+  constructor(log: (message: string) => void, among?: HeldAmong) {
+    this.#prefix = among?.prefix ?? '';
+    this.#files = among?.files ?? new Allowance(MAX_FILES);
+    this.journal = new JournalMemory(this, log, among?.pages);
   }
 
   async hold(fid: number, descriptor: number): Promise<void> {
     this.#drop(fid);
-    const own = this.#fds.size < MAX_FILES ? duplicateFd(descriptor) : -1;
-    if (own < 0) return;
-    this.#fds.set(fid, own);
-    await this.tell(partOf(fid, [own]));
+    const own = this.#take(fid, () => duplicateFd(descriptor));
+    if (own >= 0) await this.tell(this.#partOf(fid, [own]));
   }
 
   release(fid: number): void {
-    if (this.#drop(fid)) void this.tell(partOf(fid, []));
+    if (this.#drop(fid)) void this.tell(this.#partOf(fid, []));
   }
 
   of(fid: number): GivenDescriptor | undefined {
@@ -42,36 +54,60 @@ export class HeldSession implements HeldFiles, KeptExtras {
   }
 
   parts(): ToldPart[] {
-    const files = Array.from(this.#fds, ([fid, fd]) => partOf(fid, [fd]));
-    return [{ name: JOURNAL, data: {}, fds: [this.journal.fd] }, ...files];
+    const files = Array.from(this.#fds, ([fid, fd]) => this.#partOf(fid, [fd]));
+    return [this.#journalPart([this.journal.fd]), ...files];
+  }
+
+  /** Tells of the session, which is a new one on a connection that is kept already. */
+  begin(): Promise<void> {
+    return this.tell(this.#journalPart([this.journal.fd]));
+  }
+
+  /** The session's mount is gone, and the connection goes on without. */
+  async end(): Promise<void> {
+    for (const fid of [...this.#fds.keys()]) this.release(fid);
+    this.close();
+    await this.tell(this.#journalPart([]));
   }
 
   take(parts: KeptParts): void {
-    const journal = parts.get(JOURNAL)?.parcel.takeFdIfThere(0) ?? -1;
+    const journal = parts.get(this.#prefix + JOURNAL)?.parcel.takeFdIfThere(0) ?? -1;
     if (journal >= 0) this.journal.adopt(journal);
+    const beginning = this.#prefix + FILE;
     for (const [name, { parcel }] of parts) {
-      const fid = name.startsWith(FILE) ? Number(name.slice(FILE.length)) : -1;
-      const fd =
-        Number.isInteger(fid) && fid >= 0 && this.#fds.size < MAX_FILES ? parcel.takeFdIfThere(0) : -1;
-      if (fd < 0) continue;
-      this.#drop(fid);
-      this.#fds.set(fid, fd);
+      const fid = name.startsWith(beginning) ? Number(name.slice(beginning.length)) : -1;
+      if (Number.isInteger(fid) && fid >= 0 && !this.#fds.has(fid))
+        this.#take(fid, () => parcel.takeFdIfThere(0));
     }
   }
 
-  /** The mount is no more. */
   close(): void {
     for (const fid of [...this.#fds.keys()]) this.#drop(fid);
     this.journal.close();
   }
 
+  /** The descriptor that the fid has now; -1 where there is none to be had. */
+  #take(fid: number, get: () => number): number {
+    if (!this.#files.take(1)) return -1;
+    const fd = get();
+    if (fd >= 0) this.#fds.set(fid, fd);
+    else this.#files.giveBack(1);
+    return fd;
+  }
+
   #drop(fid: number): boolean {
     const fd = this.#fds.get(fid);
-    if (fd !== undefined) closeFd(fd);
+    if (fd === undefined) return false;
+    closeFd(fd);
+    this.#files.giveBack(1);
     return this.#fds.delete(fid);
   }
-}
 
-function partOf(fid: number, fds: readonly number[]): ToldPart {
-  return { name: `${FILE}${fid}`, data: {}, fds };
+  #journalPart(fds: readonly number[]): ToldPart {
+    return { name: this.#prefix + JOURNAL, data: {}, fds };
+  }
+
+  #partOf(fid: number, fds: readonly number[]): ToldPart {
+    return { name: `${this.#prefix}${FILE}${fid}`, data: {}, fds };
+  }
 }

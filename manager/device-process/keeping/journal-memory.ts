@@ -9,10 +9,16 @@ import { ftruncateSync } from 'node:fs';
 import type { HeldFiles } from '../../../devices/9p/server/journal/held-files.js';
 import type { JournalStore } from '../../../devices/9p/server/journal/journal-store.js';
 import { closeFd, memoryFile, SharedMapping } from '../../../host/index.js';
+import { Allowance } from './allowance.js';
 
 const PAGE_BYTES = 4096;
 /** Two of the largest journals. */
 const MAX_PAGES = 2 ** 31 / PAGE_BYTES;
+/** Pages for so many bytes of journals. */
+export function journalPages(bytes: number): Allowance {
+  return new Allowance(Math.ceil(bytes / PAGE_BYTES));
+}
+
 const WHICH = 0;
 const NONE = 0;
 /** Two words each, behind `which`. */
@@ -26,15 +32,22 @@ interface Place {
 export class JournalMemory implements JournalStore {
   readonly files: HeldFiles | undefined;
   readonly #log: (message: string) => void;
+  readonly #pages: Allowance;
+  #taken = 0;
   #fd: number;
   #mapping: SharedMapping;
   #header: Int32Array;
   #next: Place | undefined;
 
-  /** @throws HostError where there is no memory for it */
-  constructor(files: HeldFiles | undefined, log: (message: string) => void) {
+  /** `pages` are those that it may take, alone or with others. @throws HostError where there is no memory for it */
+  constructor(
+    files: HeldFiles | undefined,
+    log: (message: string) => void,
+    pages = new Allowance(MAX_PAGES),
+  ) {
     this.files = files;
     this.#log = log;
+    this.#pages = pages;
     this.#fd = memoryFile('chassis-session');
     this.#grow(1);
     this.#mapping = this.#map();
@@ -56,6 +69,8 @@ export class JournalMemory implements JournalStore {
     try {
       const mapping = new SharedMapping(fd, PAGE_BYTES);
       this.close();
+      // There was room for it where it was made.
+      this.#room(mapping.byteLength / PAGE_BYTES);
       this.#fd = fd;
       this.#mapping = mapping;
       this.#header = this.#headerOf(mapping);
@@ -104,6 +119,8 @@ export class JournalMemory implements JournalStore {
   }
 
   close(): void {
+    this.#pages.giveBack(this.#taken);
+    this.#taken = 0;
     this.#mapping.close();
     closeFd(this.#fd);
   }
@@ -131,9 +148,16 @@ export class JournalMemory implements JournalStore {
     }
   }
 
+  /** Has this many pages, where they are to be had. */
+  #room(pages: number): boolean {
+    const hasRoom = this.#pages.take(pages - this.#taken);
+    if (hasRoom) this.#taken = pages;
+    return hasRoom;
+  }
+
   /** Memory is taken as it is written to. @throws Error */
   #grow(pages: number): void {
-    if (pages > MAX_PAGES) throw new Error('it is too large');
+    if (pages > this.#taken && !this.#room(pages)) throw new Error('there is no room for it');
     ftruncateSync(this.#fd, pages * PAGE_BYTES);
   }
 

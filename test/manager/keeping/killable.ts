@@ -17,6 +17,8 @@ export class KillableProcess {
   /** VMMs that were seen to leave, and what is wrong. */
   readonly log: string[] = [];
   keeper: ConnectionKeeper;
+  /** Gives each function its mounts, where it carries many. */
+  fill: (host: DeviceHost) => Promise<void> = () => Promise.resolve();
   private readonly served = new Map<string, Device>();
   private current: DeviceHost | undefined;
   private onLost: () => void = () => undefined;
@@ -98,8 +100,9 @@ export class KillableProcess {
     await this.host.addFunction({
       ...{ function: name, socketPath, port: 'vhost-user', msix: false, device },
       files: this.paths.functionFiles(name),
-      ...(resumes && { resumes }),
     });
+    await this.fill(this.host);
+    if (resumes) await this.host.goOn(name);
     return socketPath;
   }
 

@@ -10,7 +10,7 @@ import {
   type ByteString,
   type FsNode,
 } from '../file-system.js';
-import type { Given } from '../kept.js';
+import { NOTHING_KEPT, type Given } from '../kept.js';
 import { ACK_MAX_BYTES, parseAcks, type Acks } from './ack-lines.js';
 import { BytesFile, truncates } from './control-files.js';
 import { EXEC_NAME, ExecDirectory } from './exec/exec-nodes.js';
@@ -124,6 +124,10 @@ class EventsNode extends CtlFile {
 
   override reopen(_flags: number, { details }: Given): OpenFile | Failure {
     return this.ctl.openEvents(this, details);
+  }
+
+  override openAgain(): OpenFile | Failure {
+    return this.ctl.openEvents(this, NOTHING_KEPT.details);
   }
 
   /** Root's alone: names and paths are nobody else's business. */

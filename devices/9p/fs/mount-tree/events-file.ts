@@ -16,6 +16,7 @@ import {
 import { StateReader } from '../../../state-reader.js';
 import { StateWriter } from '../../../state-writer.js';
 import { NOTHING_KEPT, type Kept } from '../kept.js';
+import { NAME_MAX_BYTES } from '../node-fs/names.js';
 import { ChangedPaths } from './changed-paths.js';
 import { changeLineOf, lineOf, LOOK_LINE, POKE_LINE, READY_LINE, RESET_LINE } from './event-lines.js';
 import type { TreeChild } from './tree-child.js';
@@ -33,6 +34,11 @@ const READER_FIELDS = { knowsAll: 1, pokeUnderWay: 1, hasEnded: 1, endOffset: 8 
 /** More than any line has: a path of 4,095 bytes, each as five characters. */
 const TEXT_MAX_BYTES = 65_536;
 const encoder = new TextEncoder();
+/**
+ * Ends what a reader may have been told of a line before its process was killed, and makes it one that asks for nothing: whatever path it was
+ * about, it has a name now that is longer than any can be.
+ */
+const VOID = encoder.encode(`${'x'.repeat(NAME_MAX_BYTES + 1)}\n`);
 
 /** What readers read from. */
 export interface EventSource {
@@ -98,13 +104,14 @@ export class EventsFile extends OpenFile {
     return { ...NOTHING_KEPT, details: writer.bytes };
   }
 
-  /** Goes on from what `keep` told, before anything was read. Details that make no sense are those of a reader that knows nothing. */
+  /** Goes on from what `keep` told, before anything was read. Details that make no sense, or none, are those of a reader that knows nothing. */
   resume(details: Uint8Array, lastId: number): void {
     const reader = new StateReader(details);
     const { knowsAll, pokeUnderWay, hasEnded, endOffset } = reader.record(READER_FIELDS);
     const text = reader.blob();
-    if (reader.overrun || text.length > TEXT_MAX_BYTES) return;
-    this.#text = text;
+    const isKnown = !reader.overrun && text.length <= TEXT_MAX_BYTES;
+    this.#text = isKnown ? text : VOID;
+    if (!isKnown) return;
     this.#resetDue = knowsAll === 0;
     this.#toldId = knowsAll === 0 ? 0 : lastId;
     this.#pokeUnderWay = pokeUnderWay !== 0;

@@ -185,6 +185,16 @@ export class MountTree implements FileSystem {
     return found && entryOf(found);
   }
 
+  /** The number of the child that was added last. */
+  get lastId(): number {
+    return this.#table.lastId;
+  }
+
+  /** Numbers its children anew, beyond `lastId`: what a guest that knows a tree before this one says is not about others then. */
+  numberAfter(lastId: number): void {
+    this.#table.resume(new Map(), lastId, this.#table.changedMs);
+  }
+
   saveState(to: StateDestination): Uint8Array | string {
     return saveTree(this.#table, to);
   }

@@ -1,6 +1,7 @@
 /** The root of a mount tree: `ctl`, and a directory for each child. */
-import { Errno, type Failure } from '../../../errno.js';
+import { Errno, isFailure, type Failure } from '../../../errno.js';
 import { OpenFlag, type ByteString, type FsNode, type MaybePromise, type OpenFile } from '../file-system.js';
+import type { Given } from '../kept.js';
 import type { ChildTable } from './child-table.js';
 import { CTL_NAME, CtlDirectory, type Ctl } from './ctl-nodes.js';
 import {
@@ -35,6 +36,16 @@ export class RootNode extends SyntheticNode {
 
   override names(): readonly ByteString[] {
     return [];
+  }
+
+  /** A file that a child's directory has no more. */
+  override async regain(name: ByteString, given: Given): Promise<FsNode | Failure> {
+    const slash = name.indexOf('/');
+    const root = slash < 0 ? -Errno.ESTALE : await this.walk(name.slice(0, slash));
+    if (isFailure(root)) return root;
+    const node = await root.regain(name.slice(slash + 1), given);
+    root.release();
+    return node;
   }
 
   override parent(): FsNode {

@@ -38,7 +38,15 @@ export class OpenFiles {
     for (const fid of this.#session.fids) {
       if (fid.file !== undefined) this.#open.set(fid.number, fid);
       if (this.#held.of(fid.number) !== undefined) this.#holding.add(fid.number);
+      // Of a server that lives, which has its own held elsewhere.
+      else if (fid.node?.names() === undefined) void this.#hold(fid);
     }
+  }
+
+  /** The fid's file is no more. */
+  forget(number: number): void {
+    this.#open.delete(number);
+    if (this.#holding.delete(number)) this.#held.release(number);
   }
 
   /** A request is over, and has succeeded. */
@@ -47,8 +55,7 @@ export class OpenFiles {
       const opened = this.#session.fid(fid);
       if (opened?.file !== undefined) this.#open.set(fid, opened);
     } else if (type === MessageType.Tclunk || type === MessageType.Tremove) {
-      this.#open.delete(fid);
-      if (this.#holding.delete(fid)) this.#held.release(fid);
+      this.forget(fid);
     }
   }
 
@@ -58,15 +65,21 @@ export class OpenFiles {
     const names = this.#namesTaken(r);
     if (names === undefined) return undefined;
     const holds: Promise<void>[] = [];
-    for (const [number, { node, file }] of this.#open) {
-      if (node === undefined || file === undefined || this.#holding.has(number)) continue;
+    for (const fid of this.#open.values()) {
+      const { node } = fid;
+      if (node === undefined || this.#holding.has(fid.number)) continue;
       if (node.entryName() !== names.at(-1) || !isAt(node, names)) continue;
-      const { descriptor } = file.keep();
-      if (descriptor < 0) continue;
-      this.#holding.add(number);
-      holds.push(this.#held.hold(number, descriptor));
+      const held = this.#hold(fid);
+      if (held !== undefined) holds.push(held);
     }
     return holds.length === 0 ? undefined : Promise.all(holds);
+  }
+
+  #hold({ number, file }: Fid): Promise<void> | undefined {
+    const descriptor = file?.keep().descriptor ?? -1;
+    if (descriptor < 0) return undefined;
+    this.#holding.add(number);
+    return this.#held.hold(number, descriptor);
   }
 
   /** The names that are taken away from what they lead to, or given to something else. */

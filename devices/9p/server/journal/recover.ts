@@ -240,7 +240,7 @@ function pathKey({ pathLow, pathHigh }: Pick<ReplayFid, 'pathLow' | 'pathHigh'>)
 }
 
 async function openAgain(node: FsNode, flags: number): Promise<OpenFile | Failure> {
-  const answer = node.open(flags);
+  const answer = node.openAgain(flags);
   return isPromise(answer) ? await answer : answer;
 }
 

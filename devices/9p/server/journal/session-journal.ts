@@ -6,6 +6,7 @@
  * A journal that is full gives way to a new one, which begins with the session as it is: its size is bounded by what the session holds.
  * Sessions of other dialects than 9P2000.L have none.
  */
+import { Errno } from '../../../errno.js';
 import { LockStatus, OpenFlag, type MaybePromise } from '../../fs/file-system.js';
 import {
   HEADER_BYTES,
@@ -151,6 +152,20 @@ export class SessionJournal {
     this.#isAnothers = false;
     if (this.#isJournaled) this.#begin(FIRST_BYTES);
     else this.#store.remove();
+  }
+
+  /** Files are gone from under fids, for good: by what was told of those, others that come in their places would be found. */
+  forgetGone(): void {
+    const log = this.#log;
+    if (log === undefined) return;
+    for (const fid of this.#session.fids) {
+      const { node } = fid;
+      if (node === undefined || node.names() !== undefined || node.keep() !== -Errno.ESTALE) continue;
+      this.#openFiles?.forget(fid.number);
+      log.beginExtra();
+      writeFid(log.writer, fid);
+      if (!log.commitExtra(RecordKind.FID)) return this.#begin(SMALL_BYTES);
+    }
   }
 
   #serveAgain(repeats: Repeats, r: Request, handle: Handler): MaybePromise<number> | undefined {

@@ -70,6 +70,8 @@ export function readPrefix(bytes: Uint8Array): InodePrefix | undefined {
 export function writeFid(w: MessageWriter, fid: Fid): void {
   const { node, file, attachment, xattr } = fid;
   const names = node?.names();
+  // By those that a nameless file had last, it is known of which mount of a tree it is.
+  const told = names ?? node?.lastNames() ?? [];
   w.u32(fid.number);
   w.u8(
     (node === undefined ? 0 : FidBit.NODE) |
@@ -81,8 +83,8 @@ export function writeFid(w: MessageWriter, fid: Fid): void {
   w.u64Halves(fid.pathLow, fid.pathHigh);
   w.u32(attachment?.uid ?? 0);
   w.u64Halves(attachment?.pathLow ?? 0, attachment?.pathHigh ?? 0);
-  w.u16(names?.length ?? 0);
-  if (names !== undefined) for (const name of names) w.string(name);
+  w.u16(told.length);
+  for (const name of told) w.string(name);
   w.string(fid.name);
   writeLocks(w, file?.locks() ?? []);
   writeXattr(w, xattr);

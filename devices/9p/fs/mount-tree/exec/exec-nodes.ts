@@ -12,7 +12,7 @@ import {
   type Interruptible,
   type MaybePromise,
 } from '../../file-system.js';
-import type { Given, Kept } from '../../kept.js';
+import { NOTHING_KEPT, type Given, type Kept } from '../../kept.js';
 import { BytesFile, truncates } from '../control-files.js';
 import {
   dots,
@@ -119,6 +119,10 @@ class RequestsNode extends ExecNode {
 
   override reopen(_flags: number, { details }: Given): OpenFile | Failure {
     return this.#commands.openRequests(this, details);
+  }
+
+  override openAgain(): OpenFile | Failure {
+    return this.#commands.openRequests(this, NOTHING_KEPT.details);
   }
 
   protected override attributes(): SyntheticAttributes {

@@ -11,6 +11,8 @@ import { StreamReader } from './stream-reader.js';
 /** Signals that a helper is behind with; later ones are dropped. */
 const LINES_MAX = 256;
 const encoder = new TextEncoder();
+/** Ends what its reader may have read of a line from a process that was killed, and makes it one that asks for nothing. */
+const VOID = encoder.encode('x\n');
 
 export class RequestQueue {
   readonly #lines: Uint8Array[] = [];
@@ -36,7 +38,7 @@ export class RequestQueue {
       },
       closed: () => this.#closed(),
     });
-    if (details !== undefined) reader.resume(details);
+    if (details !== undefined && !reader.resume(details)) this.#line.put(VOID);
     return (this.#reader = reader);
   }
 

@@ -82,11 +82,12 @@ export class StreamReader extends OpenFile {
     return { ...NOTHING_KEPT, details: writer.bytes };
   }
 
-  /** Goes on from what `keep` told elsewhere. */
-  resume(details: Uint8Array): void {
+  /** Goes on from what `keep` told elsewhere; false where it told nothing. */
+  resume(details: Uint8Array): boolean {
     const reader = new StateReader(details);
     const { hasEnd, endOffset } = reader.record(KEPT_FIELDS);
     if (!reader.overrun && hasEnd !== 0) this.#endOffset = endOffset;
+    return !reader.overrun;
   }
 
   override close(): void {
