@@ -305,6 +305,7 @@ export class Harness<D extends VirtioDevice> {
   readonly reactor: Reactor;
   readonly server: VhostUserServer;
   readonly path: string;
+  readonly inflightPath: string;
   readonly device: D;
   /** `connect`, `disconnect: …` and the log, in order. */
   readonly events: string[] = [];
@@ -314,6 +315,7 @@ export class Harness<D extends VirtioDevice> {
   constructor(device: D, options: Partial<VhostUserServerOptions> = {}) {
     const directory = mkdtempSync(join(tmpdir(), 'chassis-vhost-user-'));
     this.path = join(directory, 'socket');
+    this.inflightPath = join(directory, 'inflight');
     this.device = device;
     this.reactor = new Reactor({ onError: (error) => this.#record(`reactor: ${String(error)}`) });
     this.reactor.start();
@@ -321,7 +323,7 @@ export class Harness<D extends VirtioDevice> {
       path: this.path,
       reactor: this.reactor,
       device,
-      inflightPath: join(directory, 'inflight'),
+      inflightPath: this.inflightPath,
       ...options,
       onConnect: () => this.#record('connect'),
       onDisconnect: (reason) => this.#record(`disconnect: ${reason}`),

@@ -1,6 +1,9 @@
 /** What comes of messages while somebody keeps the connection: that they are looked at first, and taken later, is seen by no front-end. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { duplicateFd } from '../../../../host/index.js';
+import { IncomingParcel } from '../../../../manager/device-process/hand-over/parcel.js';
 import type { Told } from '../../../../manager/ports/vhost-user/kept-state.js';
+import { VhostUserServer, type KeptConnection } from '../../../../manager/ports/vhost-user/server.js';
 import { EchoDevice, GuestRam, Harness, openDescriptors, TestQueue } from './harness.js';
 import { memTable, message, NEED_REPLY, Request, u64, VERSION } from './raw-front-end.js';
 
@@ -15,10 +18,47 @@ function keptServer(tell: (told: Told) => Promise<boolean> = async () => true) {
     },
     ended: async () => undefined,
   };
-  return { harness: new Harness(new EchoDevice(), { keeper }), told };
+  return { harness: new Harness(new EchoDevice(), { keeper }), keeper, told };
+}
+
+/** What the keeper has for the next process, by now. */
+function keptBy(told: readonly Told[]): KeptConnection {
+  const parts = new Map(told.flatMap((each) => each.parts).map((part) => [part.name, part]));
+  const given = Array.from(parts, ([name, { data, fds }]) => {
+    const parcel = new IncomingParcel(
+      [],
+      fds.map((fd) => duplicateFd(fd)),
+    );
+    onTestFinished(() => parcel.close());
+    return [name, { data, parcel }] as const;
+  });
+  return { number: told.findLast(({ number }) => number !== undefined)?.number ?? 0, parts: new Map(given) };
 }
 
 describe('a connection that is kept', () => {
+  it('goes on with a ring of which all that was told is from before its first kick, without another', async () => {
+    const { harness, keeper, told } = keptServer();
+    const { path, inflightPath, reactor } = harness;
+    const ram = new GuestRam('unkicked');
+    const frontEnd = await harness.ready(ram);
+    const queue = new TestQueue(reactor, ram);
+    await queue.start(frontEnd);
+    expect(await queue.roundTrip('first')).toBe('first');
+    // As a killed one, it does nothing more.
+    expect(await harness.server.pause(1000)).toBeUndefined();
+    const [, answer] = queue.offer('second');
+    const device = new EchoDevice();
+    const next = new VhostUserServer({
+      ...{ path: `${path}.next`, inflightPath, reactor, device, keeper },
+      ...{ onConnect: () => undefined, onDisconnect: () => undefined, log: () => undefined },
+    });
+    onTestFinished(() => next.close());
+    expect(await next.goOnFor(keptBy(told))).toBeUndefined();
+    expect(device.calls).toEqual(['activate']);
+    for (let count = queue.call.count; queue.driver.reap().length === 0;) await queue.call.reaches(++count);
+    expect(queue.textAt(answer)).toBe('second');
+  });
+
   it('takes descriptors for those of the message that they came with, however messages follow each other', async () => {
     const { harness } = keptServer();
     const ram = new GuestRam('kept');
