@@ -22,6 +22,7 @@ export { eventfdAdopt, eventfdCreate, eventfdDrain, eventfdSignal } from './even
 export * from './files/index.js';
 export { Inotify, InotifyMask, type InotifyListener } from './inotify.js';
 export type { Memory } from './libc.js';
+export { limit, Rlimit } from './limits.js';
 export { memfdCreate, memoryFile, SharedMapping, WINDOW_STRIDE_BYTES } from './memory.js';
 export { cloneMount } from './mounts.js';
 export { addressOf } from './native-buffer.js';
@@ -41,5 +42,6 @@ export {
   TOO_MANY_FDS,
 } from './socket.js';
 export { receiveBytes, sendVector } from './stream.js';
+export { compileFilter, type DeniedCall } from './system-call-filter.js';
 export { listenTcp, setNoDelay, type TcpListener } from './tcp.js';
 export { closeTap, openTap, TAP_HEADER_BYTES, TapOffload, tapRead, tapSetOffloads, tapWrite } from './tap.js';

@@ -281,6 +281,13 @@ export const futimens = declare<[fd: number, times: Memory]>('futimens', 'int', 
 export const fstatfs = declare<[fd: number, statfs: Memory]>('fstatfs', 'int', ['int', 'void *']);
 export const geteuid = declare<[]>('geteuid', 'uint32_t', []);
 
+// Processes
+export const prlimit = declare<[pid: number, resource: number, limit: number, former: number]>(
+  'prlimit',
+  'int',
+  [...['int', 'int', 'uintptr_t', 'uintptr_t']],
+);
+
 // Extended attributes
 export const fgetxattr = declare<[fd: number, name: Memory, value: Memory, size: number]>(
   'fgetxattr',

@@ -46,7 +46,7 @@ export class Daemon {
     const { directory, log, sandbox, deviceEntry, switchEntry: entry } = options;
     const { happened } = this;
     const reactor = new Reactor({ onError: (error) => log(`a bug: ${String(error)}`), maxSpinMicros: 0 });
-    const switches = new Switches({ directory, log, ...(entry !== undefined && { entry }) });
+    const switches = new Switches({ directory, log, sandbox, ...(entry !== undefined && { entry }) });
     this.registry = new ChassisRegistry({
       directory,
       switches,

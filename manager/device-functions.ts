@@ -6,6 +6,7 @@ import {
   type Chassis,
   type FunctionCounters,
   type FunctionDriver,
+  type InForce,
   type SwitchPortCounters,
   type Upgraded,
 } from './control/api.js';
@@ -316,6 +317,11 @@ export class DeviceFunctions {
   /** What its port of a switch counted, as of the last `refresh`. */
   switchPort(card: Placement): SwitchPortCounters | undefined {
     return this.options.cardPorts.counters(this.portKey(functionName(card)));
+  }
+
+  /** What confines its switch. */
+  switchSandbox(card: Placement): InForce | undefined {
+    return this.options.cardPorts.sandbox(this.portKey(functionName(card)));
   }
 
   /** Ends a function once the VMM has left it, or a little later. Does not reject; `removed` awaits it. */

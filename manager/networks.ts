@@ -138,6 +138,7 @@ export class Networks {
       ...functionFacts(chassis, card, devices, slots),
       status: devices.cardStatus(card),
       switchPort: devices.switchPort(card),
+      switchSandbox: devices.switchSandbox(card),
     });
   }
 }

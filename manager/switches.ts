@@ -2,8 +2,15 @@
 import { readdirSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
-import { ChassisError, SwitchName, type SwitchNetwork, type SwitchPortCounters } from './control/api.js';
+import {
+  ChassisError,
+  SwitchName,
+  type InForce,
+  type SwitchNetwork,
+  type SwitchPortCounters,
+} from './control/api.js';
 import { SwitchPaths } from './control/state-directory.js';
+import type { Sandbox } from './sandbox/sandbox.js';
 import type { SwitchPortSpec } from './switch-process/protocol.js';
 import { SwitchHost } from './switch-process/switch-host.js';
 
@@ -12,6 +19,8 @@ export interface SwitchesOptions {
   readonly directory: string;
   /** The script of a switch's process, where it is not beside the daemon's own. */
   readonly entry?: string;
+  /** What confines switches; nothing, without one. */
+  readonly sandbox?: Sandbox | undefined;
   readonly log: (message: string) => void;
 }
 
@@ -28,6 +37,8 @@ export interface CardPorts {
   keep(card: string, network: SwitchNetwork, mac: string, socketPath: string): Promise<void>;
   /** What a card's port counted, as of the last `refresh`. */
   counters(card: string): SwitchPortCounters | undefined;
+  /** What confines the card's switch. */
+  sandbox(card: string): InForce | undefined;
   /** Asks the switches that these cards are on. */
   refresh(cards: readonly string[]): Promise<void>;
 }
@@ -118,6 +129,10 @@ export class Switches implements CardPorts {
     return this.joined.get(card)?.counters;
   }
 
+  sandbox(card: string): InForce | undefined {
+    return this.joined.get(card)?.host.sandbox;
+  }
+
   async refresh(cards: readonly string[]): Promise<void> {
     const asked = cards.flatMap((card) => this.joined.get(card) ?? []);
     const hosts = new Set(asked.map(({ host }) => host));
@@ -147,12 +162,12 @@ export class Switches implements CardPorts {
   private hostOf(name: string): SwitchHost {
     const known = this.hosts.get(name);
     if (known) return known;
-    const { entry, log } = this.options;
+    const { entry, sandbox, log } = this.options;
     const host = new SwitchHost({
       name,
       paths: this.paths(name),
       ...(entry !== undefined && { entry }),
-      log,
+      ...{ sandbox, log },
     });
     this.hosts.set(name, host);
     return host;

@@ -3,6 +3,7 @@ import type {
   Card,
   Disk,
   FunctionCounters,
+  InForce,
   FunctionDriver,
   Mount,
   MountState,
@@ -72,15 +73,17 @@ export function describeCard(
   facts: FunctionFacts & {
     readonly status: FunctionStatus['card'];
     readonly switchPort: SwitchPortCounters | undefined;
+    readonly switchSandbox: InForce | undefined;
   },
 ): Card {
   const { tag: name, card, permanent, managedBy } = record;
-  const { counters, status, switchPort } = facts;
+  const { counters, status, switchPort, switchSandbox } = facts;
   return {
     ...{ name, ...card, permanent },
     ...(managedBy !== undefined && { managedBy }),
     ...(status && { carrier: status.carrier, statistics: status.statistics }),
     ...(switchPort && { switchPort }),
+    ...(switchSandbox && { switchSandbox }),
     ...describeFunction(model, record, facts),
     ...(counters && { counters: ofQueues(counters) }),
   };

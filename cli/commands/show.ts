@@ -68,6 +68,8 @@ function remarks(name: string, shown: Mount | Disk | Card): string[] {
   if (portReason !== undefined) lines.push(`${name} over ${port}: ${portReason}`);
   if ('trouble' in shown) lines.push(...troubleLines(shown));
   if (driver !== undefined) lines.push(`${name} is driven by ${driverText(driver)}`);
+  if ('switchSandbox' in shown && shown.switchSandbox)
+    lines.push(`the sandbox of ${name}'s switch: ${sandboxText(shown.switchSandbox)}`);
   if ('watching' in shown && shown.watching) lines.push(watchingText(name, shown.watching));
   if (reason === undefined) return lines;
   const ofTree = 'via' in shown && shown.via === 'tree';

@@ -9,6 +9,7 @@ import { ManagedBy } from './managed-by.js';
 import { Card } from './networks.js';
 import { MountTerms, OverlayRequest, Owner, Policy } from './mount-terms.js';
 import { KeptOverlay } from './reviews.js';
+import { InForce } from './sandbox.js';
 import { DrivenVmm, Via } from './topology.js';
 
 export * from './commands.js';
@@ -20,6 +21,7 @@ export * from './managed-by.js';
 export * from './networks.js';
 export * from './mount-terms.js';
 export * from './reviews.js';
+export * from './sandbox.js';
 export * from './topology.js';
 
 /** A misspelt option is refused, not ignored: `readonly` must not mean a writable mount. */
@@ -192,20 +194,7 @@ export const Chassis = Type.Object({
     reason: Type.Optional(Type.String()),
     /** How often it died by itself and was started again, since the daemon was started. */
     restarts: Type.Integer(),
-    /** What confines it, as the kernel has it. */
-    sandbox: Type.Optional(
-      Type.Object({
-        /** Those of its own (namespaces(7)); without any, there is no sandbox. */
-        namespaces: Type.Array(Type.String()),
-        noNewPrivileges: Type.Boolean(),
-        /** A filter of system calls. */
-        seccomp: Type.Boolean(),
-        /** As a mask of bits (capabilities(7)), in its user namespace. */
-        capabilities: Type.String(),
-        /** Why there is none. */
-        reason: Type.Optional(Type.String()),
-      }),
-    ),
+    sandbox: Type.Optional(InForce),
   }),
   vmm: Type.Optional(Vmm),
   /** Why the VM that answers at the VMM's socket cannot be used. */

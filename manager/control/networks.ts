@@ -2,6 +2,7 @@
 import { Type, type Static } from '@sinclair/typebox';
 import { FunctionCounters, FunctionDriver, MAX_SLOTS, MountState, Port } from './function.js';
 import { ManagedBy } from './managed-by.js';
+import { InForce } from './sandbox.js';
 
 const STRICT = { additionalProperties: false };
 const TimeoutMs = Type.Integer({ minimum: 1, maximum: 3_600_000, default: 30_000 });
@@ -178,6 +179,8 @@ export const Card = Type.Object({
   statistics: Type.Optional(CardStatistics),
   /** Of a card on a switch. */
   switchPort: Type.Optional(SwitchPortCounters),
+  /** What confines that switch. */
+  switchSandbox: Type.Optional(InForce),
   /** Absent while no driver has started the function. */
   driver: Type.Optional(FunctionDriver),
 });

@@ -22,6 +22,7 @@ runProcess(({ reactor, grants, report, log, moveTo }) => {
       connections,
       onTakenOver: moveTo,
       onHandedOver: () => process.exit(0),
+      onUnbegun: () => report({ event: 'unbegun' }),
     }),
     grants,
     report,

@@ -363,6 +363,9 @@ export const ChildEvent = Type.Object({
 });
 export type ChildEvent = Static<typeof ChildEvent>;
 
+/** Of a confined process: the one that its functions were handed to has not said that it serves them, and is to be ended. */
+export const UnbegunEvent = Type.Object({ event: Type.Literal('unbegun') });
+
 /** What the process reports on its own. */
-export const Report = Type.Union([ConnectionEvent, HelperEvent, ChildEvent]);
+export const Report = Type.Union([ConnectionEvent, HelperEvent, ChildEvent, UnbegunEvent]);
 export type Report = Static<typeof Report>;

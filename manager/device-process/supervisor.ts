@@ -2,10 +2,18 @@
 import { fileURLToPath } from 'node:url';
 import type { TSchema, Static } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
-import { AuditPage, Captured, ChassisError, ExecPage, Lost, ReviewPage } from '../control/api.js';
+import {
+  AuditPage,
+  Captured,
+  ChassisError,
+  ExecPage,
+  Lost,
+  ReviewPage,
+  type InForce,
+} from '../control/api.js';
 import type { ChassisPaths } from '../control/state-directory.js';
 import type { ConnectionKeeper } from '../connection-keeper.js';
-import { isConfined, sandboxOf, type InForce } from '../sandbox/in-force.js';
+import { explainedSandbox, isConfined } from '../sandbox/in-force.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
 import { SupervisedProcess, type SupervisedProcessOptions } from '../supervised-process.js';
 import { openDirectories } from './grants.js';
@@ -189,6 +197,8 @@ class DeviceChild implements DeviceHost {
   readonly provisions: Provisions;
   /** While it hands over, its end is no loss until it is known which of the two serves. */
   private handingOver = false;
+  /** The one that it hands over to, meanwhile. */
+  private next: DeviceChild | undefined;
   private lostReason: string | undefined;
 
   constructor(options: SpawnOptions, provisions = new Provisions(options.paths)) {
@@ -237,6 +247,8 @@ class DeviceChild implements DeviceHost {
         return onHelper(report.function, report.there);
       case 'child':
         return onChild(report.function, report);
+      case 'unbegun':
+        return void this.next?.stop();
     }
   }
 
@@ -250,9 +262,7 @@ class DeviceChild implements DeviceHost {
   }
 
   get sandbox(): InForce | undefined {
-    const { sandbox } = this.options;
-    const inForce = sandbox && sandboxOf(this.pid);
-    return inForce && { ...inForce, ...(inForce.namespaces.length === 0 && { reason: sandbox.reason }) };
+    return explainedSandbox(this.pid, this.options.sandbox);
   }
 
   async addFunction(spec: FunctionSpec): Promise<Kept['keep']> {
@@ -394,12 +404,14 @@ class DeviceChild implements DeviceHost {
     const place = { socketPath, stampPath };
     await next.begin((supervision, timeoutMs) => SupervisedProcess.start(supervision, timeoutMs), place);
     this.handingOver = true;
+    this.next = next;
     try {
       const pausedMs = await this.handOverTo(next, directories);
       this.process.leave('it was replaced by another one: try again');
       return { host: next, pausedMs };
     } catch (error) {
       this.handingOver = false;
+      this.next = undefined;
       await next.stop();
       if (this.lostReason !== undefined) this.options.onLost(this.lostReason);
       throw error;

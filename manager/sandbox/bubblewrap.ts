@@ -7,7 +7,7 @@ import { basename, dirname, join, sep } from 'node:path';
 import { CONFINED } from '../device-process/host-paths.js';
 
 /** What bwrap is told through, besides the three that every process has. */
-export const InfoFd = { info: 3, ready: 4 } as const;
+export const InfoFd = { info: 3, ready: 4, filter: 5 } as const;
 
 /**
  * What is left of root's, where the daemon is root: to give files the owners that guests give them, and to read and write all that was
@@ -21,10 +21,17 @@ const NAMESPACES = ['--unshare-ipc', '--unshare-uts', '--unshare-net', '--unshar
 export interface Confined {
   readonly program: string;
   readonly args: readonly string[];
+  /** Of its system calls: an array of struct sock_filter. */
+  readonly filter: Uint8Array | undefined;
 }
 
 /** `line` as Node is to be run with it, to run `script`. `folders` can be written to. */
-export function bubblewrapped(line: readonly string[], script: string, folders: readonly string[]): Confined {
+export function bubblewrapped(
+  line: readonly string[],
+  script: string,
+  folders: readonly string[],
+  filter?: Uint8Array,
+): Confined {
   const args = [
     ...['--unshare-user', '--userns-block-fd', String(InfoFd.ready), '--info-fd', String(InfoFd.info)],
     ...NAMESPACES,
@@ -32,10 +39,11 @@ export function bubblewrapped(line: readonly string[], script: string, folders: 
     ...['--ro-bind', '/proc', '/proc', '--dev-bind', '/dev/null', '/dev/null'],
     ...[...nodeFiles(), ...programFiles(script)].flatMap((path) => ['--ro-bind', path, path]),
     ...folders.flatMap((path) => ['--bind', path, path]),
+    ...(filter ? ['--seccomp', String(InfoFd.filter)] : []),
     ...['--remount-ro', '/', '--chdir', '/', '--clearenv', '--setenv', CONFINED, '1'],
     ...['--', process.execPath, ...line],
   ];
-  return { program: 'bwrap', args };
+  return { program: 'bwrap', args, filter };
 }
 
 let ofNode: readonly string[] | undefined;

@@ -6,7 +6,11 @@ import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
+import { limit, Rlimit } from '../../host/index.js';
 import { identityMap, InfoFd, type Confined } from './bubblewrap.js';
+
+/** What no process of ours uses: a dump of a guest's memory that stays on the disk, memory that is not swapped, and queues of messages. */
+const { RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE } = Rlimit;
 
 /** What bwrap says once the process is there, as far as it matters. */
 const Info = Type.Object({ 'child-pid': Type.Integer({ minimum: 2 }) });
@@ -31,19 +35,32 @@ const COMMON = { detached: true, cwd: '/' } as const;
 
 /** As `launch`, confined. Its users are those of the daemon's namespace, which only the daemon can have it be. */
 export async function launchConfined(
-  { program, args }: Confined,
+  { program, args, filter }: Confined,
   output: number | 'pipe',
 ): Promise<Launched> {
-  const stdio: StdioOptions = ['ignore', output, output, 'pipe', 'pipe'];
+  const stdio: StdioOptions = [
+    'ignore',
+    output,
+    output,
+    'pipe',
+    'pipe',
+    ...(filter ? ['pipe' as const] : []),
+  ];
   const child = spawn(program, args, { ...COMMON, stdio });
   const ended = endOf(child);
+  if (filter) pipeTo(child, InfoFd.filter).end(filter);
   const info = child.stdio[InfoFd.info] as Readable;
-  const ready = child.stdio[InfoFd.ready] as Writable;
-  ready.on('error', () => undefined);
+  const ready = pipeTo(child, InfoFd.ready);
   const pid = await Promise.race([childPid(info), ended.then(() => 0)]);
   if (pid === 0) ready.destroy();
   else begin(pid, ready);
   return { pid, ended, errorOutput: child.stderr, leave: () => child.unref() };
+}
+
+/** A pipe that it may leave unread: its end says why. */
+function pipeTo(child: ChildProcess, fd: number): Writable {
+  const pipes: readonly unknown[] = child.stdio;
+  return (pipes[fd] as Writable).on('error', () => undefined);
 }
 
 /** A shell's way to say that a program was killed, and bwrap's: the signal's number and this. */
@@ -66,6 +83,7 @@ function signalOf(number: number): string | undefined {
 /** It waits until it has users. One that is gone already is seen to be by its end. */
 function begin(pid: number, ready: Writable): void {
   try {
+    for (const resource of [RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE]) limit(pid, resource, 0);
     for (const kind of ['uid_map', 'gid_map'] as const)
       writeFileSync(`/proc/${pid}/${kind}`, identityMap(kind));
     ready.end('\n');

@@ -1,8 +1,9 @@
 /** Whether the daemon's processes are confined, and why not where they are not. */
 import { fileURLToPath } from 'node:url';
-import { closeFd, cloneMount } from '../../host/index.js';
+import { closeFd, cloneMount, compileFilter } from '../../host/index.js';
 import { ChassisError } from '../control/api.js';
 import { bubblewrapped, type Confined } from './bubblewrap.js';
+import { DENIED_CALLS } from './denied-calls.js';
 import { launchConfined } from './launch.js';
 
 /** 'auto': where it can be. 'require': or it is not started. */
@@ -13,6 +14,7 @@ export class Sandbox {
   readonly #mode: SandboxMode;
   #problem: Promise<string | undefined> | undefined;
   #known: string | undefined;
+  #filter: Filter | undefined;
 
   constructor(mode: SandboxMode) {
     this.#mode = mode;
@@ -20,13 +22,24 @@ export class Sandbox {
 
   /** Why processes are not confined; undefined where they are. Tried once. */
   problem(): Promise<string | undefined> {
-    this.#problem ??= this.#mode === 'off' ? Promise.resolve('serve --sandbox=off') : tryOut();
+    this.#problem ??=
+      this.#mode === 'off' ? Promise.resolve('serve --sandbox=off') : tryOut(this.#systemCalls);
     return this.#problem.then((problem) => (this.#known = problem));
   }
 
   /** Why a process has none that runs without one. */
   get reason(): string {
     return this.#known ?? 'it was started without one; chassis upgrade or restart starts another';
+  }
+
+  /** Why one that is confined may make all system calls there are, where it may. */
+  get unfiltered(): string {
+    return this.#systemCalls.problem ?? this.reason;
+  }
+
+  /** Made once, and not before a process is to be confined. */
+  get #systemCalls(): Filter {
+    return (this.#filter ??= makeFilter());
   }
 
   /**
@@ -38,7 +51,8 @@ export class Sandbox {
     folders: readonly string[],
   ): Promise<Confined | undefined> {
     const problem = await this.problem();
-    if (problem === undefined) return bubblewrapped([script, ...options], script, folders);
+    if (problem === undefined)
+      return bubblewrapped([script, ...options], script, folders, this.#systemCalls.program);
     if (this.#mode !== 'require') return undefined;
     throw new ChassisError(
       'SANDBOX_UNAVAILABLE',
@@ -48,17 +62,36 @@ export class Sandbox {
   }
 }
 
+interface Filter {
+  readonly program?: Uint8Array | undefined;
+  readonly problem?: string;
+}
+
+function makeFilter(): Filter {
+  try {
+    const program = compileFilter(DENIED_CALLS);
+    return program
+      ? { program }
+      : { problem: 'there is no libseccomp.so.2 (Debian: apt install libseccomp2)' };
+  } catch (error) {
+    return { problem: error instanceof Error ? error.message : String(error) };
+  }
+}
+
 const THIS = fileURLToPath(import.meta.url);
 
 /** Does all that a confined process takes. */
-async function tryOut(): Promise<string | undefined> {
+async function tryOut({ program }: Filter): Promise<string | undefined> {
   // Without mounts of their own, directories that a process is given lead to all others.
   if (process.geteuid?.() !== 0)
     return 'the daemon is not root, and only root can make mounts of directories';
   const mount = cloneMount('/');
   if (mount < 0) return `directories cannot be made mounts of their own: errno ${-mount}`;
   closeFd(mount);
-  const { ended, errorOutput } = await launchConfined(bubblewrapped(['--version'], THIS, []), 'pipe');
+  const { ended, errorOutput } = await launchConfined(
+    bubblewrapped(['--version'], THIS, [], program),
+    'pipe',
+  );
   let said = '';
   errorOutput?.setEncoding('utf8').on('data', (text: string) => (said += text));
   const how = await ended;

@@ -2,9 +2,11 @@
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Value } from '@sinclair/typebox/value';
-import { ChassisError, type SwitchPortCounters } from '../control/api.js';
+import { ChassisError, type InForce, type SwitchPortCounters } from '../control/api.js';
 import type { SwitchPaths } from '../control/state-directory.js';
 import { removeSwitchFiles } from '../leftovers.js';
+import { explainedSandbox } from '../sandbox/in-force.js';
+import type { Sandbox } from '../sandbox/sandbox.js';
 import { SerialQueue } from '../serial-queue.js';
 import { SupervisedProcess, type SupervisedProcessOptions } from '../supervised-process.js';
 import { SwitchStatus, type SwitchPortSpec } from './protocol.js';
@@ -14,6 +16,8 @@ export interface SwitchHostOptions {
   readonly paths: SwitchPaths;
   /** The process's script; the one beside this file when absent. */
   readonly entry?: string;
+  /** Without one, it sees all of the host. */
+  readonly sandbox?: Sandbox | undefined;
   readonly log: (message: string) => void;
 }
 
@@ -44,6 +48,11 @@ export class SwitchHost {
 
   get pid(): number | undefined {
     return this.process?.pid;
+  }
+
+  /** What confines it now. */
+  get sandbox(): InForce | undefined {
+    return this.process && explainedSandbox(this.process.pid, this.options.sandbox);
   }
 
   /** A port that device processes can connect to once it resolves. @throws ChassisError NETWORK_UNAVAILABLE or BAD_REQUEST */
@@ -131,9 +140,10 @@ export class SwitchHost {
   }
 
   private supervision(): SupervisedProcessOptions {
-    const { paths, entry = DEFAULT_ENTRY } = this.options;
+    const { paths, entry = DEFAULT_ENTRY, sandbox } = this.options;
     return {
       entry,
+      sandbox: sandbox && { sandbox, folders: [paths.directory] },
       ...{ socketPath: paths.controlSocket, logPath: paths.log, stampPath: paths.stamp },
       lost: (reason) => this.lostError(reason),
       onLost: (reason) => this.lost(reason),

@@ -85,6 +85,10 @@ export class FakeCardPorts implements CardPorts {
     return this.joined.has(card) ? this.counted : undefined;
   }
 
+  sandbox(): undefined {
+    return undefined;
+  }
+
   async refresh(): Promise<void> {}
 }
 

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   mkdirSync,
   mkdtempSync,
@@ -6,6 +8,7 @@ import {
   readlinkSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
@@ -18,6 +21,7 @@ import { StartedProcess } from '../../manager/process-life.js';
 import { Sandbox } from '../../manager/sandbox/sandbox.js';
 import { findBubblewrap } from '../../testbed/bubblewrap.js';
 import { BUILT_DEVICE_ENTRY } from '../manager/built.js';
+import { deniedCalls } from './support/denied-calls.js';
 import { NbdServer } from '../devices/blk/backends/nbd/nbd-server.js';
 
 const SANDBOXED = ['user', 'mnt', 'net', 'ipc', 'uts'];
@@ -129,13 +133,49 @@ describe.runIf(IS_ROOT)('a confined device process', () => {
     const others = [1, daemon];
     expect(answer).toMatchObject({
       ...{ shadow: 'ENOENT', home: 'ENOENT', journal: 'ENOENT', device: 'ENOENT' },
-      ...{ core_pattern: 'EROFS', root: 'EROFS', loopback: 'ECONNREFUSED', network: 'ENETUNREACH' },
+      ...{ core_pattern: 'EROFS', root: 'EROFS', loopback: 'EAFNOSUPPORT', network: 'EAFNOSUPPORT' },
       ...Object.fromEntries(others.map((pid) => [`root of ${pid}`, 'EACCES'])),
       ...Object.fromEntries(others.map((pid) => [`files of ${pid}`, 'EACCES'])),
       // CHOWN, DAC_OVERRIDE, FOWNER, FSETID and SETFCAP.
       capabilities: '000000008000001b',
     });
     expect((answer as { top: string[] }).top).not.toContain('etc');
+  });
+
+  it('runs code that makes no call that is denied: it signals, steers and starts no process, and has no other sockets', async () => {
+    symlinkSync(join(import.meta.dirname, '../../node_modules'), join(folder, 'node_modules'));
+    const victim = spawn('sleep', ['60']);
+    const ended = once(victim, 'exit');
+    const calls = deniedCalls(victim.pid ?? 0);
+    const answer = await inject(`
+      import { spawnSync } from 'node:child_process';
+      import fs from 'node:fs';
+      import os from 'node:os';
+      import { Worker } from 'node:worker_threads';
+      import koffi from 'koffi';
+      const syscall = koffi.load(null).func('syscall', 'int64_t', ['int64_t', ...Array(6).fill('uintptr_t')]);
+      const call = ({ number, given }) =>
+        syscall(number, ...Array.from({ length: 6 }, (_, i) => given[i] ?? 0)) < 0 ? koffi.errno() : 0;
+      const tried = {};
+      const attempt = (name, job) => {
+        try { tried[name] = job(); } catch (error) { tried[name] = error.code; }
+      };
+      attempt('signal by Node', () => process.kill(${victim.pid}, 'SIGKILL'));
+      attempt('program by Node', () => spawnSync(process.execPath, ['--version']).error?.code);
+      attempt('priority by Node', () => os.setPriority(${victim.pid}, 19));
+      for (const each of ${JSON.stringify(calls)}) attempt(each.name, () => call(each));
+      tried.thread = await new Promise((resolve) => new Worker('', { eval: true }).on('exit', resolve));
+      fs.writeFileSync(process.argv[2], JSON.stringify(tried));
+    `);
+    expect(victim.exitCode ?? victim.signalCode).toBeNull();
+    victim.kill();
+    await ended;
+    expect(answer).toEqual({
+      ...{ 'signal by Node': 'EPERM', 'program by Node': 'EPERM', 'priority by Node': 'ERR_SYSTEM_ERROR' },
+      ...Object.fromEntries(calls.map(({ name, errno }) => [name, errno])),
+      thread: 0,
+    });
+    expect(calls.length).toBeGreaterThan(70);
   });
 
   it('has of the directories that it shows nothing above them', async () => {

@@ -12,6 +12,8 @@ export interface HandOversOptions {
   readonly onTakenOver: (place: ProcessPlace) => void;
   /** Another process serves all functions now: this one is to end at once, and to leave all files as they are. */
   readonly onHandedOver: () => void;
+  /** The other process is to be ended, which a process that is confined may not do itself. */
+  readonly onUnbegun: () => void;
 }
 
 /** What the answer to a hand-over may take to the daemon. */
@@ -31,7 +33,7 @@ export class HandOvers {
     this.underWay = true;
     try {
       const channel = await this.options.connections.connect(socketPath);
-      const handed = await handOver({ channel, functions, endOther: () => endProcess(pid) });
+      const handed = await handOver({ channel, functions, endOther: () => this.endProcess(pid) });
       setTimeout(this.options.onHandedOver, ANSWERED_MS);
       return handed;
     } catch (error) {
@@ -50,12 +52,13 @@ export class HandOvers {
     this.options.onTakenOver(place);
     return taken;
   }
-}
 
-function endProcess(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It has ended.
+  private endProcess(pid: number): void {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      // Otherwise it has ended.
+      if ((error as NodeJS.ErrnoException).code === 'EPERM') this.options.onUnbegun();
+    }
   }
 }

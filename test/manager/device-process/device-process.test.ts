@@ -38,6 +38,7 @@ function setUp(create: FunctionFactory) {
       connections,
       onTakenOver: () => undefined,
       onHandedOver: () => undefined,
+      onUnbegun: () => undefined,
     }),
     report: (report) => reports.push(report),
     log: (message) => log.push(message),

@@ -1,8 +1,9 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Reactor, sendMessage, socketPair } from '../../../host/index.js';
 import { HandOverChannel } from '../../../manager/device-process/hand-over/channel.js';
 import { handOver } from '../../../manager/device-process/hand-over/giving.js';
+import { HandOvers } from '../../../manager/device-process/hand-over/hand-overs.js';
 import type { Given, MovableFunction } from '../../../manager/device-process/hand-over/movable.js';
 import { OutgoingParcel } from '../../../manager/device-process/hand-over/parcel.js';
 import { HAND_OVER_VERSION, HandOverMessage } from '../../../manager/device-process/hand-over/protocol.js';
@@ -192,6 +193,39 @@ describe('of two processes of which the new one ends, the old one serves', () =>
     await expect(handed).rejects.toMatchObject(refusal('UPGRADE_REFUSED', /ended as it was to begin/));
     expect(await channel.receive().catch(() => undefined)).toBeUndefined();
     expect(old.serving).toBe(true);
+  });
+});
+
+describe('an old process that may not end the new one itself', () => {
+  it('asks for that where it has not begun, and serves', async () => {
+    const kill = vi.spyOn(process, 'kill').mockImplementation(() => {
+      throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+    });
+    const old = new Noting(true);
+    const onUnbegun = vi.fn();
+    const handOvers = new HandOvers({
+      connections: {
+        connect: async () => new HandOverChannel(ends[0], reactor),
+        accept: () => Promise.reject(new Error('nobody comes')),
+      },
+      ...{ onUnbegun, onTakenOver: () => undefined, onHandedOver: () => undefined },
+    });
+    const given = handOvers.give({ socketPath: '/s', pid: 2 }, [{ spec: SPEC, movable: old }]);
+    const channel = peer();
+    for (const [comes, answer] of [
+      [OFFER, READY],
+      [STATE, RESTORED],
+    ]) {
+      await take(channel, comes);
+      await channel.send(answer, {});
+    }
+    await take(channel, GO);
+    channel.close();
+    await expect(given).rejects.toMatchObject(refusal('UPGRADE_REFUSED', /ended as it was to begin/));
+    expect(kill).toHaveBeenCalledWith(2, 'SIGKILL');
+    expect(onUnbegun).toHaveBeenCalled();
+    expect(old.serving).toBe(true);
+    kill.mockRestore();
   });
 });
 

@@ -50,6 +50,16 @@ describe('what a confined process sees', () => {
   });
 });
 
+describe('what a confined process may do', () => {
+  it('is held by a filter of system calls where there is one', () => {
+    const line = ['/x/entry.js'] as const;
+    const filter = new Uint8Array(8);
+    expect(bubblewrapped(line, line[0], [], filter)).toMatchObject({ filter });
+    expect(bubblewrapped(line, line[0], [], filter).args).toContain('--seccomp');
+    expect(bubblewrapped(line, line[0], []).args).not.toContain('--seccomp');
+  });
+});
+
 describe('identityMap', () => {
   it('maps each user that there is to itself', () => {
     for (const line of identityMap('uid_map').trim().split('\n')) {
