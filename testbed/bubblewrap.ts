@@ -1,4 +1,4 @@
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -15,8 +15,8 @@ const request: PackageRequest = {
 };
 
 /**
- * A folder with a `bwrap`, for the PATH: Debian's from the cache, fetched where it is missing (5 MB, with a C library); undefined where the
- * PATH has one. The caller removes it.
+ * A folder with a `bwrap` that any user can run, for the PATH: Debian's from the cache, fetched where it is missing (5 MB, with a C library);
+ * undefined where the PATH has one. The caller removes it.
  * @throws QemuUnavailableError, see `debianTree`
  */
 export async function findBubblewrap(
@@ -25,8 +25,11 @@ export async function findBubblewrap(
 ): Promise<string | undefined> {
   const { failed } = await execa('bwrap', ['--version'], { reject: false });
   if (!failed) return undefined;
-  const root = await debianTree('bubblewrap-trixie-1', request, probe, { onProgress, signal });
+  const cached = await debianTree('bubblewrap-trixie-1', request, probe, { onProgress, signal });
   const folder = await mkdtemp(join(tmpdir(), 'chassis-bwrap-'));
+  await chmod(folder, 0o755);
+  const root = join(folder, 'tree');
+  await cp(join(cached, 'usr'), join(root, 'usr'), { recursive: true, verbatimSymlinks: true });
   const words = programInTree(root, 'usr/bin/bwrap').map((word) => `'${word}'`);
   await writeFile(join(folder, 'bwrap'), `#!/bin/sh\nexec ${words.join(' ')} "$@"\n`, { mode: 0o755 });
   return folder;

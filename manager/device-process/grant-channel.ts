@@ -35,7 +35,7 @@ export function grantSocket(controlSocket: string): string {
 }
 
 /** What tells nothing, and lets one try again soon: the daemon, which sends seldom and little, waits for no sockets otherwise. */
-const TRYING: Watcher = {
+export const TRYING: Watcher = {
   add: (fd, events, handler) => {
     setTimeout(() => handler(events, fd), TRY_MS);
     return 0;

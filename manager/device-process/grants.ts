@@ -1,6 +1,6 @@
 /** What a request to a device process names of the host's, which the daemon opens for a process that is confined. */
 import { openSync } from 'node:fs';
-import { cloneMount, closeFd, Errno, HostError, OpenFlags, openTap } from '../../host/index.js';
+import { closeFd, Errno, HostError, OpenFlags, openTap } from '../../host/index.js';
 import { ChassisError, type DiskSource, type Shown, type Upper } from '../control/api.js';
 import { openCaptureFile } from './capture-file.js';
 import { tapKey } from './host-paths.js';
@@ -10,7 +10,10 @@ import type { CardSpec, FunctionSpec, Request } from './protocol.js';
 /** Descriptors by what the process looks them up by. They are the caller's. */
 export type Opened = Map<string, number>;
 
-type Open = (path: string) => number | undefined;
+/** Makes a mount of a directory: see `cloneMount`. */
+export type CloneMount = (path: string) => Promise<number>;
+
+type Open = (path: string, clone: CloneMount) => Promise<number | undefined> | number | undefined;
 
 /** What is to be opened, and how, by key. */
 type Wanted = Map<string, Open>;
@@ -33,23 +36,23 @@ const OPENERS: { readonly [M in Method]?: (params: ParamsOf<M>, wanted: Wanted) 
  * Opens all of it. What is not there is left out: the process says so, as it would by itself.
  * @throws ChassisError SOURCE_UNREADABLE, NETWORK_UNAVAILABLE
  */
-export function openFor(method: string, params: unknown): Opened {
+export function openFor(method: string, params: unknown, clone: CloneMount): Promise<Opened> {
   const wanted: Wanted = new Map();
   const opener = OPENERS[method as Method] as ((params: unknown, wanted: Wanted) => void) | undefined;
   opener?.(params, wanted);
-  return openAll(wanted);
+  return openAll(wanted, clone);
 }
 
 /** Opens the directories of mounts. */
-export function openDirectories(paths: Iterable<string>): Opened {
-  return openAll(new Map(Array.from(paths, (path) => [path, openDirectory])));
+export function openDirectories(paths: Iterable<string>, clone: CloneMount): Promise<Opened> {
+  return openAll(new Map(Array.from(paths, (path) => [path, openDirectory])), clone);
 }
 
-function openAll(wanted: Wanted): Opened {
+async function openAll(wanted: Wanted, clone: CloneMount): Promise<Opened> {
   const opened: Opened = new Map();
   try {
     for (const [key, open] of wanted) {
-      const fd = open(key);
+      const fd = await open(key, clone);
       if (fd !== undefined) opened.set(key, fd);
     }
     return opened;
@@ -95,8 +98,8 @@ function openTapFor(name: string): number {
 }
 
 /** From which nothing leads up to what is not below it. */
-function openDirectory(path: string): number | undefined {
-  const fd = cloneMount(path);
+async function openDirectory(path: string, clone: CloneMount): Promise<number | undefined> {
+  const fd = await clone(path);
   if (fd === -Errno.ENOENT) return undefined;
   if (fd < 0) throw unreadable(path, HostError.from(fd, 'open_tree', path).message);
   return fd;

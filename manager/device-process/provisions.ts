@@ -2,7 +2,7 @@
 import { closeFd } from '../../host/index.js';
 import type { ChassisPaths } from '../control/state-directory.js';
 import { PEERS, sendGrant } from './grant-channel.js';
-import { closeAll, openFor, type Opened } from './grants.js';
+import { closeAll, openDirectories, openFor, type CloneMount, type Opened } from './grants.js';
 import { peerKey } from './host-paths.js';
 import { connectTo, PeerBook, peerOf, type Peer } from './peers.js';
 import type { FunctionSpec } from './protocol.js';
@@ -14,18 +14,20 @@ export class Provisions {
   confined = false;
   readonly #paths: ChassisPaths;
   readonly #peers: PeerBook;
+  readonly #clone: CloneMount;
   readonly #dialing = new Set<string>();
   #last = 0;
 
-  constructor(paths: ChassisPaths, peers = new PeerBook(paths.peers)) {
+  constructor(paths: ChassisPaths, clone: CloneMount, peers = new PeerBook(paths.peers)) {
     this.#paths = paths;
+    this.#clone = clone;
     this.#peers = peers;
     this.controlSocket = paths.deviceSocket;
   }
 
   /** The same, for a process that is to go on with all functions. */
   forNext(): Provisions {
-    return new Provisions(this.#paths, this.#peers);
+    return new Provisions(this.#paths, this.#clone, this.#peers);
   }
 
   /** The process is new, and has no functions. */
@@ -40,7 +42,12 @@ export class Provisions {
   async give(method: string, params: unknown): Promise<number | undefined> {
     if (method === 'addFunction') return this.#giveFunction(params as FunctionSpec);
     if (method === 'removeFunction') this.#peers.delete((params as { readonly function: string }).function);
-    return this.confined ? this.send(openFor(method, params)) : undefined;
+    return this.confined ? this.send(await openFor(method, params, this.#clone)) : undefined;
+  }
+
+  /** As `send`, of the directories of mounts. @throws ChassisError SOURCE_UNREADABLE */
+  async giveDirectories(paths: readonly string[]): Promise<number | undefined> {
+    return this.confined ? this.send(await openDirectories(paths, this.#clone)) : undefined;
   }
 
   /** Gives descriptors, which are closed here, and answers their number; undefined for none. @throws Error */
@@ -79,7 +86,7 @@ export class Provisions {
     const peer = peerOf(spec.device);
     if (peer) this.#peers.set(spec.function, peer);
     if (!this.confined) return undefined;
-    const opened = openFor('addFunction', spec);
+    const opened = await openFor('addFunction', spec, this.#clone);
     const fd = peer && (await this.#firstConnection(peer, opened));
     if (fd !== undefined) opened.set(peerKey(spec.function), fd);
     return this.send(opened);

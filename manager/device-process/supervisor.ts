@@ -14,9 +14,8 @@ import {
 import type { ChassisPaths } from '../control/state-directory.js';
 import type { ConnectionKeeper } from '../connection-keeper.js';
 import { explainedSandbox, isConfined } from '../sandbox/in-force.js';
-import type { Sandbox } from '../sandbox/sandbox.js';
+import { Sandbox, SandboxMode } from '../sandbox/sandbox.js';
 import { SupervisedProcess, type SupervisedProcessOptions } from '../supervised-process.js';
-import { openDirectories } from './grants.js';
 import type { HandOverConnections } from './hand-over/connections.js';
 import { Provisions } from './provisions.js';
 import {
@@ -201,9 +200,10 @@ class DeviceChild implements DeviceHost {
   private next: DeviceChild | undefined;
   private lostReason: string | undefined;
 
-  constructor(options: SpawnOptions, provisions = new Provisions(options.paths)) {
+  constructor(options: SpawnOptions, provisions?: Provisions) {
+    const { paths, sandbox = new Sandbox(SandboxMode.off) } = options;
     this.options = options;
-    this.provisions = provisions;
+    this.provisions = provisions ?? new Provisions(paths, (path) => sandbox.mounts.clone(path));
   }
 
   /** False where there is no such process. */
@@ -422,8 +422,7 @@ class DeviceChild implements DeviceHost {
   private async handOverTo(next: DeviceChild, directories: readonly string[]): Promise<number> {
     const { deviceSocket, deviceStamp, handOverSocket: socketPath } = this.options.paths;
     const place = { socket: deviceSocket, stamp: deviceStamp };
-    const opened = next.provisions.confined ? openDirectories(directories) : undefined;
-    const grant = opened && (await next.provisions.send(opened));
+    const grant = await next.provisions.giveDirectories(directories);
     const taken = next.process.ask('takeOver', { socketPath, place }, HAND_OVER_TIMEOUT_MS, grant);
     const handed = this.ask('handOver', { socketPath, pid: next.pid }, HAND_OVER_TIMEOUT_MS);
     const [theirs, ours] = await Promise.allSettled([taken, handed]);

@@ -35,7 +35,7 @@ export function bubblewrapped(
   const args = [
     ...['--unshare-user', '--userns-block-fd', String(InfoFd.ready), '--info-fd', String(InfoFd.info)],
     ...NAMESPACES,
-    ...['--cap-drop', 'ALL', ...CAPABILITIES.flatMap((capability) => ['--cap-add', capability])],
+    ...['--cap-drop', 'ALL', ...capabilities().flatMap((capability) => ['--cap-add', capability])],
     ...['--ro-bind', '/proc', '/proc', '--dev-bind', '/dev/null', '/dev/null'],
     ...[...nodeFiles(), ...programFiles(script)].flatMap((path) => ['--ro-bind', path, path]),
     ...folders.flatMap((path) => ['--bind', path, path]),
@@ -44,6 +44,11 @@ export function bubblewrapped(
     ...['--', process.execPath, ...line],
   ];
   return { program: 'bwrap', args, filter };
+}
+
+/** Without root there are none to leave: in a namespace of its own, the user would have more than outside. */
+function capabilities(): readonly string[] {
+  return process.geteuid?.() === 0 ? CAPABILITIES : [];
 }
 
 let ofNode: readonly string[] | undefined;
@@ -88,6 +93,9 @@ function foldersAbove(path: string): string[] {
  * `kind` is the map's name in /proc.
  */
 export function identityMap(kind: 'uid_map' | 'gid_map'): string {
+  const own = kind === 'uid_map' ? process.geteuid?.() : process.getegid?.();
+  // Others take privileges to map.
+  if (process.geteuid?.() !== 0) return `${own} ${own} 1\n`;
   const lines = readFileSync(`/proc/self/${kind}`, 'utf8').trim().split('\n');
   return lines
     .map((line) => line.trim().split(/\s+/))

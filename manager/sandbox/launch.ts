@@ -84,6 +84,7 @@ function signalOf(number: number): string | undefined {
 function begin(pid: number, ready: Writable): void {
   try {
     for (const resource of [RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE]) limit(pid, resource, 0);
+    if (process.geteuid?.() !== 0) writeFileSync(`/proc/${pid}/setgroups`, 'deny');
     for (const kind of ['uid_map', 'gid_map'] as const)
       writeFileSync(`/proc/${pid}/${kind}`, identityMap(kind));
     ready.end('\n');

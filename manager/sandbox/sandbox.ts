@@ -1,16 +1,20 @@
 /** Whether the daemon's processes are confined, and why not where they are not. */
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { closeFd, cloneMount, compileFilter } from '../../host/index.js';
+import { closeFd, compileFilter } from '../../host/index.js';
 import { ChassisError } from '../control/api.js';
 import { bubblewrapped, type Confined } from './bubblewrap.js';
 import { DENIED_CALLS } from './denied-calls.js';
 import { launchConfined } from './launch.js';
+import { MountMaker } from './mount-maker.js';
 
 /** 'auto': where it can be. 'require': or it is not started. */
 export const SandboxMode = { auto: 'auto', require: 'require', off: 'off' } as const;
 export type SandboxMode = (typeof SandboxMode)[keyof typeof SandboxMode];
 
 export class Sandbox {
+  /** From which what is confined reaches the directories that it shows. */
+  readonly mounts = new MountMaker();
   readonly #mode: SandboxMode;
   #problem: Promise<string | undefined> | undefined;
   #known: string | undefined;
@@ -22,8 +26,7 @@ export class Sandbox {
 
   /** Why processes are not confined; undefined where they are. Tried once. */
   problem(): Promise<string | undefined> {
-    this.#problem ??=
-      this.#mode === 'off' ? Promise.resolve('serve --sandbox=off') : tryOut(this.#systemCalls);
+    this.#problem ??= this.#mode === 'off' ? Promise.resolve('serve --sandbox=off') : this.#tryOut();
     return this.#problem.then((problem) => (this.#known = problem));
   }
 
@@ -60,6 +63,25 @@ export class Sandbox {
       'mend that, or run the daemon with --sandbox=auto',
     );
   }
+
+  /** Does all that a confined process takes. */
+  async #tryOut(): Promise<string | undefined> {
+    const { program } = this.#systemCalls;
+    const { ended, errorOutput } = await launchConfined(
+      bubblewrapped(['--version'], THIS, [], program),
+      'pipe',
+    );
+    let said = '';
+    errorOutput?.setEncoding('utf8').on('data', (text: string) => (said += text));
+    const how = await ended;
+    if (how.includes('ENOENT')) return 'there is no bwrap (Debian: apt install bubblewrap)';
+    if (how !== 'it exited with status 0') return said.trim().split('\n').at(-1) || `bwrap: ${how}`;
+    // Without mounts of their own, directories that a process is given lead to all others.
+    const mount = await this.mounts.clone(dirname(THIS));
+    if (mount < 0) return `directories cannot be made mounts of their own: errno ${-mount}`;
+    closeFd(mount);
+    return undefined;
+  }
 }
 
 interface Filter {
@@ -79,23 +101,3 @@ function makeFilter(): Filter {
 }
 
 const THIS = fileURLToPath(import.meta.url);
-
-/** Does all that a confined process takes. */
-async function tryOut({ program }: Filter): Promise<string | undefined> {
-  // Without mounts of their own, directories that a process is given lead to all others.
-  if (process.geteuid?.() !== 0)
-    return 'the daemon is not root, and only root can make mounts of directories';
-  const mount = cloneMount('/');
-  if (mount < 0) return `directories cannot be made mounts of their own: errno ${-mount}`;
-  closeFd(mount);
-  const { ended, errorOutput } = await launchConfined(
-    bubblewrapped(['--version'], THIS, [], program),
-    'pipe',
-  );
-  let said = '';
-  errorOutput?.setEncoding('utf8').on('data', (text: string) => (said += text));
-  const how = await ended;
-  if (how === 'it exited with status 0') return undefined;
-  if (how.includes('ENOENT')) return 'there is no bwrap (Debian: apt install bubblewrap)';
-  return said.trim().split('\n').at(-1) || `bwrap: ${how}`;
-}

@@ -19,12 +19,18 @@ export class DaemonProcess {
     process.stderr?.setEncoding('utf8').on('data', (text: string) => (this.log += text));
   }
 
-  /** Resolves once it serves. `node` are options of Node's. */
-  static async start(directory: string, node: string[] = [], env = {}): Promise<DaemonProcess> {
+  /** Resolves once it serves. `node` are options of Node's, and `user` as whom it runs, if not as whoever tests. */
+  static async start(
+    directory: string,
+    node: string[] = [],
+    env = {},
+    user: { readonly uid?: number; readonly gid?: number } = {},
+  ): Promise<DaemonProcess> {
     const line = [...node, BUILT_MAIN, '--dir', directory];
     const child = spawn(process.execPath, line, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
+      ...user,
     });
     const daemon = new DaemonProcess(child);
     await Promise.race([once(child.stdout, 'data'), daemon.exited]);

@@ -1,0 +1,57 @@
+/**
+ * Makes mounts of directories (`cloneMount`) for a daemon that is not root: by a process in a user namespace of its own, in which it may. That
+ * process sees all that the daemon does, serves nobody else, and is started when it is needed first.
+ */
+import { spawn, type StdioOptions } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { Value } from '@sinclair/typebox/value';
+import { cloneMount, closeFd, Errno, socketPair } from '../../host/index.js';
+import { TRYING } from '../device-process/grant-channel.js';
+import { HandOverChannel } from '../device-process/hand-over/channel.js';
+import { Cloned, MOUNT_MAKER_FD, MountMakerMessage } from './mount-maker-protocol.js';
+
+const ENTRY = fileURLToPath(new URL('./mount-maker-entry.js', import.meta.url));
+
+export class MountMaker {
+  #channel: HandOverChannel | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** As `cloneMount`, one at a time. @returns an fd that is the caller's, or a negative errno: -EPERM also where there can be no such process */
+  async clone(path: string): Promise<number> {
+    if (process.geteuid?.() === 0) return cloneMount(path);
+    const cloned = this.#last.then(() => this.#ask(path));
+    this.#last = cloned;
+    return cloned;
+  }
+
+  async #ask(path: string): Promise<number> {
+    this.#channel ??= start();
+    try {
+      await this.#channel.send(MountMakerMessage.CLONE, { path });
+      const message = await this.#channel.receive();
+      if (message !== undefined && Value.Check(Cloned, message.data)) {
+        const { fd, error = -Errno.EPERM } = message.data;
+        return fd === undefined ? error : message.parcel.takeFd(fd);
+      }
+    } catch {
+      // It is gone, as where it says nothing.
+    }
+    this.#channel.close();
+    this.#channel = undefined;
+    return -Errno.EPERM;
+  }
+}
+
+/** It ends with the other end of its socket. */
+function start(): HandOverChannel {
+  const [ours, theirs] = socketPair();
+  const args = ['--unshare-user', '--cap-add', 'CAP_SYS_ADMIN', '--dev-bind', '/', '/'];
+  const stdio: StdioOptions = ['ignore', 'ignore', 'ignore'];
+  stdio[MOUNT_MAKER_FD] = theirs;
+  const child = spawn('bwrap', [...args, '--', process.execPath, ENTRY], {
+    ...{ stdio, detached: true, cwd: '/' },
+  });
+  child.on('error', () => undefined).unref();
+  closeFd(theirs);
+  return new HandOverChannel(ours, TRYING);
+}

@@ -1,0 +1,137 @@
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Reactor } from '../../host/index.js';
+import { ChassisClient } from '../../manager/control/client.js';
+import { ChassisPaths } from '../../manager/control/state-directory.js';
+import { findBubblewrap } from '../../testbed/bubblewrap.js';
+import { NOFID, NOTAG, T } from '../devices/9p/server/support/wire.js';
+import { BUILT_MAIN } from '../manager/built.js';
+import { DaemonProcess } from '../manager/daemon-process.js';
+import { GuestRam, TestQueue } from '../manager/ports/vhost-user/harness.js';
+import { Feature, memTable, RawFrontEnd, Request } from '../manager/ports/vhost-user/raw-front-end.js';
+
+const USER = { uid: 4321, gid: 4321 } as const;
+const MSIZE = 8192;
+const Rread = 117;
+const Rlerror = 7;
+const Rlcreate = 15;
+const O_RDWR = 2;
+const LAN = { type: 'switch', switch: 'lan', isolated: false, macLock: false } as const;
+
+/** Somebody else than root, to whom this package is to be seen. */
+const canBeTried =
+  process.geteuid?.() === 0 && spawnSync('test', ['-r', BUILT_MAIN], { ...USER }).status === 0;
+
+describe.runIf(canBeTried)('a daemon that is not root', () => {
+  let folder: string;
+  let program: string | undefined;
+  let shared: string;
+  let daemon: DaemonProcess;
+  let client: ChassisClient;
+
+  beforeEach(async () => {
+    program = await findBubblewrap();
+    folder = mkdtempSync(join(tmpdir(), 'chassis-test-'));
+    chmodSync(folder, 0o755);
+    shared = join(folder, 'shared');
+    const directory = join(folder, 'state');
+    for (const each of [shared, directory]) {
+      mkdirSync(each, { mode: 0o700 });
+      chownSync(each, USER.uid, USER.gid);
+    }
+    writeFileSync(join(shared, 'of-root'), 'hello');
+    writeFileSync(join(shared, 'closed'), 'of root alone', { mode: 0o600 });
+    writeFileSync(join(folder, 'secret'), 'above');
+    const path = [program, process.env.PATH].filter(Boolean).join(delimiter);
+    daemon = await DaemonProcess.start(directory, [], { PATH: path }, USER);
+    client = new ChassisClient({ directory });
+    await client.create('dev', { slots: 8 });
+    await client.attach('dev', {
+      mounts: [{ tag: 'a', source: { type: 'directory', path: shared } }],
+      port: 'vhost-user',
+    });
+  });
+  afterEach(async () => {
+    for (const { name } of await client.list()) await client.delete(name, { force: true });
+    await daemon.stop();
+    for (const each of [folder, program])
+      if (each !== undefined) rmSync(each, { recursive: true, force: true });
+  });
+
+  /** What its process has open of directories. */
+  async function openDirectories(): Promise<string[]> {
+    const { pid } = (await client.get('dev')).deviceProcess;
+    return readdirSync(`/proc/${pid}/fd`)
+      .map((fd) => `/proc/${pid}/fd/${fd}`)
+      .filter((each) => statSync(each, { throwIfNoEntry: false })?.isDirectory());
+  }
+
+  it('confines its processes, as the user that it is and without any capability', async () => {
+    await client.addCard('dev', { name: 'lan0', network: LAN });
+    const { deviceProcess, cards } = await client.get('dev');
+    const sandbox = {
+      namespaces: expect.arrayContaining(['user', 'mnt', 'net', 'ipc', 'uts']) as string[],
+      ...{ noNewPrivileges: true, seccomp: true, coreDumps: false },
+      capabilities: '0000000000000000',
+    };
+    expect(deviceProcess.sandbox).toMatchObject(sandbox);
+    expect(cards[0].switchSandbox).toMatchObject(sandbox);
+    for (const map of ['uid_map', 'gid_map'])
+      expect(readFileSync(`/proc/${deviceProcess.pid}/${map}`, 'utf8').trim().split(/\s+/)).toEqual([
+        ...[String(USER.uid), String(USER.uid), '1'],
+      ]);
+  });
+
+  it('gives them directories from which nothing leads up, also those that are upgraded', async () => {
+    for (let time = 0; time < 2; time++) {
+      const directories = await openDirectories();
+      const ofShare = directories.filter((each) => statSync(each).ino === statSync(shared).ino);
+      expect(ofShare.length).toBeGreaterThan(0);
+      for (const each of ofShare) expect(statSync(`${each}/..`).ino).toBe(statSync(shared).ino);
+      const above = directories.filter((each) => statSync(`${each}/../secret`, { throwIfNoEntry: false }));
+      expect(above.map((each) => readlinkSync(each))).toEqual([]);
+      await client.upgrade('dev');
+    }
+  });
+
+  it('has guests read and write what its user may, and nothing else', async () => {
+    const reactor = new Reactor({ onError: (error) => console.error(error) });
+    reactor.start();
+    const { state, slot, function: fn } = (await client.get('dev')).mounts[0];
+    expect(state).toBe('parked');
+    const ram = new GuestRam('9p');
+    const features = Feature.VERSION_1 | Feature.PROTOCOL_FEATURES | Feature.INDIRECT_DESC;
+    const socketPath = new ChassisPaths(join(folder, 'state'), 'dev').functionSocket(slot, fn);
+    const frontEnd = await new RawFrontEnd(reactor, socketPath).negotiate(features);
+    await frontEnd.set(Request.SET_MEM_TABLE, memTable(ram.region), [ram.fd]);
+    const queue = new TestQueue(reactor, ram);
+    await queue.start(frontEnd);
+    await queue.exchange(T.version(NOTAG, MSIZE, '9P2000.L'), MSIZE);
+    await queue.exchange(T.attach(1, 0, NOFID, 'root', '', 0), MSIZE);
+    await queue.exchange(T.walk(1, 0, 1, 'of-root'), MSIZE);
+    await queue.exchange(T.lopen(1, 1, 0), MSIZE);
+    const reply = await queue.exchange(T.read(1, 1, 0, 1000), MSIZE);
+    expect([reply[4], reply.subarray(11).toString()]).toEqual([Rread, 'hello']);
+    await queue.exchange(T.walk(1, 0, 3, 'closed'), MSIZE);
+    expect((await queue.exchange(T.lopen(1, 3, 0), MSIZE))[4]).toBe(Rlerror);
+    await queue.exchange(T.walk(1, 0, 2), MSIZE);
+    expect((await queue.exchange(T.lcreate(1, 2, 'new', O_RDWR, 0o600, USER.gid), MSIZE))[4]).toBe(Rlcreate);
+    expect(statSync(join(shared, 'new'))).toMatchObject(USER);
+    frontEnd.close();
+    reactor.close();
+  });
+});
