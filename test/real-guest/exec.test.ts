@@ -92,6 +92,24 @@ describeRealGuest('commands in a Linux guest', () => {
     expect(Buffer.from(stdout).toString()).toBe('/proc\na b\n');
   });
 
+  it('run as the user that was asked for, with all else as without, and not as one that the guest does not know', async () => {
+    await lab.sh(
+      "echo 'dev:x:1234:' >> /etc/group; echo 'dev:x:1234:1234::/tmp:/bin/false' >> /etc/passwd; install -d -o 1234 /tmp/home",
+    );
+    const script = 'id -u; id -g; pwd; echo "$K"; cat > theirs; echo "it\'s" >&2; exit 9';
+    const asDev = ['exec', '--user', 'dev', '--cwd', '/tmp/home', '--env', 'K=a b', '--', 'sh', '-c', script];
+    const { exitCode, stdout, stderr } = await start(asDev, { input: Buffer.from('typed') });
+    expect(Buffer.from(stdout).toString()).toBe('1234\n1234\n/tmp/home\na b\n');
+    expect(Buffer.from(stderr).toString()).toBe("it's\n");
+    expect(exitCode).toBe(9);
+    expect(await lab.sh('stat -c %u /tmp/home/theirs; cat /tmp/home/theirs')).toBe('1234\ntyped');
+    expect((await start(['exec', '--user', 'dev', '--', 'touch', '/root/mine'])).exitCode).not.toBe(0);
+    const unknown = await start(['exec', '--user', 'nobody-there', '--', 'id']);
+    expect(Buffer.from(unknown.stdout).toString()).toBe('');
+    expect(Buffer.from(unknown.stderr).toString()).toMatch(/nobody-there/);
+    expect(unknown.exitCode).toBe(1);
+  });
+
   it('get a megabyte of any bytes, and give it back', async () => {
     const input = Buffer.from(Uint8Array.from({ length: 1 << 20 }, (_, i) => (i * 7 + (i >> 8)) & 255));
     const { exitCode, stdout } = await start(['exec', '--', 'cat'], { input });
