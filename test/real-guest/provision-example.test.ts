@@ -5,11 +5,11 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { shellQuote } from '../../manager/mount-command.js';
+import { shellQuote } from '../../manager/control/shell-quote.js';
 import { Cache } from '../../testbed/cache.js';
 import { findMirror } from '../../testbed/debian-mirror.js';
 import { findDiskTools } from '../../testbed/disk-tools.js';
@@ -72,13 +72,16 @@ describeAsRoot('with an image of Debian’s packages', () => {
 
       async function putProgramsInto(bin: string): Promise<void> {
         const tools = await findDiskTools();
+        const mmdebstrap = await findMmdebstrap();
         const commands = {
           chassis: [process.execPath, CHASSIS],
           'qemu-system-x86_64': requireRealQemu().command,
-          mmdebstrap: [await findMmdebstrap()],
+          mmdebstrap: [mmdebstrap],
           mke2fs: tools.command('mke2fs'),
         };
         await mkdir(bin);
+        await mkdir(join(folder, 'share'));
+        await symlink(join(dirname(mmdebstrap), '../share/mmdebstrap'), join(folder, 'share/mmdebstrap'));
         for (const [name, command] of Object.entries(commands)) {
           const script = `#!/bin/sh\nexec ${command.map(shellQuote).join(' ')} "$@"\n`;
           await writeFile(join(bin, name), script, { mode: 0o755 });
@@ -118,7 +121,9 @@ describeAsRoot('with an image of Debian’s packages', () => {
         const served = await onHost(`set -e\n${first.replace(/chassis serve &\nsh build.sh.*\n/, '')}`);
         expect(served).toMatch(/settings is done[^]*services is done[^]*\n<p>Hello from the guest.<\/p>$/);
         const changed = await onHost(`set -e\n${then}`);
-        expect(changed).toMatch(/^<p>Hello from the guest.<\/p>\n<p>And again.<\/p>\n[^]*\nactive$/);
+        expect(changed).toMatch(
+          /^<p>Hello from the guest.<\/p>\n<p>And again.<\/p>\n[^]*\nactive\nwww-data$/,
+        );
         // The helper may go before it has told how the command ended.
         await onHost(last);
       });
