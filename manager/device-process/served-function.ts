@@ -20,6 +20,7 @@ import { countersOf, type DeviceCounters } from '../counters.js';
 import { FunctionFile } from '../function-files.js';
 import {
   pauseFunction,
+  quiesceFunction,
   restoreFunction,
   resumeFunction,
   saveFunction,
@@ -162,6 +163,8 @@ abstract class DeviceFunction implements ServedFunction, MovableFunction {
 export class VfioUserFunction extends DeviceFunction {
   private readonly server: VfioUserServer;
   private pci: VirtioPciFunction | undefined;
+  /** Settles once the client has what it took away. */
+  private quiet: Promise<void> | undefined;
 
   constructor(
     served: ServedDevice,
@@ -181,6 +184,7 @@ export class VfioUserFunction extends DeviceFunction {
           log,
           keepAwake: (session) => reactor.keepAwake(session),
         })),
+      quiesce: () => this.quiesce(log),
       onConnect: () => hooks.onConnect(),
       onDisconnect: () => hooks.onDisconnect(),
       log,
@@ -188,11 +192,17 @@ export class VfioUserFunction extends DeviceFunction {
     if (!taken) this.server.listen();
   }
 
+  private quiesce(log: (message: string) => void): Promise<void> | undefined {
+    if (!this.function.underWay) return undefined;
+    return (this.quiet = quiesceFunction(this.function, this.served.device, log));
+  }
+
   protected get movablePort(): MovablePort {
     const { server } = this;
     return {
-      pause: (timeoutMs) => {
+      pause: async (timeoutMs) => {
         server.pause();
+        await this.quiet;
         return pauseFunction(this.function, this.served.device, timeoutMs);
       },
       save: (parcel) => ({ server: server.save(parcel), function: saveFunction(this.function, parcel) }),

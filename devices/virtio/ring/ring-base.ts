@@ -161,6 +161,12 @@ export abstract class RingBase<Areas> implements RunningRing {
     return this.#heldAt === this.#memory.generation;
   }
 
+  get underWay(): boolean {
+    return this.#pool.some(
+      (chain) => chain.inFlight && !this.#kept.has(chain) && this.again?.includes(chain) !== true,
+    );
+  }
+
   setPaused(paused: boolean): void {
     if (paused) this.#moderation.release();
     this.#paused = paused;

@@ -20,6 +20,8 @@ export interface RunningRing extends Virtqueue {
   readonly held: boolean;
   /** The map of memory has been as it is for long enough: addresses that are no memory now are the driver's fault, and break the ring. */
   memorySettled(): void;
+  /** True while the device has chains that it has not given back. */
+  readonly underWay: boolean;
   /** Where the device stands, as state to save: `QueueConfig` takes it back. */
   readonly position: RingPosition;
   /** All of that, with the chains that the device has: for after a `flush`. A string says why there is no saving it. */

@@ -89,6 +89,8 @@ export class VirtioPciFunction implements PciFunction {
   readonly #device: VirtioDevice;
   readonly #config = new ConfigSpace();
   readonly #layout: VirtioPciLayout;
+  /** The device is held until the function may master the bus. */
+  #held = false;
   readonly #parts: FunctionParts;
   readonly #interrupts: PciInterrupts;
   readonly #state: DeviceState;
@@ -168,6 +170,8 @@ export class VirtioPciFunction implements PciFunction {
   }
 
   reset(): void {
+    // A device that is reset holds nothing.
+    this.#held = false;
     this.#state.reset();
     this.#common.reset();
     this.#legacy.reset();
@@ -221,6 +225,26 @@ export class VirtioPciFunction implements PciFunction {
   /** Whether the device is busy with a reset. */
   get resetting(): boolean {
     return this.#state.session === undefined && !this.#state.idle;
+  }
+
+  /** Whether the device has requests that it has not given back, or a reset to finish: it may touch guest memory then. */
+  get underWay(): boolean {
+    const { session, idle } = this.#state;
+    if (session === undefined) return !idle;
+    return this.#state.queues.some(({ index }) => session.ring(index)?.underWay === true);
+  }
+
+  /** As `VirtioDevice.hold`: until `release`, and as long as the function may not master the bus. */
+  hold(): void | Promise<void> {
+    this.#held = true;
+    return this.#device.hold?.();
+  }
+
+  release(): void {
+    const command = this.#config.get(PciConfig.PCI_COMMAND, 2);
+    if (!this.#held || (command & PciCommand.PCI_COMMAND_MASTER) === 0) return;
+    this.#held = false;
+    this.#device.unhold?.();
   }
 
   /** Leaves guest memory alone: what comes back from now on is kept. */
@@ -323,6 +347,7 @@ export class VirtioPciFunction implements PciFunction {
   #busMasterChanged(): void {
     const command = this.#config.get(PciConfig.PCI_COMMAND, 2);
     this.#state.paused = (command & PciCommand.PCI_COMMAND_MASTER) === 0;
+    this.release();
   }
 
   /** Linux before 2.6.34 forgot to, and it worked: no machine looked at the bit then. */

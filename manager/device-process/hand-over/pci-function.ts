@@ -28,6 +28,27 @@ export async function pauseFunction(
   return undefined;
 }
 
+/** The vCPU that took memory away stands still for so long at most. */
+const QUIESCE_MS = 2000;
+
+/** Nothing that is under way touches guest memory any more once this resolves, unless it takes too long; what waits for something begins anew. */
+export async function quiesceFunction(
+  fn: VirtioPciFunction,
+  device: VirtioDevice,
+  log: (message: string) => void,
+): Promise<void> {
+  fn.stopTaking();
+  const still = {
+    device: device.hold === undefined ? {} : { hold: () => fn.hold() },
+    isBusy: () => fn.underWay,
+    isResetting: () => fn.resetting,
+  };
+  if (!(await standStill(still, QUIESCE_MS)))
+    log('memory was taken away from requests that do not end: they may write to it yet');
+  fn.release();
+  fn.goOn();
+}
+
 /** Goes on after a pause, or for the first time. */
 export function resumeFunction(fn: VirtioPciFunction, device: VirtioDevice): void {
   device.unhold?.();

@@ -6,7 +6,7 @@ const LOOK_MS = 1;
 
 /** Nothing is taken from its rings any more. */
 export interface StandStill {
-  readonly device: VirtioDevice;
+  readonly device: Pick<VirtioDevice, 'hold'>;
   /** Whether it has requests that it has not given back, or a reset to finish. */
   readonly isBusy: () => boolean;
   /** Whether it has a reset to finish. */

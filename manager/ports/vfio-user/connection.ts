@@ -40,6 +40,9 @@ export class Connection {
   #negotiated = false;
   #announced = false;
   #closed = false;
+  #paused = false;
+  /** The reply to the reader's message waits for something. */
+  #waiting = false;
   /** Set where the connection ends once the last reply is out. */
   #closeReason: string | undefined;
 
@@ -61,11 +64,13 @@ export class Connection {
 
   /** Nothing is read until `resume`. */
   pause(): void {
+    this.#paused = true;
     this.#options.reactor.remove(this.#options.fd);
   }
 
   /** Goes on after `pause`, or begins after `restore`. */
   resume(): void {
+    this.#paused = false;
     const error = this.open();
     if (error !== 0) this.close(`it cannot be watched: ${getSystemErrorName(error)}`);
     else if (this.#sender.pending) this.#watchFor(true);
@@ -113,11 +118,13 @@ export class Connection {
   }
 
   #turn(): void {
+    if (this.#waiting) return;
     const blocked = this.#sender.pending;
     if (this.#flush()) this.#drain();
     // Every message of this turn has been answered: no vCPU waits while the queues are served.
-    if (!this.#closed) this.#afterMessages();
-    if (!this.#closed && this.#sender.pending !== blocked) this.#watchFor(this.#sender.pending);
+    if (!this.#closed && !this.#waiting) this.#afterMessages();
+    if (!this.#closed && !this.#waiting && this.#sender.pending !== blocked)
+      this.#watchFor(this.#sender.pending);
   }
 
   #drain(): void {
@@ -130,6 +137,7 @@ export class Connection {
       }
       this.#options.counters.messages++;
       this.#serve();
+      if (this.#waiting) return;
       this.#reader.finish();
       if (!this.#flush()) return;
       this.#announce();
@@ -158,7 +166,25 @@ export class Connection {
       result = -Errno.EIO;
     }
     // What was served may have ended the connection, and the socket's number may be another file's by now.
-    if (!this.#closed) this.#reply(result);
+    if (this.#closed) return;
+    const quiet = this.#options.device.quiet();
+    if (quiet === undefined) this.#reply(result);
+    else void this.#replyOnce(quiet, result);
+  }
+
+  /** The client's vCPU, if not all of the client, stands still meanwhile; nothing more of it is read. */
+  async #replyOnce(quiet: Promise<void>, result: number): Promise<void> {
+    this.#waiting = true;
+    this.#options.reactor.modify(this.#options.fd, 0);
+    await quiet;
+    this.#waiting = false;
+    if (this.#closed) return;
+    this.#reply(result);
+    if (this.#closed) return;
+    this.#reader.finish();
+    if (this.#paused) return;
+    this.#watchFor(this.#sender.pending);
+    this.#turn();
   }
 
   #handle(): number {

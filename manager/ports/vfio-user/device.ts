@@ -3,6 +3,7 @@
  * any number of clients one after the other, and knows nothing of sockets.
  */
 import { Errno } from '../../../devices/errno.js';
+import { PciCommand, PciConfig } from '../../../devices/pci/defs.js';
 import type { PciFunction } from '../../../devices/pci/function.js';
 import type { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
 import { closeFd, type Reactor, type ReceivedFds } from '../../../host/index.js';
@@ -35,10 +36,20 @@ export class VfioUserDevice {
   readonly dma: DmaMaps;
   readonly #fn: PciFunction;
   readonly #regions: Regions;
+  readonly #quiesce: (() => Promise<void> | undefined) | undefined;
   #workDue = false;
+  /** Memory was taken away, or the right to it. */
+  #mustQuiesce = false;
 
-  constructor(fn: PciFunction, memory: RegionMemory, reactor: Reactor) {
+  /** `quiesce`: see `VfioUserServerOptions`. */
+  constructor(
+    fn: PciFunction,
+    memory: RegionMemory,
+    reactor: Reactor,
+    quiesce?: () => Promise<void> | undefined,
+  ) {
     this.#fn = fn;
+    this.#quiesce = quiesce;
     this.#regions = new Regions(fn);
     this.irqs = new IrqTable(fn, reactor);
     this.dma = new DmaMaps(memory);
@@ -63,6 +74,13 @@ export class VfioUserDevice {
     if (!this.#workDue) return;
     this.#workDue = false;
     this.#fn.afterWrite();
+  }
+
+  /** What the answer to the command that was served last has to wait for, if it has: memory is the client's own again once it hears of it. */
+  quiet(): Promise<void> | undefined {
+    if (!this.#mustQuiesce) return undefined;
+    this.#mustQuiesce = false;
+    return this.#quiesce?.();
   }
 
   /**
@@ -128,7 +146,7 @@ export class VfioUserDevice {
     this.#workDue = true;
     reply.reserve(REGION_ACCESS_BYTES);
     putRegionAccess(reply, offset, region, count);
-    this.#regions.write(region, offset, count, request);
+    this.#write(region, offset, count, request);
     return 0;
   }
 
@@ -156,10 +174,20 @@ export class VfioUserDevice {
     const offset = request.u64();
     const region = request.u32();
     const count = request.u32();
-    if (perform) this.#regions.write(region, offset, count, request);
+    if (perform) this.#write(region, offset, count, request);
     else if (count > WRITE_MULTI_MAX_COUNT || !this.#regions.admits(region, offset, count)) return false;
     request.skip(perform ? WRITE_MULTI_MAX_COUNT - count : WRITE_MULTI_MAX_COUNT);
     return true;
+  }
+
+  #write(region: number, offset: number, count: number, from: WireReader): void {
+    const couldMaster = region === VfioPciRegion.VFIO_PCI_CONFIG_REGION_INDEX && this.#mastersBus;
+    this.#regions.write(region, offset, count, from);
+    if (couldMaster && !this.#mastersBus) this.#mustQuiesce = true;
+  }
+
+  get #mastersBus(): boolean {
+    return (this.#fn.readConfig(PciConfig.PCI_COMMAND, 2) & PciCommand.PCI_COMMAND_MASTER) !== 0;
   }
 
   /** argsz[4] flags[4] offset[8] address[8] size[8], with the memory's file or no descriptor; the reply is empty. */
@@ -197,7 +225,7 @@ export class VfioUserDevice {
   }
 
   #unmap(flags: number, address: number, sizeBytes: number): number {
-    this.#workDue = true;
+    this.#workDue = this.#mustQuiesce = true;
     const { VFIO_DMA_UNMAP_FLAG_ALL, VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP } = VfioDmaUnmapFlag;
     if (flags === 0) return this.dma.unmap(address, sizeBytes);
     if (flags === VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) return -Errno.EOPNOTSUPP;
@@ -282,6 +310,7 @@ export class VfioUserDevice {
 
   #reset(): 0 {
     this.#workDue = false;
+    this.#mustQuiesce = true;
     this.#fn.reset();
     this.irqs.reset();
     return 0;

@@ -17,6 +17,11 @@ export interface VfioUserServerOptions {
   readonly reactor: Reactor;
   /** Makes the function, once, on the guest memory that it will see: empty except while a client is connected. */
   readonly createFunction: (memory: GuestMemory) => PciFunction;
+  /**
+   * The client has taken memory away, or the right to it: resolves once nothing that is under way touches it any more, and then the client is
+   * answered. Undefined where nothing is under way.
+   */
+  readonly quiesce?: () => Promise<void> | undefined;
   /** A VMM has connected and agreed on the protocol. */
   readonly onConnect: () => void;
   /** That VMM is gone and all that it gave is released; the next one may connect. */
@@ -38,7 +43,12 @@ export class VfioUserServer {
     const { path, reactor, log } = options;
     this.#listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.#admit(fd) });
     const memory = new RegionMemory();
-    this.#device = new VfioUserDevice(options.createFunction(memory), memory, options.reactor);
+    this.#device = new VfioUserDevice(
+      options.createFunction(memory),
+      memory,
+      options.reactor,
+      options.quiesce,
+    );
     this.counters = Object.assign(this.#counters, { irqs: this.#device.irqs.counters });
   }
 

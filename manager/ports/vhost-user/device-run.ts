@@ -20,6 +20,7 @@ import { hasFeature } from '../../../devices/virtio/ring/features.js';
 import { newQueueCounters } from '../../../devices/virtio/ring/running-ring.js';
 import type { Reactor } from '../../../host/index.js';
 import { DeviceAtRest, type ExpectedDriver } from './device-at-rest.js';
+import { standStill } from '../../device-process/hand-over/stand-still.js';
 import { DRAIN_TIMEOUT_MS, DrainBudget } from './drain-budget.js';
 import { GatedRing } from './gated-ring.js';
 import { InflightArea } from './inflight-area.js';
@@ -195,6 +196,27 @@ export class DeviceRun implements SessionTransport {
   fail(reason: string): void {
     if (this.#session === undefined) this.needsReset(reason);
     else this.#session.fault(reason);
+  }
+
+  /** Undefined where nothing is under way; resolves once nothing that is touches guest memory any more, or has had the time for that. */
+  quiesce(): Promise<void> | undefined {
+    if (this.#session === undefined || !this.requestsUnderWay) return undefined;
+    const leftMs = this.#drain.leftMs();
+    return leftMs > 0 ? this.#quiesce(this.#session, leftMs) : undefined;
+  }
+
+  /** What takes longer has that memory still: see `MemoryTable`. */
+  async #quiesce(session: DeviceSession, timeoutMs: number): Promise<void> {
+    session.taking = false;
+    const isResetting = () => this.settled !== undefined;
+    const isBusy = () => isResetting() || this.requestsUnderWay;
+    await standStill({ device: this.#device, isBusy, isResetting }, timeoutMs);
+    // Where the device was reset meanwhile, it holds nothing, and another driver may be at work.
+    if (this.#session !== session) return;
+    this.#device.unhold?.();
+    session.taking = true;
+    session.kickAll();
+    session.run();
   }
 
   /** The memory table has changed: rings whose memory is gone wait for it, and go on when it is back. */

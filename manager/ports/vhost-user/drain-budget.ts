@@ -11,10 +11,14 @@ export class DrainBudget {
 
   /** Whether the ring's requests end within the time that is left. */
   async drained(ring: GatedRing): Promise<boolean> {
+    return ring.idle(this.leftMs());
+  }
+
+  /** How long whoever comes now may wait, in milliseconds; nothing, or less, for those who come after others that waited in vain. */
+  leftMs(): number {
     const now = performance.now();
-    // Who comes after rings that waited in vain does not wait again.
     if (now > this.#deadline + DRAIN_TIMEOUT_MS) this.#deadline = now + DRAIN_TIMEOUT_MS;
-    return ring.idle(this.#deadline - now);
+    return this.#deadline - now;
   }
 
   /** Rings run again: the next ones that stop have all the time. */

@@ -84,6 +84,10 @@ export class GatedRing implements RunningRing {
     return this.#inFlight;
   }
 
+  get underWay(): boolean {
+    return this.#inFlight > 0;
+  }
+
   get enabled(): boolean {
     return this.#enabled;
   }

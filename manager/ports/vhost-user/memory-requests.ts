@@ -50,7 +50,7 @@ export class MemoryRequests {
   }
 
   /** num_regions[4] padding[4], then num_regions of guest_address[8] size[8] user_address[8] mmap_offset[8], a descriptor each. */
-  #setMemTable({ payload, fds }: Message): number {
+  #setMemTable({ payload, fds }: Message): number | Promise<number> {
     const count = payload.u32();
     payload.skip(4);
     if (count > VhostUserLimit.MEM_TABLE_REGIONS || fds.count !== count) return -Errno.EINVAL;
@@ -59,7 +59,7 @@ export class MemoryRequests {
     if (!this.#run.logging.hasRoomFor(descriptions)) return -Errno.EINVAL;
     const taken = descriptions.map((_, i) => fds.take(i));
     try {
-      return this.#changed(this.#table.replace(descriptions, taken, this.#run.requestsUnderWay));
+      return this.#taken(this.#table.replace(descriptions, taken, this.#run.requestsUnderWay));
     } finally {
       for (const fd of taken) closeFd(fd);
     }
@@ -80,9 +80,16 @@ export class MemoryRequests {
   }
 
   /** As ADD_MEM_REG; the offset does not matter. */
-  #remMemReg({ payload }: Message): number {
+  #remMemReg({ payload }: Message): number | Promise<number> {
     payload.skip(8);
-    return this.#changed(this.#table.remove(readRegion(payload), this.#run.requestsUnderWay));
+    return this.#taken(this.#table.remove(readRegion(payload), this.#run.requestsUnderWay));
+  }
+
+  /** The front-end hears of it once requests under way leave what was taken away alone, or have had the time for that. */
+  #taken(error: number): number | Promise<number> {
+    const changed = this.#changed(error);
+    const quiet = changed === 0 && this.#table.tookAway ? this.#run.quiesce() : undefined;
+    return quiet === undefined ? changed : quiet.then(() => 0);
   }
 
   #changed(error: number): number {

@@ -28,6 +28,8 @@ export class MemoryTable {
   #entries: TableEntry[] = [];
   /** Removed regions that requests under way may still use. */
   #retired: MappedRegion[] = [];
+  /** The last change took memory away, or put other memory in its place. */
+  tookAway = false;
 
   constructor(memory: RegionMemory) {
     this.#memory = memory;
@@ -65,6 +67,7 @@ export class MemoryTable {
     }
     const former = this.#entries;
     this.#entries = entries;
+    this.tookAway = !former.every(({ region }) => this.#stillHas(region));
     this.#memory.clear();
     for (const { region } of entries) this.#admit(region);
     for (const { region } of former) this.#letGo(region, requestsUnderWay);
@@ -78,6 +81,7 @@ export class MemoryTable {
     const entry = this.#map(description, fd);
     if (typeof entry === 'number') return entry;
     this.#entries.push(entry);
+    this.tookAway = false;
     this.#admit(entry.region);
     return 0;
   }
@@ -92,6 +96,7 @@ export class MemoryTable {
     );
     if (at < 0) return -Errno.ENOENT;
     const [{ region }] = this.#entries.splice(at, 1);
+    this.tookAway = true;
     this.#memory.removeRegion(guestAddress, sizeBytes);
     this.#letGo(region, requestsUnderWay);
     return 0;
@@ -134,6 +139,21 @@ export class MemoryTable {
   markWritten(log: DirtyLog, address: number, lengthBytes: number): void {
     for (const { region } of this.#entries) markOverlap(log, region, address, lengthBytes);
     for (const region of this.#retired) markOverlap(log, region, address, lengthBytes);
+  }
+
+  /** Whether all of a region is there, maybe in pieces: the same bytes of the same file. */
+  #stillHas({ file, fileOffset, guestAddress, sizeBytes }: MappedRegion): boolean {
+    const isPart = ({ region: other }: TableEntry, at: number): boolean =>
+      other.file.key === file.key &&
+      other.fileOffset - other.guestAddress === fileOffset - guestAddress &&
+      other.guestAddress <= at &&
+      at < other.guestAddress + other.sizeBytes;
+    for (let at = guestAddress; at < guestAddress + sizeBytes;) {
+      const entry = this.#entries.find((each) => isPart(each, at));
+      if (entry === undefined) return false;
+      at = endOf(entry);
+    }
+    return true;
   }
 
   /** Maps what a description names, for one more user; a negative errno where that cannot be. */

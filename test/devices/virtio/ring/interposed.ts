@@ -11,6 +11,9 @@ export function interposed(ring: RunningRing, beforeEnable: () => void): Running
     get held() {
       return ring.held;
     },
+    get underWay() {
+      return ring.underWay;
+    },
     memorySettled: () => ring.memorySettled(),
     setPaused: (paused) => ring.setPaused(paused),
     get position() {

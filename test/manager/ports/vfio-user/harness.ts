@@ -95,7 +95,7 @@ export class Harness<F extends PciFunction = RecordingFunction> {
   readonly #clients: RawClient[] = [];
   #woken: (() => void)[] = [];
 
-  constructor(createFunction: (memory: GuestMemory) => F) {
+  constructor(createFunction: (memory: GuestMemory) => F, quiesce?: () => Promise<void> | undefined) {
     const directory = mkdtempSync(join(tmpdir(), 'chassis-vfio-user-'));
     this.path = join(directory, 'socket');
     this.reactor = new Reactor({ onError: (error) => this.#record(`reactor: ${String(error)}`) });
@@ -108,6 +108,7 @@ export class Harness<F extends PciFunction = RecordingFunction> {
         made.memory = memory;
         return (made.fn = createFunction(memory));
       },
+      ...(quiesce && { quiesce }),
       onConnect: () => this.#record('connect'),
       onDisconnect: (reason) => this.#record(`disconnect: ${reason}`),
       log: (line) => this.#record(line.replace(`${this.path}: `, 'log: ')),

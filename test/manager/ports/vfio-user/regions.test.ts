@@ -78,7 +78,7 @@ describe('accesses', () => {
     ]);
     harness.fn.calls.length = 0;
     await client.writeNumber(CONFIG_REGION, 0x102, 8, 0x55443322);
-    expect(harness.fn.calls.slice(0, 3)).toEqual([
+    expect(harness.fn.calls.filter((call) => call.includes('write')).slice(0, 3)).toEqual([
       'config write2 258 3322',
       'config write4 260 5544',
       'config write2 264 0',

@@ -8,6 +8,7 @@ import { dataAs } from '../../../../manager/device-process/hand-over/movable.js'
 import { OutgoingParcel } from '../../../../manager/device-process/hand-over/parcel.js';
 import {
   pauseFunction,
+  quiesceFunction,
   restoreFunction,
   resumeFunction,
   saveFunction,
@@ -30,6 +31,10 @@ class EchoDevice implements VirtioDevice {
   readonly queueSizes = [16];
   readonly config = Uint8Array.of(1, 2, 3, 4);
   context: DeviceContext | undefined;
+  /** Keeps chains until it is told to answer them. */
+  keep = false;
+  #onAnswered: () => void = () => undefined;
+  readonly #kept: [queue: Virtqueue, chain: Chain][] = [];
 
   writeConfig(): void {}
 
@@ -38,13 +43,31 @@ class EchoDevice implements VirtioDevice {
   }
 
   handleChain(queue: Virtqueue, chain: Chain): void {
+    if (this.keep) this.#kept.push([queue, chain]);
+    else this.#echo(queue, chain);
+  }
+
+  get hasKept(): boolean {
+    return this.#kept.length > 0;
+  }
+
+  answer(): void {
+    for (const [queue, chain] of this.#kept.splice(0)) {
+      this.#echo(queue, chain);
+      queue.flush();
+    }
+    this.#onAnswered();
+  }
+
+  #echo(queue: Virtqueue, chain: Chain): void {
     const bytes = Buffer.alloc(chain.readable.byteLength);
     chain.readable.gather(0, bytes, 0, bytes.length);
     queue.push(chain, chain.writable.scatter(0, bytes.reverse(), 0, bytes.length));
   }
 
-  reset(): void {
+  reset(): void | Promise<void> {
     this.context = undefined;
+    if (this.hasKept) return new Promise((resolve) => (this.#onAnswered = resolve));
   }
 
   close(): void {}
@@ -112,7 +135,10 @@ class Machine {
   constructor(msix: boolean, name = 'guest-ram') {
     this.file = memoryFile(name, 2 * MiB);
     this.ram = new GuestRam(this.file);
-    this.harness = new Harness((memory: GuestMemory) => new VirtioPciFunction(this.device, memory, { msix }));
+    this.harness = new Harness(
+      (memory: GuestMemory) => new VirtioPciFunction(this.device, memory, { msix }),
+      () => (this.#fn.underWay ? quiesceFunction(this.#fn, this.device, () => undefined) : undefined),
+    );
     this.#server = this.harness.server;
     this.#fn = this.harness.fn;
   }
@@ -281,6 +307,57 @@ describe('a virtio function over vfio-user', () => {
       expect(await client.errnoOf(Command.SET_IRQS, unmask)).toBe(0);
       expect(eventfdDrain(pin)).toBe(EAGAIN);
     }
+  });
+
+  it.each<[string, (client: RawClient) => Promise<unknown>]>([
+    [
+      'unmaps a buffer',
+      (client) => client.errnoOf(Command.DMA_UNMAP, Payload.dmaUnmap(HIGH_RAM.address, HIGH_RAM.size)),
+    ],
+    ['takes the bus from it', (client) => client.writeNumber(CONFIG_REGION, 4, 2, 2)],
+    ['resets it', (client) => client.errnoOf(Command.RESET, Buffer.alloc(0))],
+  ])('answers a client that %s once no request under way writes to it', async (_, take) => {
+    const machine = new Machine(false);
+    const client = await machine.harness.negotiated();
+    await machine.mapRam(client);
+    const driver = await Driver.start(client, NO_VECTOR);
+    machine.ram.write(REQUEST, 'olleh');
+    machine.ram.putDescriptor(0, REQUEST, 5, 1, 1);
+    machine.ram.putDescriptor(1, ANSWER, 16, 2, 0);
+    machine.ram.makeAvailable(1);
+    machine.device.keep = true;
+    await driver.ring();
+    while (!machine.device.hasKept) await new Promise(setImmediate);
+    let isTaken = false;
+    const taken = take(client).then(() => (isTaken = true));
+    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+    expect(isTaken).toBe(false);
+    machine.device.answer();
+    await taken;
+    expect(machine.ram.read(ANSWER, 5)).toBe('hello');
+    await client.readRegion(CONFIG_REGION, 0, 4);
+  });
+
+  it('begins what waited for something again once it may master the bus again, and not before', async () => {
+    const machine = new Machine(false);
+    const calls: string[] = [];
+    const holding = { hold: () => void calls.push('hold'), unhold: () => void calls.push('unhold') };
+    Object.assign(machine.device, holding, { keep: true });
+    const client = await machine.harness.negotiated();
+    await machine.mapRam(client);
+    const driver = await Driver.start(client, NO_VECTOR);
+    machine.ram.putDescriptor(0, REQUEST, 5, 0, 0);
+    machine.ram.makeAvailable(1);
+    await driver.ring();
+    while (!machine.device.hasKept) await new Promise(setImmediate);
+    await client.writeNumber(CONFIG_REGION, 4, 2, 2);
+    expect(calls).toEqual(['hold']);
+    expect(await client.errnoOf(Command.DMA_UNMAP, Payload.dmaUnmap(HIGH_RAM.address, HIGH_RAM.size))).toBe(
+      0,
+    );
+    expect(calls).toEqual(['hold', 'hold']);
+    await client.writeNumber(CONFIG_REGION, 4, 2, 4 | 2);
+    expect(calls).toEqual(['hold', 'hold', 'unhold']);
   });
 
   it.each([true, false])('goes on in another process, again and again (MSI-X: %s)', async (msix) => {

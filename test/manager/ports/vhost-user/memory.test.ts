@@ -198,6 +198,31 @@ describe('memory that changes while rings run', () => {
     expect(harness.device.calls).toEqual(['activate']);
   });
 
+  it('a region that is taken away is the front-end’s again once no request under way writes to it', async () => {
+    const { frontEnd, queue, ram, harness } = await running();
+    harness.device.keep = true;
+    const [, answer] = queue.offer('in flight');
+    queue.kick();
+    await harness.device.until(() => harness.device.kept.length === 1);
+    for (const take of [
+      () => frontEnd.set(Request.REM_MEM_REG, memRegion(ram.region)),
+      () => frontEnd.set(Request.SET_MEM_TABLE, memTable()),
+    ]) {
+      let isTaken = false;
+      const taken = take().then(() => (isTaken = true));
+      for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+      expect(isTaken).toBe(false);
+      harness.device.answer();
+      await taken;
+      expect(queue.textAt(answer)).toBe('in flight');
+      await frontEnd.set(Request.ADD_MEM_REG, memRegion(ram.region), [ram.fd]);
+      while (queue.driver.reap().length === 0) await new Promise(setImmediate);
+      queue.offer('next');
+      queue.kick();
+      await harness.device.until(() => harness.device.kept.length === 1);
+    }
+  });
+
   it('a file that only requests under way use goes with the last of them', async () => {
     const { frontEnd, queue, ram, harness } = await running();
     harness.device.keep = true;

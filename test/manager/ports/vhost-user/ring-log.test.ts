@@ -90,6 +90,7 @@ function publishing(onFlush: () => void, chain: Chain): RunningRing {
     size: SIZE,
     broken: false,
     held: false,
+    underWay: false,
     memorySettled: () => {},
     setPaused: () => {},
     position: { nextAvail: 601, nextUsed: 600 },
