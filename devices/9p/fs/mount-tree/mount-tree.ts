@@ -190,8 +190,9 @@ export class MountTree implements FileSystem {
     return this.#table.lastId;
   }
 
-  /** Numbers its children anew, beyond `lastId`: what a guest that knows a tree before this one says is not about others then. */
+  /** Numbers children, anew, and commands beyond `lastId`: what a guest that knows a tree before this one says is not about others then. */
   numberAfter(lastId: number): void {
+    this.commands.numberAfter(lastId);
     this.#table.resume(new Map(), lastId, this.#table.changedMs);
   }
 

@@ -30,6 +30,11 @@ export class GuestCommands {
     this.#patience = patience;
   }
 
+  /** Numbers commands from there on: those up to it may be known in the guest. */
+  numberAfter(lastId: number): void {
+    this.#lastId = lastId;
+  }
+
   /** A helper in the guest waits for commands. */
   get isEnabled(): boolean {
     return this.#requests.hasReader;
