@@ -172,7 +172,7 @@ export class VirtioBlk implements VirtioDevice {
   }
 
   rest(): void {
-    this.#backend.rest(!this.#server.writeThrough);
+    this.#backend.rest(this.#config.writeBack && !this.#server.writeThrough);
   }
 
   /** Nobody knows what its driver chose, unless who had the disk left word: then every write is as durable as any driver may count on. */

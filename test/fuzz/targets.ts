@@ -3,6 +3,7 @@ import type { FuzzTarget } from './fuzzer.js';
 import { DecoderTarget } from './9p/decoder-target.js';
 import { SequenceTarget } from './9p/sequence-target.js';
 import { CardTarget } from './card/card-target.js';
+import { DeviceStateTarget } from './device-states/device-state-target.js';
 import { DiskTarget } from './disk/disk-target.js';
 import { RepliesTarget } from './nbd/replies-target.js';
 import { RegisterTarget } from './registers/register-target.js';
@@ -19,6 +20,7 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   card: () => new CardTarget(),
   'nbd-replies': () => new RepliesTarget(),
   'saved-file': () => new SavedFileTarget(),
+  'device-states': () => new DeviceStateTarget(),
 };
 
 /** The committed cases of a target, a line each. They are with the sources, whether this runs from there or from `dist`. */

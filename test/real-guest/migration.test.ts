@@ -85,6 +85,25 @@ describeRealGuest('a guest at work', () => {
     await answersPeer();
     await lab.progress();
     expect(await lab.findings()).toEqual({ errors: '', digests: [lab.digest] });
+  });
+
+  it('moves to a chassis of another daemon while it runs, as the one does that it talks to', async () => {
+    const [before, next] = [lab.daemon, await lab.startDaemon()];
+    await lab.moveBothTo(next, 'd');
+    await before.json('create', 'fourth', '--slots', '1');
+    for (const [daemon, chassis] of [
+      [before, 'fourth'],
+      [next, 'peer'],
+    ] as const)
+      expect(await daemon.failure('disk', 'add', lab.image, '--chassis', chassis)).toMatchObject({
+        code: 'SOURCE_IN_USE',
+      });
+    await answersPeer();
+    await lab.progress();
+    expect(await lab.findings()).toEqual({ errors: '', digests: [lab.digest] });
+    // The daemon that they left ends, and they do not notice.
+    expect(await before.stop()).toBe(0);
+    await lab.progress();
     await lab.sh('touch /tmp/stop');
   });
 });

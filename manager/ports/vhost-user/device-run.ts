@@ -178,6 +178,7 @@ export class DeviceRun implements SessionTransport {
     const { ring } = vring;
     if (ring === undefined) {
       vring.halt();
+      this.#restDevice();
       return vring.base;
     }
     ring.enabled = false;
@@ -381,8 +382,12 @@ export class DeviceRun implements SessionTransport {
     const base = this.#baseOf(ring);
     this.#session?.removeRing(vring.index);
     vring.stop(base);
-    if (!this.running) this.#device.rest?.();
+    this.#restDevice();
     return base;
+  }
+
+  #restDevice(): void {
+    if (!this.running) this.#device.rest?.();
   }
 
   async #stopWithReset(vring: Vring): Promise<number> {

@@ -205,6 +205,8 @@ export class VhostUserDevice {
     this.#channel.close();
     this.#protocolFeatures = 0n;
     await done;
+    // A guest that had no driver for it may have gone to who waits for what is behind it.
+    if (!this.#run.running) this.#device.rest?.();
   }
 
   /** Another process has the device: what that keeps is left alone. */

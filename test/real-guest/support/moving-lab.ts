@@ -52,22 +52,33 @@ while [ ! -e /tmp/stop ]; do
   wget -qO /tmp/data http://${PEER}/data && sha256sum </tmp/data >>/tmp/digests || echo "wget" >>/tmp/errors
 done`;
 
-export class MovingLab {
+/** A guest, the monitor of the QEMU that it is in, its chassis, and whose that is. */
+interface Place {
+  readonly guest: LinuxGuest;
+  readonly qmp: QmpClient;
+  readonly chassis: string;
   readonly daemon: TestDaemon;
+}
+
+export class MovingLab {
+  daemon: TestDaemon;
   readonly folder: string;
   readonly image: string;
   readonly digest: string;
   private monitors = 0;
   private readonly guests: LinuxGuest[] = [];
   private readonly clients: QmpClient[] = [];
+  private readonly daemons: TestDaemon[] = [];
   guest!: LinuxGuest;
   peer!: LinuxGuest;
+  private peerQmp!: QmpClient;
   /** The monitor of the QEMU that the guest is in. */
   qmp!: QmpClient;
   chassis = 'a';
 
   private constructor(daemon: TestDaemon, folder: string) {
     this.daemon = daemon;
+    this.daemons.push(daemon);
     this.folder = folder;
     this.image = join(folder, 'disk.img');
     this.digest = createHash('sha256').update(Buffer.alloc(DATA_BYTES, 'moving')).digest('hex');
@@ -86,7 +97,8 @@ export class MovingLab {
       await lab.daemon.json('disk', 'add', lab.image, '--name', 'data', '--chassis', 'a');
       const [mover, peer] = await Promise.all(['a', 'peer'].map((chassis) => lab.start(chassis)));
       [lab.guest, lab.qmp, lab.peer] = [mover.guest, await QmpClient.connect(mover.monitor), peer.guest];
-      lab.clients.push(lab.qmp);
+      lab.peerQmp = await QmpClient.connect(peer.monitor);
+      lab.clients.push(lab.qmp, lab.peerQmp);
       await Promise.all([lab.join(lab.guest, 'a', MOVER), lab.join(lab.peer, 'peer', PEER)]);
       await lab.peer.ok(
         `mkdir /srv; yes moving | tr -d '\\n' | head -c ${DATA_BYTES} >/srv/data; httpd -h /srv`,
@@ -141,10 +153,14 @@ export class MovingLab {
     };
   }
 
-  /** A QEMU on another chassis that the guest is to come to. */
-  async destination(chassis: string): Promise<{ guest: LinuxGuest; qmp: QmpClient }> {
-    const { options, monitor } = await this.options(chassis, '-incoming', 'defer');
-    const guest = await LinuxGuest.expect(options, this.guest);
+  /** A QEMU on another chassis that the guest is to come to, or another guest. */
+  async destination(
+    chassis: string,
+    mover = this.guest,
+    daemon = this.daemon,
+  ): Promise<{ guest: LinuxGuest; qmp: QmpClient }> {
+    const { options, monitor } = await this.options(daemon, chassis, '-incoming', 'defer');
+    const guest = await LinuxGuest.expect(options, mover);
     this.guests.push(guest);
     const qmp = await QmpClient.connect(monitor);
     this.clients.push(qmp);
@@ -152,26 +168,72 @@ export class MovingLab {
   }
 
   /** A chassis like the guest's, and a QEMU on it that waits at `uri`. */
-  async expectAt(uri: string, chassis: string): Promise<{ guest: LinuxGuest; qmp: QmpClient }> {
+  expectAt(uri: string, chassis: string): Promise<{ guest: LinuxGuest; qmp: QmpClient }> {
+    return this.expect(uri, this.place, { chassis, daemon: this.daemon });
+  }
+
+  /** Another daemon, with a state directory of its own. */
+  async startDaemon(): Promise<TestDaemon> {
+    const daemon = await TestDaemon.start();
+    this.daemons.push(daemon);
+    return daemon;
+  }
+
+  /** Both guests move to another daemon, whose switch is another one, too: the peer, then the one that works, to a chassis of that name. */
+  async moveBothTo(daemon: TestDaemon, chassis: string): Promise<void> {
+    const peer = await this.move(
+      { guest: this.peer, qmp: this.peerQmp, chassis: 'peer', daemon: this.daemon },
+      { chassis: 'peer', daemon },
+    );
+    const mover = await this.move(this.place, { chassis, daemon });
+    [this.peer, this.peerQmp] = [peer.guest, peer.qmp];
+    [this.guest, this.qmp, this.chassis, this.daemon] = [mover.guest, mover.qmp, chassis, daemon];
+  }
+
+  private get place(): Place {
+    const { guest, qmp, chassis, daemon } = this;
+    return { guest, qmp, chassis, daemon };
+  }
+
+  private async move(
+    from: Place,
+    to: Pick<Place, 'chassis' | 'daemon'>,
+  ): Promise<Pick<Place, 'guest' | 'qmp'>> {
+    const uri = `unix:${join(this.folder, `move-${from.chassis}`)}`;
+    const destination = await this.expect(uri, from, to);
+    await this.beginMigration(uri, 1, from.qmp);
+    const { status } = await this.endMigration(from.qmp);
+    if (status !== 'completed') throw new Error(`${from.chassis} did not move: ${status}`);
+    process.kill(from.guest.pid, 'SIGKILL');
+    await from.guest.exited;
+    await from.daemon.json('remove', from.chassis, '--force');
+    return destination;
+  }
+
+  private async expect(
+    uri: string,
+    from: Place,
+    { chassis, daemon }: Pick<Place, 'chassis' | 'daemon'>,
+  ): Promise<{ guest: LinuxGuest; qmp: QmpClient }> {
     const file = join(this.folder, 'topology');
-    await this.daemon.json('save', file, '--topology', '--chassis', this.chassis);
-    await this.daemon.json('restore', file, '--chassis', chassis);
-    const destination = await this.destination(chassis);
+    await from.daemon.json('save', file, '--topology', '--chassis', from.chassis);
+    await daemon.json('restore', file, '--chassis', chassis);
+    const destination = await this.destination(chassis, from.guest, daemon);
     await destination.qmp.execute('migrate-incoming', { uri });
     return destination;
   }
 
   /** Begins to move the guest, held back. Resolves once it went over the memory that often, which it goes on to do. */
-  async beginMigration(uri: string, passes: number): Promise<void> {
-    await this.qmp.execute('migrate-set-parameters', HELD_BACK);
-    await this.qmp.execute('migrate', { uri });
-    await this.migrated(this.qmp, ({ ram }) => (ram?.['dirty-sync-count'] ?? 0) > passes);
+  async beginMigration(uri: string, passes: number, qmp = this.qmp): Promise<void> {
+    await qmp.execute('migrate-set-parameters', HELD_BACK);
+    await qmp.execute('migrate', { uri });
+    await this.migrated(qmp, ({ ram }) => (ram?.['dirty-sync-count'] ?? 0) > passes);
   }
 
   /** Answers how it went, once it has. */
-  async endMigration(): Promise<Migration> {
-    await this.qmp.execute('migrate-set-parameters', AT_ONCE);
-    return this.migrated(this.qmp);
+  async endMigration(qmp = this.qmp): Promise<Migration> {
+    await qmp.execute('migrate-set-parameters', AT_ONCE);
+    return this.migrated(qmp);
   }
 
   /** Answers how far it is once it has ended, or `enough`. */
@@ -201,22 +263,23 @@ export class MovingLab {
   async stop(): Promise<void> {
     for (const client of this.clients) client.close();
     await Promise.all(this.guests.map((guest) => guest.shutdown()));
-    await this.daemon.stop();
+    for (const daemon of this.daemons) await daemon.stop();
     await rm(this.folder, { recursive: true, force: true });
   }
 
   private async start(chassis: string): Promise<{ guest: LinuxGuest; monitor: string }> {
-    const { options, monitor } = await this.options(chassis);
+    const { options, monitor } = await this.options(this.daemon, chassis);
     const guest = await LinuxGuest.boot(options);
     this.guests.push(guest);
     return { guest, monitor };
   }
 
   private async options(
+    daemon: TestDaemon,
     chassis: string,
     ...words: string[]
   ): Promise<{ options: GuestOptions; monitor: string }> {
-    const { args } = await this.daemon.json<QemuArgs>('args', chassis, '--memory', '192');
+    const { args } = await daemon.json<QemuArgs>('args', chassis, '--memory', '192');
     const monitor = join(this.folder, `monitor${this.monitors++}`);
     const machineArgs = [...args, '-qmp', `unix:${monitor},server=on,wait=off`, ...words];
     return { options: { qemu: requireRealQemu(), kernel: KERNEL, machineArgs }, monitor };
