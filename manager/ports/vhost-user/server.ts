@@ -118,6 +118,8 @@ export class VhostUserServer {
     this.#listener.close();
     this.#connection?.close('the server was closed');
     await this.#releasing;
+    // A state that another process handed over may have no connection, and all that a front-end gives.
+    await this.#device.disconnect();
     await this.#forgotten;
   }
 
