@@ -7,9 +7,11 @@ import { fileURLToPath } from 'node:url';
 import { Value } from '@sinclair/typebox/value';
 import { cloneMount, closeFd, Errno, socketPair } from '../../host/index.js';
 import { TRYING } from '../device-process/grant-channel.js';
-import { HandOverChannel } from '../device-process/hand-over/channel.js';
+import { ChannelError, HandOverChannel, type Message } from '../device-process/hand-over/channel.js';
 import { Cloned, MOUNT_MAKER_FD, MountMakerMessage } from './mount-maker-protocol.js';
 
+/** One that waits for a server's disk is left to it, and another one is started. */
+const ANSWERED_MS = 10_000;
 const ENTRY = fileURLToPath(new URL('./mount-maker-entry.js', import.meta.url));
 
 export class MountMaker {
@@ -25,20 +27,30 @@ export class MountMaker {
   }
 
   async #ask(path: string): Promise<number> {
-    this.#channel ??= start();
+    const channel = (this.#channel ??= start());
+    const timer = setTimeout(() => channel.close(), ANSWERED_MS);
     try {
-      await this.#channel.send(MountMakerMessage.CLONE, { path });
-      const message = await this.#channel.receive();
-      if (message !== undefined && Value.Check(Cloned, message.data)) {
-        const { fd, error = -Errno.EPERM } = message.data;
-        return fd === undefined ? error : message.parcel.takeFd(fd);
-      }
+      await channel.send(MountMakerMessage.CLONE, { path });
+      return resultOf(await channel.receive());
     } catch {
-      // It is gone, as where it says nothing.
+      this.#channel = undefined;
+      channel.close();
+      return -Errno.EPERM;
+    } finally {
+      clearTimeout(timer);
     }
-    this.#channel.close();
-    this.#channel = undefined;
-    return -Errno.EPERM;
+  }
+}
+
+/** @throws Error where that is no answer */
+function resultOf(message: Message | undefined): number {
+  if (message === undefined) throw new ChannelError('it is gone');
+  const { data, parcel } = message;
+  try {
+    if (!Value.Check(Cloned, data)) throw new ChannelError('that is no answer');
+    return data.fd === undefined ? (data.error ?? -Errno.EPERM) : parcel.takeFd(data.fd);
+  } finally {
+    parcel.close();
   }
 }
 

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Card } from '../../manager/control/api.js';
+import { sandboxOf } from '../../manager/sandbox/in-force.js';
 import { PATIENTLY } from '../manager/patiently.js';
 import { describeRealGuest } from './lab.js';
 import { describePasst, PASST_GATEWAY, PASST_GUEST, passtOnPath } from './support/passt.js';
@@ -59,6 +60,12 @@ describePasst('with passt from Debian', () => {
       expect(await read()).toBe(expected);
     });
 
+    it('has one that confines itself', async () => {
+      const itself = { noNewPrivileges: true, seccomp: true, capabilities: '0000000000000000' };
+      const own = { ...itself, namespaces: expect.arrayContaining(['user', 'mnt', 'ipc']) as string[] };
+      await expect.poll(() => sandboxOf(passts(lab)[0]), PATIENTLY).toMatchObject(own);
+    });
+
     it('is reached through the port of the host that is published', async () => {
       await lab.sh(VM, 'mkdir -p /srv; echo from the guest >/srv/hello; httpd -h /srv');
       const answer = await fetch(`http://127.0.0.1:${published}/hello`);
@@ -79,21 +86,33 @@ describePasst('with passt from Debian', () => {
   });
 });
 
-/** The passts that the device process has started. */
+/** The passts of the device process: its children, or, where it is confined, the daemon's, which is its grandparent then. */
 function passts(lab: SwitchLab): number[] {
   const stamp = readFileSync(join(lab.daemon.directory, 'vm0', 'device.pid'), 'utf8');
-  const parent = (JSON.parse(stamp) as { pid: number }).pid;
-  const isChild = (pid: string) => {
-    try {
-      const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-      return status.includes(`\nPPid:\t${parent}\n`) && !status.includes('\nState:\tZ');
-    } catch {
-      return false;
-    }
-  };
+  const { pid } = JSON.parse(stamp) as { pid: number };
+  const parents = [pid, parentOf(pid), parentOf(parentOf(pid))];
   return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && isChild(name))
-    .map(Number);
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((each) => isPasst(each) && parents.includes(parentOf(each)));
+}
+
+/** 0 where it has ended. */
+function parentOf(pid: number): number {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    return status.includes('\nState:\tZ') ? 0 : Number(/^PPid:\t(\d+)$/m.exec(status)?.[1]);
+  } catch {
+    return 0;
+  }
+}
+
+function isPasst(pid: number): boolean {
+  try {
+    return /passt[^\0]*\0--foreground\0--fd\0/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1'));
+  } catch {
+    return false;
+  }
 }
 
 async function freePort(): Promise<number> {
