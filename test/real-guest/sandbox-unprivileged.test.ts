@@ -12,17 +12,17 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Reactor } from '../../host/index.js';
 import { ChassisClient } from '../../manager/control/client.js';
 import { ChassisPaths } from '../../manager/control/state-directory.js';
-import { findBubblewrap } from '../../testbed/bubblewrap.js';
 import { NOFID, NOTAG, T } from '../devices/9p/server/support/wire.js';
 import { BUILT_MAIN } from '../manager/built.js';
 import { DaemonProcess } from '../manager/daemon-process.js';
 import { GuestRam, TestQueue } from '../manager/ports/vhost-user/harness.js';
 import { Feature, memTable, RawFrontEnd, Request } from '../manager/ports/vhost-user/raw-front-end.js';
+import { withBubblewrap } from './support/bubblewrap.js';
 
 const USER = { uid: 4321, gid: 4321 } as const;
 const MSIZE = 8192;
@@ -36,15 +36,15 @@ const LAN = { type: 'switch', switch: 'lan', isolated: false, macLock: false } a
 const canBeTried =
   process.geteuid?.() === 0 && spawnSync('test', ['-r', BUILT_MAIN], { ...USER }).status === 0;
 
+withBubblewrap();
+
 describe.runIf(canBeTried)('a daemon that is not root', () => {
   let folder: string;
-  let program: string | undefined;
   let shared: string;
   let daemon: DaemonProcess;
   let client: ChassisClient;
 
   beforeEach(async () => {
-    program = await findBubblewrap();
     folder = mkdtempSync(join(tmpdir(), 'chassis-test-'));
     chmodSync(folder, 0o755);
     shared = join(folder, 'shared');
@@ -56,8 +56,7 @@ describe.runIf(canBeTried)('a daemon that is not root', () => {
     writeFileSync(join(shared, 'of-root'), 'hello');
     writeFileSync(join(shared, 'closed'), 'of root alone', { mode: 0o600 });
     writeFileSync(join(folder, 'secret'), 'above');
-    const path = [program, process.env.PATH].filter(Boolean).join(delimiter);
-    daemon = await DaemonProcess.start(directory, [], { PATH: path }, USER);
+    daemon = await DaemonProcess.start(directory, [], {}, USER);
     client = new ChassisClient({ directory });
     await client.create('dev', { slots: 8 });
     await client.attach('dev', {
@@ -68,8 +67,7 @@ describe.runIf(canBeTried)('a daemon that is not root', () => {
   afterEach(async () => {
     for (const { name } of await client.list()) await client.delete(name, { force: true });
     await daemon.stop();
-    for (const each of [folder, program])
-      if (each !== undefined) rmSync(each, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true });
   });
 
   /** What its process has open of directories. */

@@ -13,14 +13,14 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { join } from 'node:path';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ChassisPaths } from '../../manager/control/state-directory.js';
 import { spawnDeviceProcess, type DeviceHost } from '../../manager/device-process/supervisor.js';
 import { StartedProcess } from '../../manager/process-life.js';
 import { Sandbox } from '../../manager/sandbox/sandbox.js';
-import { findBubblewrap } from '../../testbed/bubblewrap.js';
 import { BUILT_DEVICE_ENTRY } from '../manager/built.js';
+import { withBubblewrap } from './support/bubblewrap.js';
 import { deniedCalls } from './support/denied-calls.js';
 import { NbdServer } from '../devices/blk/backends/nbd/nbd-server.js';
 
@@ -30,9 +30,9 @@ const ONE_CONNECTION = 1;
 const PATIENTLY = { timeout: 20_000 };
 const IS_ROOT = process.geteuid?.() === 0;
 
+withBubblewrap();
+
 describe.runIf(IS_ROOT)('a confined device process', () => {
-  const path = process.env.PATH;
-  let program: string | undefined;
   let sandbox: Sandbox;
   let folder: string;
   let paths: ChassisPaths;
@@ -40,14 +40,8 @@ describe.runIf(IS_ROOT)('a confined device process', () => {
   let lost: string[];
 
   beforeAll(async () => {
-    program = await findBubblewrap();
-    if (program !== undefined) process.env.PATH = `${program}${delimiter}${path}`;
     sandbox = new Sandbox('require');
     expect(await sandbox.problem()).toBeUndefined();
-  });
-  afterAll(() => {
-    process.env.PATH = path;
-    if (program !== undefined) rmSync(program, { recursive: true, force: true });
   });
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'chassis-test-'));
