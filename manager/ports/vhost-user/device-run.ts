@@ -56,8 +56,10 @@ export class DeviceRun implements SessionTransport {
   readonly #unkicked: UnkickedRings;
   readonly #drain = new DrainBudget();
   #session: DeviceSession | undefined;
-  /** What the session's driver told another back-end is known here. */
+  /** Of the session: what its driver told another back-end is known here. */
   #isDriverKnown = false;
+  /** All is known that the front-end's drivers told a process before this one. */
+  #isPastKnown = false;
   #faulted = false;
 
   constructor(
@@ -246,6 +248,7 @@ export class DeviceRun implements SessionTransport {
     }
     this.#session = undefined;
     this.#faulted = false;
+    this.#isPastKnown = false;
     return session === undefined ? this.rest.forget() : this.rest.reset(() => this.#abandon(dropped));
   }
 
@@ -276,6 +279,11 @@ export class DeviceRun implements SessionTransport {
     }
     session.activate();
     return undefined;
+  }
+
+  /** The device has the state that one of a process before this had for the same front-end: whichever of its rings run, it is of their driver. */
+  knowPast(): void {
+    this.#isPastKnown = true;
   }
 
   /** As another process found it: nothing runs until the front-end stops a ring or resets the device. */
@@ -321,7 +329,7 @@ export class DeviceRun implements SessionTransport {
       if (this.rest.drop() !== undefined) return;
     }
     const isNew = this.#session === undefined;
-    if (isNew) this.#isDriverKnown = this.rest.awaitsDriver;
+    if (isNew) this.#isDriverKnown = this.rest.awaitsDriver || this.#isPastKnown;
     this.rest.begin();
     const session = (this.#session ??= new DeviceSession(this.#device, this.features ?? 0n, this));
     const ranElsewhere = !vring.hasStopped && this.#hasRun(vring);

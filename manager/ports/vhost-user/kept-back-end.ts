@@ -114,10 +114,16 @@ export class KeptBackEnd {
     return giveDeviceState(this.#options.device, Buffer.from(kept.state, 'hex'));
   }
 
-  /** Its driver is the device's again, before rings run: those that were stopped may start again much later. */
+  /**
+   * Its driver is the device's again, before rings run: those that were stopped may start again much later. That a driver works may not have been told
+   * of: its first kick is no message.
+   */
   takeOver(parts: KeptParts): void {
     const { run } = this.#options;
-    if (keptDevice(parts)?.works === true && !run.faulted) run.takeOver([]);
+    const kept = keptDevice(parts);
+    if (kept === undefined || run.faulted) return;
+    run.knowPast();
+    if (kept.works) run.takeOver([]);
   }
 }
 

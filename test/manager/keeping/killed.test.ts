@@ -140,9 +140,13 @@ describe('a device process that is killed', () => {
     await choose(0);
     await killable.kill();
     expect(await writeBackOf(frontEnd)).toBe(0);
-    await queue.start(frontEnd);
     await choose(1);
+    await queue.start(frontEnd);
+    // The process is told of no message when this begins the driver's work.
+    const write = Buffer.concat([Buffer.of(1), Buffer.alloc(15 + 512)]);
+    expect(await queue.exchange(write, 1)).toEqual(Buffer.of(0));
     await killable.kill();
+    expect(await queue.exchange(write, 1)).toEqual(Buffer.of(0));
     expect(await writeBackOf(frontEnd)).toBe(1);
     await choose(0);
     const base = await frontEnd.getVringBase(0);

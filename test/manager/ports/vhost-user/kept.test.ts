@@ -47,7 +47,7 @@ describe('a connection that is kept', () => {
     // As a killed one, it does nothing more.
     expect(await harness.server.pause(1000)).toBeUndefined();
     const [, answer] = queue.offer('second');
-    const device = new EchoDevice();
+    const device = Object.assign(new EchoDevice(), { adoptDriver: () => device.calls.push('adopted') });
     const next = new VhostUserServer({
       ...{ path: `${path}.next`, inflightPath, reactor, device, keeper },
       ...{ onConnect: () => undefined, onDisconnect: () => undefined, log: () => undefined },
