@@ -32,8 +32,17 @@ export function writePrivate(path: string, bytes: Uint8Array): void {
 
 /** @throws Error, also for what is no regular file, or has more bytes than that */
 export function readBounded(path: string, maxBytes: number): Uint8Array {
+  return readAs(path, maxBytes, 0);
+}
+
+/** As `readBounded`, in a folder that another process writes to: a link there, which may lead to what that one cannot read, is refused. */
+export function readBoundedThere(path: string, maxBytes: number): Uint8Array {
+  return readAs(path, maxBytes, constants.O_NOFOLLOW);
+}
+
+function readAs(path: string, maxBytes: number, flags: number): Uint8Array {
   const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants;
-  return withFile(openSync(path, O_RDONLY | O_NONBLOCK | O_NOCTTY), (fd) => {
+  return withFile(openSync(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | flags), (fd) => {
     const stat = fstatSync(fd);
     if (!stat.isFile()) throw new Error('it is not a regular file');
     if (stat.size > maxBytes) throw new Error(`it has more than ${maxBytes} bytes`);

@@ -17,7 +17,7 @@ import type { DeviceFunctions } from '../device-functions.js';
 import { documentOf, type JournalFacts } from '../journal-format.js';
 import type { Overlays } from '../overlays.js';
 import type { VmSlots } from '../vm-slots.js';
-import { readBounded, writePrivate } from './private-file.js';
+import { readBoundedThere, writePrivate } from './private-file.js';
 import { SAVED_BYTES_MAX, type SavedChassis } from './saved-file.js';
 
 export interface SavedChassisOptions {
@@ -88,7 +88,7 @@ export class SavedChassisFiles {
     const path = this.options.paths.states;
     try {
       await this.options.devices.requireRunning().saveStates(path);
-      return readBounded(path, SAVED_BYTES_MAX);
+      return readBoundedThere(path, SAVED_BYTES_MAX);
     } finally {
       rmSync(path, { force: true });
     }
