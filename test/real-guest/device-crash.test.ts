@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Card, Chassis } from '../../manager/control/api.js';
 import { ChassisClient } from '../../manager/control/client.js';
 import { describeRealGuest } from './lab.js';
+import { withBubblewrap } from './support/bubblewrap.js';
 import { DiskLab, MIB } from './support/disk-lab.js';
 import { interfaceOf } from './support/switch-lab.js';
 
@@ -16,6 +17,8 @@ if (!(CRASHES >= 1)) throw new Error('CHASSIS_CRASHES: it is how often to crash'
 const LIFE_MS = 1300;
 const PATIENTLY = { timeout: 20_000, interval: 50 };
 const TIMEOUT_MS = 120_000 + 15_000 * CRASHES;
+
+withBubblewrap();
 
 describeRealGuest('a device process that is killed while its devices are at work', () => {
   let disks: DiskLab;

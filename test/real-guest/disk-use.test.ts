@@ -3,10 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Disk } from '../../manager/control/api.js';
 import { describeRealGuest } from './lab.js';
+import { withBubblewrap } from './support/bubblewrap.js';
 import { deviceOf, DiskLab, MIB } from './support/disk-lab.js';
 import { NbdProcess } from './support/nbd-process.js';
 
 const BLOCK_BYTES = 512;
+
+withBubblewrap();
 
 describeRealGuest("a Linux guest's own tools on disks of a chassis", () => {
   let disks: DiskLab;

@@ -4,15 +4,15 @@
  * and found the process. CHASSIS_CRASHES asks for more kills than there is time for.
  */
 import { closeSync, openSync } from 'node:fs';
-import { rm, stat } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterEach, expect, it } from 'vitest';
 import { LockType, ofdSetLock } from '../../host/index.js';
 import type { Chassis } from '../../manager/control/api.js';
 import { ChassisClient } from '../../manager/control/client.js';
-import { findBubblewrap } from '../../testbed/bubblewrap.js';
 import { describeRealGuest, Lab } from './lab.js';
+import { withBubblewrap } from './support/bubblewrap.js';
 import { checksumsBelow, FileWork } from './support/file-work.js';
 
 const CRASHES = Number(process.env.CHASSIS_CRASHES ?? 5);
@@ -22,19 +22,11 @@ const LIFE_MS = 1300;
 const PATIENTLY = { timeout: 120_000, interval: 20 };
 const TIMEOUT_MS = 180_000 + 15_000 * CRASHES;
 
+withBubblewrap();
+
 describeRealGuest('a device process that is killed while programs are at work on its mount', () => {
-  const path = process.env.PATH;
-  let bubblewrap: string | undefined;
   let lab: Lab;
 
-  beforeAll(async () => {
-    bubblewrap = await findBubblewrap();
-    if (bubblewrap !== undefined) process.env.PATH = `${bubblewrap}${delimiter}${path}`;
-  });
-  afterAll(async () => {
-    process.env.PATH = path;
-    if (bubblewrap !== undefined) await rm(bubblewrap, { recursive: true, force: true });
-  });
   afterEach(() => lab?.stop());
 
   it(
@@ -63,7 +55,7 @@ describeRealGuest('a device process that is killed while programs are at work on
         await expect.poll(servedBy, PATIENTLY).toEqual(['running', 'plugged']);
         await expect.poll(said, PATIENTLY).toBeGreaterThan(before);
       }
-      expect(isConfined((await show()).deviceProcess)).toBe(process.geteuid?.() === 0);
+      if (process.geteuid?.() === 0) expect(isConfined((await show()).deviceProcess)).toBe(true);
       expect(isLocked(join(folder, 'locked'))).toBe(true);
       const { rounds, checksums } = await files.stop();
       expect(rounds).toBeGreaterThan(0);

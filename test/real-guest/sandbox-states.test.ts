@@ -1,9 +1,6 @@
 /** What of a device goes on elsewhere, between device processes that see nothing of the host by its paths: nothing is opened that the daemon did not open for them. */
-import { rmSync } from 'node:fs';
-import { delimiter } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Sandbox } from '../../manager/sandbox/sandbox.js';
-import { findBubblewrap } from '../../testbed/bubblewrap.js';
 import {
   cacheMode,
   chooseCache,
@@ -18,28 +15,21 @@ import {
 } from '../manager/saved-state/saving-lab.js';
 import { goOn, load, save } from '../manager/ports/vhost-user/moved.js';
 import { temporaryFolders } from '../manager/temporary-folder.js';
+import { withBubblewrap } from './support/bubblewrap.js';
 
 /** type[4] reserved[4] sector[8] data[512] */
 const WRITE = Buffer.concat([Buffer.of(1), Buffer.alloc(15 + 512)]);
 const IS_ROOT = process.geteuid?.() === 0;
 
+withBubblewrap();
+
 describe.runIf(IS_ROOT)('confined device processes', () => {
   const folder = temporaryFolders();
-  const path = process.env.PATH;
-  let program: string | undefined;
   let lab: SavingLab;
   let slots: { share: number; disk: number };
   let reader: Guest;
   let writer: Guest;
 
-  beforeAll(async () => {
-    program = await findBubblewrap();
-    if (program !== undefined) process.env.PATH = `${program}${delimiter}${path}`;
-  });
-  afterAll(() => {
-    process.env.PATH = path;
-    if (program !== undefined) rmSync(program, { recursive: true, force: true });
-  });
   beforeEach(async () => {
     lab = await SavingLab.start(folder(), new Sandbox('require'));
     slots = { share: await lab.attach('share'), disk: (await lab.image('disk')).slot };
