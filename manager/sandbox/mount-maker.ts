@@ -3,6 +3,7 @@
  * process sees all that the daemon does, serves nobody else, and is started when it is needed first.
  */
 import { spawn, type StdioOptions } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Value } from '@sinclair/typebox/value';
 import { cloneMount, closeFd, Errno, socketPair } from '../../host/index.js';
@@ -16,6 +17,8 @@ const ENTRY = fileURLToPath(new URL('./mount-maker-entry.js', import.meta.url));
 
 export class MountMaker {
   #channel: HandOverChannel | undefined;
+  /** The host's mounts as they were when that process was started. */
+  #mounts = '';
   #last: Promise<unknown> = Promise.resolve();
 
   /** As `cloneMount`, one at a time. @returns an fd that is the caller's, or a negative errno: -EPERM also where there can be no such process */
@@ -27,7 +30,7 @@ export class MountMaker {
   }
 
   async #ask(path: string): Promise<number> {
-    const channel = (this.#channel ??= start());
+    const channel = this.#current();
     const timer = setTimeout(() => channel.close(), ANSWERED_MS);
     try {
       await channel.send(MountMakerMessage.CLONE, { path });
@@ -39,6 +42,15 @@ export class MountMaker {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Where the host's mounts are not shared with other namespaces, one sees none that were made since: then there is another. */
+  #current(): HandOverChannel {
+    const mounts = readFileSync('/proc/self/mountinfo', 'latin1');
+    if (this.#channel && mounts === this.#mounts) return this.#channel;
+    this.#channel?.close();
+    this.#mounts = mounts;
+    return (this.#channel = start());
   }
 }
 
