@@ -45,6 +45,7 @@ const layers = [
       'errno.ts',
       'latencies.ts',
       'same-bytes.ts',
+      'shell-quote.ts',
       'state-descriptors.ts',
       'state-reader.ts',
       'state-writer.ts',

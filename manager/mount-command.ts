@@ -1,6 +1,6 @@
 /** The commands that mount a tag, or a mount of the tree, in a Linux guest. */
 import { TREE_MOUNT_OPTIONS } from '../devices/9p/fs/mount-tree/guest-setup.js';
-import { shellQuote } from './control/shell-quote.js';
+import { shellQuote } from '../devices/shell-quote.js';
 
 /** Linux's largest on virtio; without the option it asks for far less and is slow. */
 const MSIZE_BYTES = 512_000;

@@ -31,8 +31,3 @@ export function branchesOf(commands: readonly CommandInfo[]): Branch[] {
 export function spellings({ name, char }: FlagInfo): string[] {
   return [`--${name}`, ...(char === undefined ? [] : [`-${char}`])];
 }
-
-/** In single quotes, for each of the shells. */
-export function quoted(text: string): string {
-  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
-}

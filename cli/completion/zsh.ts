@@ -1,10 +1,11 @@
+import { shellQuote } from '../../manager/control/shell-quote.js';
 import type { CommandInfo, FlagInfo } from '../reference/commands.js';
-import { branchesOf, quoted, spellings } from './words.js';
+import { branchesOf, spellings } from './words.js';
 
 /** A script for zsh, to be sourced, or to be a file `_chassis` in `$fpath`. */
 export function zshCompletion(bin: string, commands: readonly CommandInfo[]): string {
   const branches = branchesOf(commands);
-  const known = branches.flatMap(({ at, next }) => next.map(({ word }) => quoted(`${at} ${word}`)));
+  const known = branches.flatMap(({ at, next }) => next.map(({ word }) => shellQuote(`${at} ${word}`)));
   return `#compdef ${bin}
 _${bin}() {
   local command='' depth=1
@@ -17,8 +18,8 @@ _${bin}() {
     ((depth++))
   done
   case "$command" in
-${branches.map(({ at, next }) => `    ${quoted(at)}) next=(${next.map(({ word, summary }) => quoted(`${word}:${summary}`)).join(' ')}); _describe command next ;;`).join('\n')}
-${commands.map(({ words, flags }) => `    ${quoted(words.join(' '))}) shift $((depth - 1)) words; ((CURRENT -= depth - 1)); _arguments -s ${[HELP, ...flags].map(argument).join(' ')} '*:file:_files' ;;`).join('\n')}
+${branches.map(({ at, next }) => `    ${shellQuote(at)}) next=(${next.map(({ word, summary }) => shellQuote(`${word}:${summary}`)).join(' ')}); _describe command next ;;`).join('\n')}
+${commands.map(({ words, flags }) => `    ${shellQuote(words.join(' '))}) shift $((depth - 1)) words; ((CURRENT -= depth - 1)); _arguments -s ${[HELP, ...flags].map(argument).join(' ')} '*:file:_files' ;;`).join('\n')}
   esac
 }
 compdef _${bin} ${bin}
@@ -41,5 +42,5 @@ function argument(flag: FlagInfo): string {
   const action = options ? `(${options.join(' ')})` : isPath ? '_files' : ' ';
   const taken = value === undefined ? '' : `:${value.replaceAll(':', ' ')}:${action}`;
   const text = description.replaceAll(/[[\]:\\]/g, String.raw`\$&`);
-  return names.map((name) => quoted(`${once}${name}[${text}]${taken}`)).join(' ');
+  return names.map((name) => shellQuote(`${once}${name}[${text}]${taken}`)).join(' ');
 }

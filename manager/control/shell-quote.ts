@@ -1,4 +1,2 @@
-/** A word of a POSIX shell. */
-export function shellQuote(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
-}
+/** For the command line, which knows of nothing below the API. */
+export { shellQuote } from '../../devices/shell-quote.js';

@@ -1,5 +1,5 @@
 /** How a Linux client mounts what an export serves. */
-import { shellQuote } from '../control/shell-quote.js';
+import { shellQuote } from '../../devices/shell-quote.js';
 import type { ListenAddress } from './listen-address.js';
 
 export interface MountHint {

@@ -1,4 +1,5 @@
-/** A command as the script that the guest's shell runs: every word of it in quotes. */
+/** A command as the script that the guest's shell runs: every word of it is one word there, whatever is in it. */
+import { shellQuote } from '../../../../shell-quote.js';
 
 /** What is to be run in the guest. */
 export interface CommandRequest {
@@ -32,7 +33,8 @@ exec 6>&-
 [ -n "\${PATH-}" ] || PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 [ -n "\${HOME-}" ] || HOME=/root
 export PATH HOME
-${user === undefined ? body : `exec su -s /bin/sh ${quote(user)} -c ${quote(body)}\n`}`;
+${user === undefined ? body : `exec su -s /bin/sh ${shellQuote(user)} -c ${shellQuote(body)}\n`}`;
+  if (script.includes('\0')) throw new RangeError('no word of a command can have a NUL');
   const bytes = new TextEncoder().encode(script);
   if (bytes.length > SCRIPT_MAX_BYTES)
     throw new RangeError(`a command with its environment has at most ${SCRIPT_MAX_BYTES} bytes`);
@@ -42,15 +44,9 @@ ${user === undefined ? body : `exec su -s /bin/sh ${quote(user)} -c ${quote(body
 function bodyOf({ command, env, cwd = '/' }: CommandRequest): string {
   const variables = Object.entries(env).map(([name, value]) => {
     if (!VARIABLE.test(name)) throw new RangeError(`${JSON.stringify(name)} is not a variable's name`);
-    return `export ${name}=${quote(value)}\n`;
+    return `export ${name}=${shellQuote(value)}\n`;
   });
   // What begins with a dash is a directory's name all the same.
   const place = cwd.startsWith('-') ? `./${cwd}` : cwd;
-  return `${variables.join('')}cd ${quote(place)} || exit 125\nexec ${command.map(quote).join(' ')}\n`;
-}
-
-/** One word of the shell's, whatever is in it. @throws RangeError for NUL, which no word can have */
-export function quote(word: string): string {
-  if (word.includes('\0')) throw new RangeError('no word of a command can have a NUL');
-  return `'${word.replaceAll("'", `'\\''`)}'`;
+  return `${variables.join('')}cd ${shellQuote(place)} || exit 125\nexec ${command.map(shellQuote).join(' ')}\n`;
 }

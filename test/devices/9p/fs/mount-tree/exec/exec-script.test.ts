@@ -131,7 +131,7 @@ describe('the script of a command', () => {
     Buffer.from(commandScript({ command: ['true'], env: {}, ...request })).toString();
 
   it('hands the whole of it to su as one word where it is for a user', () => {
-    expect(script({ command: ["it's"], user: 'www-data' })).toContain("exec su -s /bin/sh 'www-data' -c '");
+    expect(script({ command: ["it's"], user: 'www-data' })).toContain("exec su -s /bin/sh www-data -c '");
   });
 
   it.each<[string, Partial<CommandRequest>]>([
