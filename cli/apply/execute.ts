@@ -200,8 +200,8 @@ async function perform(client: ApplyClient, operation: Operation, timeoutMs: num
   const { chassis } = operation;
   switch (operation.do) {
     case 'create': {
-      const { slots, managedBy } = operation;
-      return client.create(chassis, { slots, managedBy });
+      const { slots, vmm, apiSocket, managedBy } = operation;
+      return client.create(chassis, { slots, vmm, apiSocket, managedBy });
     }
     case 'delete':
       return deleteEmpty(client, chassis, timeoutMs);

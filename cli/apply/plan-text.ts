@@ -8,7 +8,7 @@ import type { Action, ApplyPlan, Difference, Kind, PlanItem } from './plan/plan-
 const SIGNS: Record<Action, string> = { add: '+', change: '~', replace: '!', remove: '-', keep: '=' };
 const KINDS: Record<Kind, string> = { chassis: 'chassis', mount: 'mount', disk: 'disk', card: 'card' };
 /** What is asked for in the first place; the rest of an addition is in the manifest. */
-const SHOWN_OF_ADDED = ['source', 'target', 'network', 'slots'];
+const SHOWN_OF_ADDED = ['source', 'target', 'network', 'slots', 'vmm'];
 
 /** A line for each thing that does not just stay as it is, with what there is to say below; then a summary. */
 export function planText(plan: ApplyPlan): string {

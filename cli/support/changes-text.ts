@@ -31,6 +31,14 @@ export function quoted(text: string): string {
   });
 }
 
+/** A text of somebody else's within a message of ours: on one line, with nothing in it that a terminal would obey. */
+export function plainText(text: string): string {
+  // eslint-disable-next-line no-control-regex
+  return text.replace(/[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (character) =>
+    quoted(character).slice(1, -1),
+  );
+}
+
 export function countText(count: number): string {
   return `${count} ${count === 1 ? 'change' : 'changes'}`;
 }

@@ -1,5 +1,5 @@
 /**
- * THREATS: everything that a guest writes into rings, registers, 9p messages and commands, that an NBD server replies, the file of a saved chassis, and the state of a device that is brought. A bounded run of each fuzzer, from the committed corpus on; `npm run fuzz`
+ * THREATS: everything that a guest writes into rings, registers, 9p messages and commands, that an NBD server replies, the file of a saved chassis, the state of a device that is brought, and manifests. A bounded run of each fuzzer, from the committed corpus on; `npm run fuzz`
  * goes on for as long as wanted. CHASSIS_FUZZ_STATES asks for more, of a new seed each time.
  */
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -18,6 +18,7 @@ const STATES: Readonly<Record<string, number>> = {
   'nbd-replies': 40_000,
   'saved-file': 5000,
   'device-states': 2000,
+  manifest: 2000,
 };
 const { CHASSIS_FUZZ_STATES: asked } = process.env;
 const SEED = asked === undefined ? 0x91e70 : Date.now() % 2 ** 31;

@@ -5,6 +5,7 @@ import { SequenceTarget } from './9p/sequence-target.js';
 import { CardTarget } from './card/card-target.js';
 import { DeviceStateTarget } from './device-states/device-state-target.js';
 import { DiskTarget } from './disk/disk-target.js';
+import { ManifestTarget } from './manifest/manifest-target.js';
 import { RepliesTarget } from './nbd/replies-target.js';
 import { RegisterTarget } from './registers/register-target.js';
 import { SavedFileTarget } from './saved-file/saved-file-target.js';
@@ -21,6 +22,7 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   'nbd-replies': () => new RepliesTarget(),
   'saved-file': () => new SavedFileTarget(),
   'device-states': () => new DeviceStateTarget(),
+  manifest: () => new ManifestTarget(),
 };
 
 /** The committed cases of a target, a line each. They are with the sources, whether this runs from there or from `dist`. */

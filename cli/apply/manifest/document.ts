@@ -36,14 +36,14 @@ export interface YamlText {
 
 /** Documents without contents (comments alone) are left out; where there are problems, so are those that have them. */
 export function readYaml(file: string, text: string): YamlText {
-  const lines = new LineCounter();
+  const lines = linesOf(text);
   const at = (place: Node | number): Position => {
     const offset = typeof place === 'number' ? place : (place.range?.[0] ?? 0);
     const { line, col } = lines.linePos(Math.min(offset, text.length));
     return { file, line: Math.max(1, line), column: Math.max(1, col) };
   };
   try {
-    const composed = compose(text, lines);
+    const composed = compose(text);
     const problems = composed.flatMap((document) => faultsOf(document, at));
     const documents = composed.flatMap((document) =>
       document.errors.length > 0 || isEmpty(document.contents)
@@ -57,6 +57,17 @@ export function readYaml(file: string, text: string): YamlText {
   }
 }
 
+/** The package's parser tells of lines, but not of all once it has met a fault. */
+function linesOf(text: string): LineCounter {
+  const lines = new LineCounter();
+  for (let start = 0; start >= 0;) {
+    lines.addNewLine(start);
+    const end = text.indexOf('\n', start);
+    start = end < 0 ? -1 : end + 1;
+  }
+  return lines;
+}
+
 class Excess extends Error {
   readonly offset: number;
 
@@ -67,13 +78,12 @@ class Excess extends Error {
 }
 
 /** As the package's own `parseAllDocuments` does it, but looking at depth and number on the way. */
-function compose(text: string, lines: LineCounter): Document.Parsed[] {
-  const parser = new Parser(lines.addNewLine);
+function compose(text: string): Document.Parsed[] {
+  const parser = new Parser();
   const composer = new Composer({
     ...{ version: '1.2', schema: 'core', resolveKnownTags: false, prettyErrors: false, logLevel: 'silent' },
     // Its search is quadratic; whoever reads the nodes looks at keys anyway.
     uniqueKeys: false,
-    lineCounter: lines,
   });
   const documents: Document.Parsed[] = [];
   const take = (some: Iterable<Document.Parsed>): void => {
@@ -83,7 +93,6 @@ function compose(text: string, lines: LineCounter): Document.Parsed[] {
       throw new Excess(`more than ${DOCUMENTS_MAX} documents in one file`, document.range[0]);
     }
   };
-  lines.addNewLine(0);
   for (const lexeme of new Lexer().lex(text)) {
     for (const token of parser.next(lexeme)) take(composer.next(token));
     if (parser.stack.length > DEPTH_MAX)

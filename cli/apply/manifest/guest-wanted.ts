@@ -38,7 +38,8 @@ export class GuestWanted {
     } = vm;
     const file = (key: 'kernel' | 'initrd') => {
       const text = vm[key];
-      return text === undefined ? {} : { [key]: this.#existing(vm, key, text) };
+      const path = text === undefined ? undefined : this.#existing(vm, key, text);
+      return path === undefined ? {} : { [key]: path };
     };
     if (vm.kernel === undefined && (vm.initrd ?? append) !== undefined)
       this.#refuse(
@@ -53,7 +54,7 @@ export class GuestWanted {
         ...{ cpus, ...file('kernel'), ...file('initrd') },
         ...(accel !== undefined && { accel }),
         ...(append !== undefined && { append }),
-        disks: (vm.disks ?? []).map((disk) => this.#existing(vm, 'disks', disk)),
+        disks: (vm.disks ?? []).flatMap((disk) => this.#existing(vm, 'disks', disk) ?? []),
       },
       ...(vm.console !== undefined && { console: this.#path(vm.console) }),
     };
@@ -61,9 +62,9 @@ export class GuestWanted {
 
   #memory(vm: ManifestVm): number {
     const { memory = '1G' } = vm;
-    const bytes = typeof memory === 'number' ? memory : parseBytes(memory);
-    if (bytes >= 64 * MIB && bytes % MIB === 0) return bytes / MIB;
-    this.#refuse(vm, 'memory', 'a VM has at least 64M, in whole MiB');
+    const bytes = typeof memory === 'number' ? memory : bytesOf(memory);
+    if (bytes >= 64 * MIB && bytes <= 2 ** 20 * MIB && bytes % MIB === 0) return bytes / MIB;
+    this.#refuse(vm, 'memory', 'a VM has from 64M to 1T, in whole MiB');
     return 64;
   }
 
@@ -84,31 +85,47 @@ export class GuestWanted {
     if (run !== undefined) return { type: 'run', script: run };
     if (script !== undefined) return this.#script(step, script);
     if (copy === undefined) return undefined;
-    return { type: 'copy', from: this.#existing(copy, 'from', copy.from), to: copy.to };
+    const from = this.#existing(copy, 'from', copy.from);
+    return from === undefined ? undefined : { type: 'copy', from, to: copy.to };
   }
 
   #script(step: ManifestStep, text: string): DesiredStep['action'] | undefined {
     const path = this.#existing(step, 'script', text);
+    // That it is missing has been said.
+    if (path === undefined) return undefined;
     try {
-      const { size } = statSync(path);
-      if (size > SCRIPT_MAX_BYTES) return this.#refuse(step, 'script', 'it is longer than 1 MiB');
+      const stats = statSync(path);
+      // What is no file may have no end, or nothing to read until somebody writes.
+      if (!stats.isFile()) return this.#refuse(step, 'script', `${path} is not a file`);
+      if (stats.size > SCRIPT_MAX_BYTES) return this.#refuse(step, 'script', 'it is longer than 1 MiB');
       return { type: 'run', script: readFileSync(path, 'utf8') };
     } catch (error) {
-      // That it is missing has been said.
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       return this.#refuse(step, 'script', (error as Error).message);
     }
   }
 
-  #existing(holder: object, key: string, text: string): string {
+  #existing(holder: object, key: string, text: string): string | undefined {
     const path = this.#path(text);
-    if (statSync(path, { throwIfNoEntry: false }) === undefined)
-      this.#refuse(holder, key, `there is no ${path}`, 'create it, or check the spelling');
+    try {
+      if (statSync(path, { throwIfNoEntry: false }) === undefined)
+        return this.#refuse(holder, key, `there is no ${path}`, 'create it, or check the spelling');
+    } catch (error) {
+      return this.#refuse(holder, key, `cannot look at ${path}: ${(error as Error).message}`);
+    }
     // `DIR/.` is what is in DIR.
     return text.endsWith('/.') ? `${path}/.` : path;
   }
 
   #refuse(holder: object, key: string, message: string, suggestion?: string): undefined {
     return this.#reader.refuse(this.#reader.placeOf(holder, key), `${quoted(key)}: ${message}`, suggestion);
+  }
+}
+
+/** NaN where it is too much to count. */
+function bytesOf(memory: string): number {
+  try {
+    return parseBytes(memory);
+  } catch {
+    return NaN;
   }
 }

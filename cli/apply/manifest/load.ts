@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { ChassisError } from '../../../manager/control/api.js';
 import { quoted } from '../../support/changes-text.js';
 import type { Desired, DesiredChassis } from '../plan/desired.js';
+import { frameSaid, type Frame } from '../plan/frame.js';
 import { readYaml } from './document.js';
 import type { ManifestText } from './manifest-files.js';
 import { NodeReader } from './node-reader.js';
@@ -40,7 +41,10 @@ export function loadManifests(texts: readonly ManifestText[], options: LoadOptio
     }
   }
   const merged = merge(chassis, reader);
-  merged.forEach((each) => checkChassis(each, reader));
+  for (const each of merged) {
+    checkChassis(each, reader);
+    checkVmm(each, reader);
+  }
   checkSources(merged, reader, options.mayLackSources ?? false);
   const manifest = nameOf(names, options, reader);
   if (reader.problems.length > 0) throw manifestInvalid(reader.problems);
@@ -73,15 +77,9 @@ function merge(chassis: readonly DesiredChassis[], reader: NodeReader): DesiredC
   const byName = new Map<string, DesiredChassis>();
   for (const each of chassis) {
     const other = byName.get(each.name);
-    if (other?.slots !== undefined && each.slots !== undefined && other.slots !== each.slots)
-      reader.refuse(
-        each.at,
-        `${quoted(each.name)} has ${each.slots} slots here, and ${other.slots} at ${placeText(other.at)}`,
-      );
-    const slots = other?.slots ?? each.slots;
     byName.set(each.name, {
       ...(other ?? each),
-      ...(slots !== undefined && { slots }),
+      ...mergedFrame(other, each, reader),
       mounts: [...(other?.mounts ?? []), ...each.mounts],
       disks: [...(other?.disks ?? []), ...each.disks],
       cards: [...(other?.cards ?? []), ...each.cards],
@@ -89,6 +87,25 @@ function merge(chassis: readonly DesiredChassis[], reader: NodeReader): DesiredC
     });
   }
   return [...byName.values()];
+}
+
+const FRAME_TEXTS = {
+  slots: (value: unknown) => `${String(value)} slots`,
+  vmm: (value: unknown) => `the vmm ${String(value)}`,
+  apiSocket: (value: unknown) => `the apiSocket ${quoted(String(value))}`,
+};
+
+/** What several documents say of it is the same. */
+function mergedFrame(other: DesiredChassis | undefined, each: DesiredChassis, reader: NodeReader): Frame {
+  for (const [what, text] of Object.entries(FRAME_TEXTS)) {
+    const [here, there] = [each[what as keyof Frame], other?.[what as keyof Frame]];
+    if (!other || here === undefined || there === undefined || here === there) continue;
+    reader.refuse(
+      each.at,
+      `${quoted(each.name)} has ${text(here)} here, and ${text(there)} at ${placeText(other.at)}`,
+    );
+  }
+  return { ...frameSaid(each), ...(other && frameSaid(other)) };
 }
 
 /** One VM, and all steps. */
@@ -159,6 +176,34 @@ function checkChassis(chassis: DesiredChassis, reader: NodeReader): void {
         `there is no slot ${slot}: ${chassis.name} has ${slots}`,
         'choose another, or more slots',
       );
+  }
+}
+
+/** What Cloud Hypervisor cannot do, and what is for it alone. */
+function checkVmm({ name, at, vmm, apiSocket, vm, mounts }: DesiredChassis, reader: NodeReader): void {
+  if (vmm !== 'cloud-hypervisor') {
+    if (apiSocket !== undefined)
+      reader.refuse(at, 'apiSocket is where Cloud Hypervisor is driven', 'add vmm: cloud-hypervisor');
+    return;
+  }
+  if (vm)
+    reader.refuse(
+      vm.at,
+      'a manifest starts QEMU alone',
+      `leave vm out, and start Cloud Hypervisor with the flags of: chassis args ${name}`,
+    );
+  const taken = new Set<number>();
+  for (const { slot, via, at: place } of mounts) {
+    if (via === 'queue')
+      reader.refuse(place, 'Cloud Hypervisor takes no mounts on queues', 'leave via out, or say via: tree');
+    if (slot === undefined) continue;
+    if (taken.has(slot))
+      reader.refuse(
+        place,
+        `slot ${slot} has a mount already, and a slot of Cloud Hypervisor one function`,
+        'choose another, or leave slot out',
+      );
+    taken.add(slot);
   }
 }
 

@@ -3,6 +3,7 @@ import { closeSync, openSync, readdirSync, readSync, realpathSync, statSync } fr
 import { dirname, join, resolve } from 'node:path';
 import { ChassisError } from '../../../manager/control/api.js';
 import { MANIFEST_MAX_BYTES } from './document.js';
+import { manifestInvalid } from './problems.js';
 
 export const STANDARD_INPUT = '-';
 const FILES_MAX = 1000;
@@ -31,21 +32,37 @@ export function manifestFiles(path: string): string[] {
   return names.sort().map((name) => join(path, name));
 }
 
-/** @throws ChassisError SOURCE_UNREADABLE, or MANIFEST_INVALID for a file that is too large, or no UTF-8 */
+/** @throws ChassisError SOURCE_UNREADABLE, or as `manifestText` */
 export async function readManifestFile(file: string): Promise<ManifestText> {
   const bytes = file === STANDARD_INPUT ? await readInput() : reading(file, () => boundedRead(file));
+  const directory = file === STANDARD_INPUT ? process.cwd() : dirname(resolve(file));
+  return { file, directory, text: manifestText(file, bytes) };
+}
+
+/** @throws ChassisError MANIFEST_INVALID where there is too much, or no UTF-8, with the place */
+export function manifestText(file: string, bytes: Uint8Array): string {
   if (bytes.length > MANIFEST_MAX_BYTES)
-    throw new ChassisError(
-      'MANIFEST_INVALID',
-      `${file} has more than ${MANIFEST_MAX_BYTES} bytes`,
-      'is it a manifest? several files in a folder may be larger together',
-    );
+    throw manifestInvalid([
+      {
+        ...{ file, line: 1, column: 1, message: `it has more than ${MANIFEST_MAX_BYTES} bytes` },
+        suggestion: 'is it a manifest? several files in a folder may be larger together',
+      },
+    ]);
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    return { file, directory: file === STANDARD_INPUT ? process.cwd() : dirname(resolve(file)), text };
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw new ChassisError('MANIFEST_INVALID', `${file} is no UTF-8`, 'is it a manifest?');
+    const message = 'it is no UTF-8 from here on';
+    throw manifestInvalid([{ file, ...endOfUtf8(bytes), message, suggestion: 'save it as UTF-8' }]);
   }
+}
+
+/** Where the first byte is that cannot be. */
+function endOfUtf8(bytes: Uint8Array): { readonly line: number; readonly column: number } {
+  // What cannot be is replaced, and so is not the same when it is written again.
+  const again = Buffer.from(new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes));
+  const end = bytes.findIndex((byte, i) => byte !== again[i]);
+  const lines = new TextDecoder().decode(bytes.subarray(0, end), { stream: true }).split('\n');
+  return { line: lines.length, column: lines[lines.length - 1].length + 1 };
 }
 
 /** One byte more than is allowed, at most: it may be a device. */

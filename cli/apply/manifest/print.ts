@@ -1,4 +1,5 @@
 /** The manifest of what runs: applied again, it does nothing. */
+import { dirname } from 'node:path';
 import { stringify } from 'yaml';
 import {
   DISK_QUEUES_DEFAULT,
@@ -10,10 +11,12 @@ import {
   type Owner,
   type Policy,
 } from '../../../manager/control/api.js';
+import { ChassisPaths } from '../../../manager/control/state-directory.js';
 import { diskSourceText } from '../../support/disk-source.js';
 import { MEMORY } from '../../support/mount-flags.js';
 import { ownerText } from '../../support/owner.js';
 import { sizeText } from '../../support/size.js';
+import { frameOf, type Frame } from '../plan/frame.js';
 import type { ManifestCard, ManifestChassis, ManifestDisk, ManifestMount } from './schema.js';
 
 /** Paths are absolute. What carries mounts, and functions that are kept without one, have no part in it. */
@@ -23,20 +26,29 @@ export function printManifest(chassis: readonly Chassis[]): string {
   return stringify(manifest, { version: '1.2', lineWidth: 0 });
 }
 
-function chassisEntry({ slots, mounts, disks, cards }: Chassis): ManifestChassis {
-  const sharing = mounts.filter(({ via, source }) => via === 'function' && source !== undefined);
-  const isShared = ({ slot, via }: Mount): boolean =>
-    via === 'function' && sharing.filter((other) => other.slot === slot).length > 1;
+function chassisEntry(chassis: Chassis): ManifestChassis {
+  const { mounts, disks, cards } = chassis;
+  const inSlot = new Map<number, number>();
+  for (const { via, source, slot } of mounts)
+    if (via === 'function' && source) inSlot.set(slot, (inSlot.get(slot) ?? 0) + 1);
+  const isShared = ({ slot, via }: Mount): boolean => via === 'function' && (inSlot.get(slot) ?? 0) > 1;
   const shown = mounts.flatMap((mount) => {
     const entry = mountEntry(mount, isShared(mount));
     return entry ? [[mount.tag, entry] as const] : [];
   });
   return {
-    slots,
+    ...frameEntry(chassis),
     ...(shown.length > 0 && { mounts: Object.fromEntries(shown) }),
     ...(disks.length > 0 && { disks: Object.fromEntries(disks.map((disk) => [disk.name, diskEntry(disk)])) }),
     ...(cards.length > 0 && { cards: Object.fromEntries(cards.map((card) => [card.name, cardEntry(card)])) }),
   };
+}
+
+/** A socket in the chassis's own folder is where the next one has it, too. */
+function frameEntry(chassis: Chassis): Frame {
+  const { apiSocket, ...frame } = frameOf(chassis);
+  const own = new ChassisPaths(dirname(dirname(chassis.qmpSocket)), chassis.name).cloudHypervisorSocket;
+  return apiSocket === undefined || apiSocket === own ? frame : { ...frame, apiSocket };
 }
 
 function mountEntry(mount: Mount, isShared: boolean): ManifestMount | undefined {

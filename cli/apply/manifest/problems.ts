@@ -1,5 +1,6 @@
 /** What is wrong with manifests: everything at once, each with its place and the way out. */
 import { ChassisError } from '../../../manager/control/api.js';
+import { plainText } from '../../support/changes-text.js';
 
 /** A place in a manifest. */
 export interface Position {
@@ -17,6 +18,7 @@ export interface Problem extends Position {
 
 /** So many are told; whoever has more has one cause, or another file than they think. */
 const PROBLEMS_SHOWN = 50;
+const MESSAGE_SHOWN = 500;
 
 /** `file:line:column: message`, as compilers have it, for editors to jump to; then what to do about it. */
 export function problemText({ file, line, column, message, suggestion }: Problem): string {
@@ -29,7 +31,7 @@ export function manifestInvalid(problems: readonly Problem[]): ChassisError {
   // What aliases stand for is read more than once.
   const once = new Map(problems.map((problem) => [problemText(problem), problem]));
   const sorted = [...once.values()].sort(byPlace);
-  const shown = sorted.slice(0, PROBLEMS_SHOWN);
+  const shown = sorted.slice(0, PROBLEMS_SHOWN).map(harmless);
   const more = sorted.length - shown.length;
   const message = [
     ...shown.map(problemText),
@@ -42,6 +44,19 @@ export function manifestInvalid(problems: readonly Problem[]): ChassisError {
     'docs/manifests.md has the keys; chassis apply --schema prints them for editors',
   );
   return Object.assign(error, { details: { problems: shown } });
+}
+
+/** A manifest may say anything, at any length, and much of it is in what is said of it. */
+function harmless({ suggestion, ...problem }: Problem): Problem {
+  return {
+    ...problem,
+    ...{ file: plainText(problem.file), message: clipped(plainText(problem.message)) },
+    ...(suggestion !== undefined && { suggestion: clipped(plainText(suggestion)) }),
+  };
+}
+
+function clipped(text: string): string {
+  return text.length > MESSAGE_SHOWN ? `${text.slice(0, MESSAGE_SHOWN)}…` : text;
 }
 
 function byPlace(a: Position, b: Position): number {

@@ -205,7 +205,14 @@ export type ManifestStep = Static<typeof ManifestStep>;
 
 export const ManifestChassis = Type.Object(
   {
-    ...optional(CreateChassisRequest.properties, 'slots'),
+    ...optional(CreateChassisRequest.properties, 'slots', 'vmm'),
+    apiSocket: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: PATH_MAX,
+        description: 'where Cloud Hypervisor serves its API, from the folder of the manifest on',
+      }),
+    ),
     vm: Type.Optional(ManifestVm),
     provision: Type.Optional(
       Type.Array(ManifestStep, { maxItems: 256, description: 'steps, done in order' }),
@@ -214,7 +221,11 @@ export const ManifestChassis = Type.Object(
     disks: Type.Optional(named(DiskName, ManifestDisk, 'disks by their names')),
     cards: Type.Optional(named(CardName, ManifestCard, 'network cards by their names')),
   },
-  { ...STRICT, description: 'a chassis: slots, mounts, disks, cards, vm, provision, or {} for an empty one' },
+  {
+    ...STRICT,
+    description:
+      'a chassis: slots, vmm, apiSocket, mounts, disks, cards, vm, provision, or {} for an empty one',
+  },
 );
 export type ManifestChassis = Static<typeof ManifestChassis>;
 

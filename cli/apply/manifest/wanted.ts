@@ -18,7 +18,9 @@ import { parseDiskSource } from '../../support/disk-source.js';
 import { MEMORY } from '../../support/mount-flags.js';
 import { parseOwner } from '../../support/owner.js';
 import { parseBytes, parseSize } from '../../support/size.js';
+import { SOCKET_PATH_MAX_BYTES } from '../../../manager/control/state-directory.js';
 import type { DesiredCard, DesiredChassis, DesiredDisk, DesiredMount } from '../plan/desired.js';
+import { frameSaid, type Frame } from '../plan/frame.js';
 import { GuestWanted } from './guest-wanted.js';
 import type { NodeReader } from './node-reader.js';
 import type { Position } from './problems.js';
@@ -39,7 +41,6 @@ export class Wanted {
 
   chassis(name: string, holder: Record<string, ManifestChassis>): DesiredChassis {
     const entry = holder[name];
-    const { slots } = entry;
     const each = <E extends object, W extends object>(
       entries: Record<string, E> = {},
       want: (entry: E, named: Named) => W | undefined,
@@ -51,12 +52,25 @@ export class Wanted {
       });
     return {
       ...{ name, at: this.reader.placeOf(holder, name) },
-      ...(slots !== undefined && { slots }),
+      ...this.frame(entry),
       mounts: each(entry.mounts, (mount) => this.mount(mount)),
       disks: each(entry.disks, (disk, named) => this.disk(disk, named)),
       cards: each(entry.cards, (card) => this.card(card)),
       ...new GuestWanted(this.reader, (text) => this.path(text)).of(entry),
     };
+  }
+
+  private frame(entry: ManifestChassis): Frame {
+    const { slots, vmm } = entry;
+    const apiSocket = entry.apiSocket === undefined ? undefined : this.path(entry.apiSocket);
+    if (apiSocket !== undefined && Buffer.byteLength(apiSocket) > SOCKET_PATH_MAX_BYTES)
+      this.refuse(
+        entry,
+        'apiSocket',
+        `${apiSocket} is longer than the ${SOCKET_PATH_MAX_BYTES} bytes that a socket's path may have`,
+        'choose a shorter one',
+      );
+    return frameSaid({ slots, vmm, apiSocket });
   }
 
   private mount(entry: ManifestMount): Omit<DesiredMount, keyof Named> | undefined {

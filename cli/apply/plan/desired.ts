@@ -7,6 +7,7 @@ import type {
   Via,
 } from '../../../manager/control/api.js';
 import type { Position } from '../manifest/problems.js';
+import type { Frame } from './frame.js';
 
 /** Once in a guest; where it is not what it was then; or with each apply. */
 export type When = 'once' | 'changed' | 'always';
@@ -68,8 +69,7 @@ export interface DesiredStep extends Wanted {
   readonly timeoutMs: number;
 }
 
-export interface DesiredChassis extends Wanted {
-  readonly slots?: number;
+export interface DesiredChassis extends Wanted, Readonly<Frame> {
   readonly mounts: readonly DesiredMount[];
   readonly disks: readonly DesiredDisk[];
   readonly cards: readonly DesiredCard[];

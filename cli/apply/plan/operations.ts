@@ -6,9 +6,10 @@ import type {
   PolicyChange,
 } from '../../../manager/control/api.js';
 import type { Position } from '../manifest/problems.js';
+import type { Frame } from './frame.js';
 
 export type Operation = { readonly chassis: string } & (
-  | { readonly do: 'create'; readonly slots?: number; readonly managedBy?: string }
+  | ({ readonly do: 'create'; readonly managedBy?: string } & Frame)
   | { readonly do: 'delete' }
   | { readonly do: 'attach'; readonly request: Omit<AttachRequest, 'timeoutMs'> }
   | {

@@ -13,6 +13,7 @@ import {
   type Verdict,
 } from './device-plans.js';
 import { mountDifferences, policyChange } from './differences.js';
+import { frameAdded, frameOf, frameSaid, frameVerdict } from './frame.js';
 import { attachSteps, detachSteps, type ArrivingMount, type LeavingMount } from './mount-steps.js';
 import {
   isInItsPlace,
@@ -80,26 +81,19 @@ class Planner {
   }
 
   chassis(wanted: DesiredChassis, there: Chassis | undefined): void {
-    const { name: chassis, at, slots } = wanted;
+    const { name: chassis, at } = wanted;
     const subject: Subject = { kind: 'chassis', chassis, name: chassis, at };
     if (!there) {
-      this.note(subject, 'add', { differences: slots === undefined ? [] : [{ what: 'slots', to: slots }] });
+      this.note(subject, 'add', { differences: frameAdded(wanted) });
       this.phases.create.push({
-        operation: {
-          ...{ do: 'create', chassis, managedBy: this.manifest },
-          ...(slots !== undefined && { slots }),
-        },
+        operation: { do: 'create', chassis, managedBy: this.manifest, ...frameSaid(wanted) },
         undo: [{ do: 'delete', chassis }],
         at,
       });
-    } else if (slots !== undefined && slots !== there.slots) {
-      const reason = `${chassis} has ${there.slots} slots, which cannot be changed while it is there`;
-      const suggestion = `write slots: ${there.slots}, or remove it and apply again: chassis remove ${chassis}`;
-      this.note(subject, 'change', {
-        differences: [{ what: 'slots', from: there.slots, to: slots }],
-        blocked: { reason, suggestion },
-      });
-    } else this.note(subject, 'keep');
+    } else {
+      const verdict = frameVerdict(wanted, there);
+      this.note(subject, verdict.blocked ? 'change' : 'keep', verdict);
+    }
     this.contents(wanted, there ?? EMPTY);
   }
 
@@ -119,10 +113,10 @@ class Planner {
       return this.note(subject, 'keep', { notes: [`it stays: others have something in it (${names})`] });
     }
     this.note(subject, 'remove');
-    const { slots, managedBy } = there;
+    const { managedBy } = there;
     this.phases.delete.push({
       operation: { do: 'delete', chassis },
-      undo: [{ do: 'create', chassis, slots, ...(managedBy !== undefined && { managedBy }) }],
+      undo: [{ do: 'create', chassis, ...frameOf(there), ...(managedBy !== undefined && { managedBy }) }],
     });
   }
 

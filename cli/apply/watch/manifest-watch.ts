@@ -78,8 +78,10 @@ export class ManifestWatch {
   /** What cannot be read leaves what was good before. */
   private async readManifests(): Promise<void> {
     const { path } = this.options;
+    let isRead = false;
     try {
       const texts = await Promise.all(manifestFiles(path).map((file) => readManifestFile(file)));
+      isRead = true;
       const read = JSON.stringify(texts);
       if (read === this.read) return;
       this.read = read;
@@ -90,8 +92,8 @@ export class ManifestWatch {
       if (!(error instanceof ChassisError)) throw error;
       const { problems } = (error as { details?: { problems?: never[] } }).details ?? {};
       this.once('invalid', { event: 'invalid', message: error.message, ...(problems && { problems }) });
-      // Where a file cannot be opened, it may be there again with the same contents.
-      if (!problems) this.read = '';
+      // Where a file cannot be read, it may be there again with the same contents.
+      if (!isRead) this.read = '';
     }
   }
 

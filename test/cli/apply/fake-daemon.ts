@@ -36,13 +36,14 @@ export class FakeDaemon implements ApplyClient {
 
   get: Method<'get'> = async (name) => structuredClone(this.find(name));
 
-  create: Method<'create'> = async (name, { slots = 8, managedBy } = {}) => {
+  create: Method<'create'> = async (name, { slots = 8, vmm, apiSocket, managedBy } = {}) => {
     this.called(`create ${name}`);
     if (this.chassis.has(name)) throw new ChassisError('CHASSIS_EXISTS', name);
     const made: Chassis = {
       ...{ name, slots, slotsFree: slots, deviceProcess: { state: 'running', restarts: 0 }, qmpSocket: '' },
       ...{ mounts: [], kept: [], disks: [], cards: [] },
       ...(managedBy !== undefined && { managedBy }),
+      ...(vmm === 'cloud-hypervisor' && { apiSocket: apiSocket ?? '/state/api.sock' }),
     };
     this.chassis.set(name, made);
     return made;

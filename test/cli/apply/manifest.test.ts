@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { loadManifests } from '../../../cli/apply/manifest/load.js';
+import { manifestText } from '../../../cli/apply/manifest/manifest-files.js';
 import { manifestJsonSchema } from '../../../cli/apply/manifest/schema.js';
 import { ChassisError } from '../../../manager/control/api.js';
 
@@ -218,9 +219,9 @@ const BAD: [string, string, string[]][] = [
     'chassis: {dev: {"\\e[2J": 1, "\\u202Ex": 2}}\n',
     [
       'a.yaml:1:17: "\\u001b[2J" is no key here',
-      'the keys are: slots, vm, provision, mounts, disks, cards',
+      'the keys are: slots, vmm, apiSocket, vm, provision, mounts, disks, cards',
       'a.yaml:1:29: "\\u202ex" is no key here',
-      'the keys are: slots, vm, provision, mounts, disks, cards',
+      'the keys are: slots, vmm, apiSocket, vm, provision, mounts, disks, cards',
     ],
   ],
   [
@@ -232,6 +233,48 @@ const BAD: [string, string, string[]][] = [
     ],
   ],
 ];
+
+describe('a chassis for Cloud Hypervisor', () => {
+  it('has its API socket from the folder of the manifest on', () => {
+    expect(
+      load('chassis: {dev: {vmm: cloud-hypervisor, apiSocket: ch.sock}}', 'chassis: {dev: {slots: 3}}')
+        .chassis,
+    ).toMatchObject([{ vmm: 'cloud-hypervisor', apiSocket: '/usr/ch.sock', slots: 3 }]);
+  });
+
+  it.each([
+    ['is for something else', 'vmm: xen', /^a\.yaml:1:22: vmm: expected one of: qemu, cloud-hypervisor, not/],
+    ['has an API socket, and is for QEMU', 'apiSocket: x', /^a\.yaml:1:11: apiSocket is where Cloud Hyp/],
+    [
+      'has a socket that is too long',
+      `vmm: cloud-hypervisor, apiSocket: ${'x'.repeat(120)}`,
+      /^a\.yaml:1:51: "apiSocket": .* is longer than the 107 bytes/,
+    ],
+    [
+      'is to be started',
+      'vmm: cloud-hypervisor, vm: {}',
+      /^a\.yaml:1:44: a manifest starts QEMU alone.*chassis args dev$/s,
+    ],
+    [
+      'has two mounts in a slot',
+      'vmm: cloud-hypervisor, mounts: {a: {source: bin, slot: 1}, b: {source: bin, slot: 1}}',
+      /^a\.yaml:1:76: slot 1 has a mount already/,
+    ],
+    [
+      'has a mount on a queue',
+      'vmm: cloud-hypervisor, mounts: {a: {source: bin, via: queue}}',
+      /^a\.yaml:1:49: Cloud Hypervisor takes no mounts on queues/,
+    ],
+  ])('is refused where it %s', (_, entry, expected) => {
+    expect(faults(`chassis: {dev: {${entry}}}`).join('\n')).toMatch(expected);
+  });
+
+  it('is refused where two documents say different things of it', () => {
+    expect(faults('chassis: {dev: {vmm: cloud-hypervisor}}', 'chassis: {dev: {vmm: qemu}}')).toEqual([
+      'b.yaml:1:11: "dev" has the vmm qemu here, and the vmm cloud-hypervisor at a.yaml:1:11',
+    ]);
+  });
+});
 
 describe('what is done in guests', () => {
   it('has a default for all that is left out, and paths from the folder of the manifest on', () => {
@@ -261,6 +304,7 @@ chassis:
     ['no name', '- {run: x}', /name/],
     ['a name that is a path', '- {name: ../a, run: x}', /a name of up to 64/],
     ['a script that is not there', '- {name: a, script: nowhere}', /there is no \/usr\/nowhere/],
+    ['a script without an end', '- {name: a, script: /dev/zero}', /is not a file/],
     ['a target that is relative', '- {name: a, copy: {from: bin, to: b}}', /absolute path in the guest/],
     ['a user of a copy', '- {name: a, user: b, copy: {from: bin, to: /b}}', /what is copied is root's/],
     ['a user that is an option', '- {name: a, user: -c, run: x}', /a user's name/],
@@ -274,9 +318,11 @@ chassis:
 
   it.each([
     ['an initrd without a kernel', '{initrd: bin/sh}', /it is for a kernel/],
-    ['too little memory', '{memory: 1M}', /at least 64M/],
+    ['too little memory', '{memory: 1M}', /from 64M to 1T/],
     ['a kernel that is not there', '{kernel: nowhere}', /there is no/],
     ['an accelerator that is more', '{accel: "kvm -S"}', /accelerator/],
+    ['more memory than can be counted', '{memory: 99999999T}', /from 64M to 1T/],
+    ['a name that no file has', '{kernel: "bin\\0"}', /cannot look at/],
   ])('refuses a VM with %s', (_what, vm, expected) => {
     expect(faults(`chassis: {dev: {vm: ${vm}}}\n`).join('\n')).toMatch(expected);
   });
@@ -296,7 +342,7 @@ describe('a bad manifest', () => {
     ).toEqual([
       'b.yaml:1:7: "b" is another name than "a"',
       'what is applied together has one name',
-      'b.yaml:2:11: "dev" has 4 slots here, and 3 at a.yaml:2:11',
+      'b.yaml:2:11: "dev" has 4 slots here, and 3 slots at a.yaml:2:11',
       'b.yaml:2:48: source: expected a directory, from the folder of the manifest on, or "mem:", not 1',
       'put it in quotes: "1"',
     ]);
@@ -310,7 +356,56 @@ describe('a bad manifest', () => {
   });
 });
 
+describe('a file', () => {
+  const refused = (bytes: Uint8Array): string[] => {
+    try {
+      manifestText('a.yaml', bytes);
+      return [];
+    } catch (error) {
+      if (!(error instanceof ChassisError) || error.code !== 'MANIFEST_INVALID') throw error;
+      return error.message.split('\n').map((line) => line.trim());
+    }
+  };
+
+  it('may begin with a byte order mark', () => {
+    expect(load(manifestText('a.yaml', Buffer.from('\ufeffchassis: {dev: {}}'))).chassis).toHaveLength(1);
+    expect(faults(manifestText('a.yaml', Buffer.from('\ufeffx: 1\nchassis: {}')))[0]).toMatch(
+      /^a\.yaml:1:1:/,
+    );
+  });
+
+  it.each([
+    ['a byte that is none', [0xff], 'a.yaml:2:4: it is no UTF-8 from here on'],
+    ['an overlong letter', [0xc0, 0xaf], 'a.yaml:2:4: it is no UTF-8 from here on'],
+    ['half a surrogate', [0xc3, 0xa4, 0xed, 0xa0, 0x80], 'a.yaml:2:5: it is no UTF-8 from here on'],
+    ['a letter that is cut', [0xf0, 0x9f], 'a.yaml:2:4: it is no UTF-8 from here on'],
+  ])('with %s is refused with the place', (_, bytes, expected) => {
+    const file = Buffer.concat([Buffer.from('# \u{1f600}\na: '), Buffer.from(bytes)]);
+    expect(refused(file)).toEqual([expected, 'save it as UTF-8', 'nothing was changed']);
+  });
+
+  it('in UTF-16, or of 10 MB, is refused', () => {
+    expect(refused(Buffer.from('\ufeffchassis: {}', 'utf16le'))[0]).toMatch(/^a\.yaml:1:1: .*no UTF-8/);
+    expect(refused(Buffer.alloc(10 << 20, 'x'))[0]).toMatch(/^a\.yaml:1:1: it has more than 1048576 bytes$/);
+  });
+});
+
 describe('a hostile manifest', () => {
+  it('says where it is wrong also after another fault, and in text of several lines', () => {
+    expect(faults('""\n"\n": \n"\nx"\n').map((line) => line.split(' ')[0])).toEqual([
+      ...['a.yaml:2:1:', 'a.yaml:3:2:', 'a.yaml:4:1:', 'a.yaml:5:1:'],
+    ]);
+  });
+
+  it('cannot steer a terminal by what is said of it, or flood it', () => {
+    const lines = faults(
+      'chassis: {dev: {mounts: {a: {source: "\\e[2J\\u202e/x"}, b: {source: bin, "\\a": 1}}}}',
+    );
+    expect(lines[0]).toContain(String.raw`there is no /usr/\u001b[2J\u202e/x`);
+    const long = faults(`chassis: {dev: {${'x'.repeat(100_000)}: 1}}`);
+    expect(long.join('\n').length).toBeLessThan(1200);
+  });
+
   it.each([
     ['deep lists', '['.repeat(100_000)],
     ['deep keys', '{a: '.repeat(50_000)],
@@ -401,7 +496,16 @@ describe('the schema for editors', () => {
     };
     expect(schema.$schema).toBe('https://json-schema.org/draft/2020-12/schema');
     const [chassis] = Object.values(schema.properties.chassis.patternProperties);
-    expect(Object.keys(chassis.properties)).toEqual(['slots', 'vm', 'provision', 'mounts', 'disks', 'cards']);
+    expect(Object.keys(chassis.properties)).toEqual([
+      'slots',
+      'vmm',
+      'apiSocket',
+      'vm',
+      'provision',
+      'mounts',
+      'disks',
+      'cards',
+    ]);
     expect(chassis.properties.mounts).toMatchObject({
       patternProperties: { '^(.*)$': { required: ['source'], additionalProperties: false } },
     });
