@@ -92,6 +92,27 @@ describe('chassis apply', { timeout: 180_000 }, () => {
     expect((await daemon.json<Chassis>('show', 'one')).mounts).toEqual(before.mounts);
   });
 
+  it('is interrupted by Ctrl-C after the step that is under way, and undoes what it did', async () => {
+    const mounts = Array.from({ length: 200 }, (_, i) => `    m${i}: {source: src, via: tree}`).join('\n');
+    const path = manifest(`chassis:\n  stopped:\n   mounts:\n${mounts}\n`);
+    const apply = execa(process.execPath, [CHASSIS, 'apply', '-f', path, '--dir', daemon.directory], {
+      reject: false,
+    });
+    let isAsked = false;
+    for await (const line of apply.iterable()) {
+      if (!isAsked && /^attach /.test(line)) apply.kill('SIGINT');
+      isAsked ||= /^attach /.test(line);
+    }
+    const { exitCode, stdout, stderr } = await apply;
+    expect([exitCode, stderr]).toEqual([
+      130,
+      expect.stringMatching(/interrupted[^]*what was begun is undone \(\d+/) as string,
+    ]);
+    expect(stdout).toMatch(/^undoing: detach m0 from stopped /m);
+    expect(stdout).not.toContain('attach m199');
+    expect(await daemon.json('list')).toMatchObject({ chassis: [{ name: 'one' }] });
+  });
+
   it('refuses before it begins what is not for it to change', async () => {
     const path = manifest('chassis: {one: {slots: 3, mounts: {src: {source: src}}}}\n');
     const { code, exitCode, message } = await daemon.failure('apply', '-f', path);
