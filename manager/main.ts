@@ -11,16 +11,19 @@ function log(message: string): void {
   process.stderr.write(`chassis: ${message}\n`);
 }
 
+const { values } = parseArgs({
+  options: {
+    dir: { type: 'string' },
+    end: { type: 'boolean', default: false },
+    sandbox: { type: 'string', default: SandboxMode.auto },
+    web: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    /** Whoever runs this in a process of its own says what went wrong. */
+    within: { type: 'boolean', default: false },
+  },
+});
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      dir: { type: 'string' },
-      end: { type: 'boolean', default: false },
-      sandbox: { type: 'string', default: SandboxMode.auto },
-      web: { type: 'string' },
-      json: { type: 'boolean', default: false },
-    },
-  });
   const directory = resolve(values.dir ?? defaultStateDirectory());
   const sandbox = new Sandbox(sandboxMode(values.sandbox));
   const daemon = new Daemon({ directory, log, sandbox, onShutdown: () => stop() });
@@ -69,4 +72,6 @@ function fail(error: unknown): never {
   process.exit(1);
 }
 
-main().catch(fail);
+/** Resolves once it serves. */
+export const started = main();
+if (!values.within) started.catch(fail);

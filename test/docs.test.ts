@@ -1,6 +1,6 @@
 import { access, readdir, readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import { ExitCode } from '../cli/support/exit-codes.js';
+import { ExitCode, exitCodes } from '../cli/support/exit-codes.js';
 
 const root = new URL('../', import.meta.url);
 
@@ -19,6 +19,15 @@ describe('docs/cli.md', () => {
       Number(number),
     ]);
     expect(Object.fromEntries(rows)).toEqual(ExitCode);
+  });
+
+  it('lists every code of an error with the exit code that it has', async () => {
+    const text = await readFile(new URL('docs/cli.md', root), 'utf8');
+    const said = [...text.matchAll(/^\| (\d+) \| `\w+` \|.*\| (.*) \|$/gm)].flatMap(([, number, codes]) =>
+      [...codes.matchAll(/`(\w+)`/g)].map(([, code]) => [code, Number(number)]),
+    );
+    // What oclif finds wrong with a command line is no error of the API.
+    expect(Object.fromEntries(said)).toEqual({ ...exitCodes, USAGE: ExitCode.USAGE });
   });
 });
 

@@ -22,11 +22,11 @@ export default class Completion extends BaseCommand {
     }),
   };
 
-  async run(): Promise<{ shell: Shell; script: string }> {
+  async run(): Promise<{ shell: Shell; text: string }> {
     const { args } = await this.parse(Completion);
     const { bin, commands } = this.config;
-    const script = SCRIPTS[args.shell](bin, commandsOf(commands, bin));
-    this.log(script.trimEnd());
-    return { shell: args.shell, script };
+    const text = SCRIPTS[args.shell](bin, commandsOf(commands, bin));
+    this.log(text.trimEnd());
+    return { shell: args.shell, text };
   }
 }

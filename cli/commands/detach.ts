@@ -37,14 +37,14 @@ export default class Detach extends BaseCommand {
     timeout: Flags.integer({ description: 'Seconds to wait for the guest', default: 30, min: 1 }),
   };
 
-  async run(): Promise<{ detached: string[]; lost?: Lost; kept?: KeptOverlay[]; durationMs: number }> {
+  async run(): Promise<{ detached: string[]; lost?: Lost; kept: KeptOverlay[]; durationMs: number }> {
     const { args, flags } = await this.parse(Detach);
     const chassis = await this.chassisName(flags.chassis);
     const started = performance.now();
     const {
       tags: detached,
       lost,
-      kept,
+      kept = [],
     } = await (
       await this.client()
     ).detach(chassis, args.TAG, {
@@ -57,11 +57,11 @@ export default class Detach extends BaseCommand {
     const gone = flags['keep-function'] ? 'is detached; its function is kept for the tag' : 'is detached';
     for (const tag of detached) this.log(`${tag} ${gone}`);
     if (lost) this.log(`  the guest lost ${lost.openFiles} open files, and knew ${lost.fids} files of it`);
-    for (const overlay of kept ?? []) this.log(`  ${keptText(overlay)}`);
+    for (const overlay of kept) this.log(`  ${keptText(overlay)}`);
     return {
       detached,
       ...(lost && { lost }),
-      ...(kept && { kept }),
+      kept,
       durationMs: performance.now() - started,
     };
   }

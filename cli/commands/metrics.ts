@@ -10,6 +10,7 @@ export default class Metrics extends BaseCommand {
   ];
 
   async run(): Promise<{ text: string }> {
+    await this.parse(Metrics);
     const text = await (await this.client()).metrics();
     this.log(text.trimEnd());
     return { text };

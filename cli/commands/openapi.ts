@@ -11,6 +11,7 @@ export default class OpenApi extends BaseCommand {
   ];
 
   async run(): Promise<OpenApiDocument> {
+    await this.parse(OpenApi);
     const document = openApiDocument(this.config.version);
     this.log(JSON.stringify(document, null, 2));
     return document;

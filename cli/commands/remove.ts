@@ -12,14 +12,15 @@ export default class Remove extends BaseCommand {
     force: Flags.boolean({ description: 'Also where it has mounts or disks: the guest loses them at once' }),
   };
 
-  async run(): Promise<{ removed: string; kept: KeptOverlay[] }> {
+  async run(): Promise<{ removed: string; kept: KeptOverlay[]; durationMs: number }> {
     const { args, flags } = await this.parse(Remove);
+    const started = performance.now();
     const { kept } = await (await this.client()).delete(args.name, { force: flags.force });
     this.log(`chassis ${args.name} is gone`);
     for (const { tag, source, upper } of kept)
       this.log(
         `  changes of ${source} are kept for ${tag} of the next chassis ${args.name}, in ${upperText(upper)}`,
       );
-    return { removed: args.name, kept };
+    return { removed: args.name, kept, durationMs: performance.now() - started };
   }
 }

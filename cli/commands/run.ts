@@ -43,7 +43,11 @@ export default class Run extends BaseCommand {
     const further = afterDashes(this.argv);
     const unexpected = (argv as string[]).slice(0, argv.length - further.length);
     if (unexpected.length > 0) {
-      throw new ChassisError('BAD_REQUEST', `what is for QEMU comes after --, not ${unexpected.join(' ')}`);
+      throw new ChassisError(
+        'BAD_REQUEST',
+        `what is for QEMU comes after --, not ${unexpected.join(' ')}`,
+        'see: chassis run --help',
+      );
     }
     const qemuFacts = await requireQemu(flags.qemu);
     const name = await this.chassisName(flags.chassis);

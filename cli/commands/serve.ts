@@ -41,14 +41,21 @@ export default class Serve extends BaseCommand {
       ...(flags.end ? ['--end'] : []),
       ...(flags.web ? ['--web', String(flags['web-port'] ?? 0)] : []),
       ...(this.jsonEnabled() ? ['--json'] : []),
+      '--within',
     ];
     // In this process, not in one of its own: whoever kills the command means the daemon, which would live on.
     process.argv = [process.execPath, DAEMON, '--dir', await this.stateDirectory(), ...switches];
-    await import(DAEMON);
+    await ((await import(DAEMON)) as { started: Promise<void> }).started;
   }
 
-  /** The daemon has printed its one line already. */
-  override logJson(): void {
-    return;
+  /** What was begun before it went wrong would keep this process from ending. */
+  protected override async catch(error: Error): Promise<never> {
+    await super.catch(error);
+    process.exit();
+  }
+
+  /** The daemon has printed its one line already; errors are still to be. */
+  override logJson(json: unknown): void {
+    if (typeof json === 'object' && json !== null && 'error' in json) super.logJson(json);
   }
 }

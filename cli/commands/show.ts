@@ -26,13 +26,13 @@ export default class Show extends BaseCommand {
     }),
   };
 
-  async run(): Promise<Chassis | { manifest: string }> {
+  async run(): Promise<Chassis | { text: string }> {
     const { args, flags } = await this.parse(Show);
     const chassis = await (await this.client()).get(await this.chassisName(args.name));
     if (flags.manifest) {
-      const manifest = printManifest([chassis]);
-      this.log(manifest.trimEnd());
-      return { manifest };
+      const text = printManifest([chassis]);
+      this.log(text.trimEnd());
+      return { text };
     }
     const { deviceProcess, vmm } = chassis;
     const devices = {

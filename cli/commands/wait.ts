@@ -31,7 +31,7 @@ export default class Wait extends BaseCommand {
     chassis: Flags.string({ char: 'c', description: 'The chassis; needless where there is only one' }),
   };
 
-  async run(): Promise<{ chassis: string; for: Condition; waitedMs: number }> {
+  async run(): Promise<{ chassis: string; for: Condition; durationMs: number }> {
     const { flags } = await this.parse(Wait);
     if (flags.mount !== undefined && flags.for !== 'mounted' && flags.for !== 'gone')
       throw new ChassisError('BAD_REQUEST', `--mount is not for ${flags.for}`, 'leave it out');
@@ -43,7 +43,7 @@ export default class Wait extends BaseCommand {
       if (leftMs <= 0) throw tooLate(address.chassis, flags.for, flags.mount, flags.timeout);
       await sleep(Math.min(leftMs, flags.for === 'provisioned' ? ASK_MS : LOOK_MS));
     }
-    return { chassis: address.chassis, for: flags.for, waitedMs: performance.now() - started };
+    return { chassis: address.chassis, for: flags.for, durationMs: performance.now() - started };
   }
 
   private async isSo(address: GuestAddress, condition: Condition, tag: string | undefined): Promise<boolean> {

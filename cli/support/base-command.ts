@@ -3,7 +3,7 @@ import { Command, Flags, type Interfaces } from '@oclif/core';
 import { ChassisError } from '../../manager/control/api.js';
 import { ChassisClient } from '../../manager/control/client.js';
 import { defaultStateDirectory } from '../../manager/control/state-directory.js';
-import { exitCodes } from './exit-codes.js';
+import { ExitCode, exitCodes } from './exit-codes.js';
 
 /** What every command shares: the state directory, `--json`, the daemon's client, and errors that become exit codes. */
 export abstract class BaseCommand extends Command {
@@ -69,12 +69,21 @@ export abstract class BaseCommand extends Command {
 
   /** With `--json`, an error is `{"error": {"code", "message", "suggestion"}}` on standard output, with what else some have to say. */
   protected override toErrorJson(error: unknown): unknown {
-    const { code, message, suggestions, details } = error as {
-      code?: string;
+    const { message, suggestions, details } = error as {
       message: string;
       suggestions?: string[];
       details?: object;
     };
-    return { error: { code: code ?? 'USAGE', message, suggestion: suggestions?.[0], ...details } };
+    // oclif has its way out in the message.
+    const [text, hint] = message.split('\nSee more help with --help');
+    const suggestion = hint === undefined ? suggestions?.[0] : `chassis ${this.id?.replace(':', ' ')} --help`;
+    return { error: { code: this.codeOf(error), message: text, suggestion, ...details } };
+  }
+
+  /** One of a closed set, since scripts decide by it: what the system says is in the message. */
+  private codeOf(error: unknown): string {
+    const { code, oclif } = error as { code?: string; oclif?: { exit?: number } };
+    if (code !== undefined && (Object.hasOwn(exitCodes, code) || code === 'INTERRUPTED')) return code;
+    return oclif?.exit === ExitCode.USAGE ? 'USAGE' : 'INTERNAL';
   }
 }

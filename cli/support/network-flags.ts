@@ -42,7 +42,7 @@ const OF_PASST = ['publish', 'host-loopback'] as const;
 
 function refuse(flags: NetworkFlags, network: string, others: readonly (keyof NetworkFlags)[]): void {
   const stray = others.find((name) => flags[name] !== undefined);
-  if (stray) throw new ChassisError('BAD_REQUEST', `--${stray} is not for ${network}`);
+  if (stray) throw new ChassisError('BAD_REQUEST', `--${stray} is not for ${network}`, 'leave it out');
 }
 
 /** `2,10-12` */

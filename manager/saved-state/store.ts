@@ -20,7 +20,13 @@ export function writeSaved(path: string, saved: SavedChassis): number {
     writePrivate(path, bytes);
     return bytes.length;
   } catch (error) {
-    throw new ChassisError('STATE_UNWRITABLE', `cannot write to ${path}: ${(error as Error).message}`);
+    // The rest of the message is about a file beside, of which nobody knows.
+    const reason = (error as Error).message.replace(/, \w+ '.*$/s, '');
+    throw new ChassisError(
+      'STATE_UNWRITABLE',
+      `cannot write to ${path}: ${reason}`,
+      "look whether its folder is there, and may be written to by the daemon's user",
+    );
   }
 }
 
