@@ -10,6 +10,7 @@ import {
 import type { ChildStatus } from './device-process/protocol.js';
 import type { DeviceHost } from './device-process/supervisor.js';
 import { functionName } from './function-name.js';
+import type { Log } from './logging/log.js';
 
 export interface CarriedMountsOptions {
   /** The device process, unless it is lost. */
@@ -20,7 +21,7 @@ export interface CarriedMountsOptions {
   readonly children: () => Iterable<ChildRecord>;
   /** What the queues of a multiplexing function are to show that is made anew. */
   readonly seats: () => Iterable<SeatRecord>;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 export class CarriedMounts {
@@ -64,7 +65,7 @@ export class CarriedMounts {
       const children = (await this.options.host()?.children(functionName(tree))) ?? [];
       return new Map(children.map((child) => [child.name, child]));
     } catch (error) {
-      this.options.log(error instanceof Error ? error.message : String(error));
+      this.options.log.warn('the tree cannot be looked at', error);
       return new Map();
     }
   }
@@ -92,7 +93,7 @@ export class CarriedMounts {
   async fillQueues(mux: MountRecord): Promise<void> {
     for (const seat of this.options.seats()) {
       await this.addSeat(mux, seat, [seat.queue]).catch((error: unknown) =>
-        this.options.log(`${seat.tag} is not on queue ${seat.queue}: ${String(error)}`),
+        this.options.log.with({ tag: seat.tag }).warn(`not on queue ${seat.queue}`, error),
       );
     }
   }
@@ -101,7 +102,7 @@ export class CarriedMounts {
   async fillTree(tree: MountRecord): Promise<void> {
     for (const child of this.options.children()) {
       await this.addChild(tree, child).catch((error: unknown) =>
-        this.options.log(`${child.tag} is not in the tree: ${String(error)}`),
+        this.options.log.with({ tag: child.tag }).warn('not in the tree', error),
       );
     }
   }

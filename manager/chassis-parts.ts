@@ -11,6 +11,7 @@ import { ChassisChanges } from './events/chassis-changes.js';
 import { FunctionMounts } from './function-mounts.js';
 import type { Journal } from './journal.js';
 import { fillModel, type JournalDocument, type JournalFacts } from './journal-format.js';
+import type { Log } from './logging/log.js';
 import { MountPolicies } from './mount-policies.js';
 import { MountViews } from './mount-views.js';
 import { Networks } from './networks.js';
@@ -42,7 +43,7 @@ export interface ControllerOptions {
   readonly document?: JournalDocument | undefined;
   /** Takes what happens. */
   readonly emit: (event: EventBody) => void;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 /** What the parts ask of the chassis as a whole. */

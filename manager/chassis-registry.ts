@@ -10,6 +10,7 @@ import {
   type CreateChassisRequest,
   type Deleted,
   type DeleteChassisQuery,
+  type EventBody,
 } from './control/api.js';
 import { ChassisPaths, overlaysDirectory } from './control/state-directory.js';
 import type { ControllerOptions } from './chassis-parts.js';
@@ -20,6 +21,7 @@ import type { EventLog } from './events/event-log.js';
 import type { JournalDocument } from './journal-format.js';
 import { Journal, journalError, readJournal } from './journal.js';
 import { chassisFolders, killLeft, removeChassisFiles } from './leftovers.js';
+import type { Log } from './logging/log.js';
 import type { Sandbox } from './sandbox/sandbox.js';
 import type { SavedChassis } from './saved-state/saved-file.js';
 import { SerialQueue } from './serial-queue.js';
@@ -38,7 +40,7 @@ export interface ChassisRegistryOptions {
   readonly sandbox: Sandbox | undefined;
   /** The device process's script, where it is not beside the daemon's own. */
   readonly deviceEntry: string | undefined;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 const DEFAULT_SLOTS = 8;
@@ -131,7 +133,9 @@ export class ChassisRegistry {
     const { directory, switches, log } = this.options;
     await switches.find();
     await Promise.all(chassisFolders(directory).map((paths) => this.restore(paths)));
-    await switches.settle().catch((error: unknown) => log(String(error)));
+    await switches
+      .settle()
+      .catch((error: unknown) => log.warn('ports of switches that nobody has stay', error));
   }
 
   /** No further chassis are made. */
@@ -144,7 +148,7 @@ export class ChassisRegistry {
     const all = [...this.running.values()];
     for (const { controller } of all) controller.leave();
     await Promise.all(all.map(({ link }) => link.stop()));
-    if (all.length > 0) this.options.log(goingOn(this.names));
+    if (all.length > 0) this.options.log.info(goingOn(this.names));
   }
 
   /** All end. */
@@ -154,7 +158,7 @@ export class ChassisRegistry {
     await Promise.all(all().map(({ link }) => link.stop()));
     await this.queue.drained();
     for (const result of await Promise.allSettled(all().map((running) => this.endChassis(running)))) {
-      if (result.status === 'rejected') this.options.log(`while stopping: ${String(result.reason)}`);
+      if (result.status === 'rejected') this.options.log.warn('not ended as it should', result.reason);
     }
   }
 
@@ -174,8 +178,7 @@ export class ChassisRegistry {
     } catch (error) {
       const known = error instanceof ChassisError ? error : journalError(journal, name, String(error));
       this.unreadable.set(name, known);
-      this.options.log(known.message);
-      this.options.log(known.suggestion ?? '');
+      this.options.log.with({ chassis: name }).error('left alone', known);
     }
   }
 
@@ -231,19 +234,21 @@ export class ChassisRegistry {
     { apiSocket, ...made }: Made,
     document?: JournalDocument,
   ): ChassisController {
-    const { directory, log, sandbox, deviceEntry: entry, switches, happened, reactor } = this.options;
+    const { directory, sandbox, deviceEntry: entry, switches, reactor } = this.options;
     const { name } = paths;
+    const log = this.options.log.with({ chassis: name });
     const connections = handOverConnections(reactor);
+    const process = { paths, entry, sandbox, connections, logSettings: log.settings };
     return new ChassisController({
       ...made,
       ...{ name, paths, document, vmm: endpointOf(paths, apiSocket) },
       overlays: join(overlaysDirectory(directory), name),
-      startDevices: (hooks) => spawnDeviceProcess({ ...hooks, paths, entry, sandbox, connections }),
-      findDevices: (hooks) => findDeviceProcess({ ...hooks, paths, entry, sandbox, connections }),
+      startDevices: (hooks) => spawnDeviceProcess({ ...hooks, ...process }),
+      findDevices: (hooks) => findDeviceProcess({ ...hooks, ...process }),
       cardPorts: switches,
       journal: new Journal(paths.journal, name),
-      emit: (event) => happened.append(name, event),
-      log: (message) => log(`${name}: ${message}`),
+      emit: (event) => this.happen(name, event),
+      log,
     });
   }
 
@@ -265,6 +270,12 @@ export class ChassisRegistry {
     await removeChassisFiles(paths);
   }
 
+  private happen(chassis: string, event: EventBody): void {
+    const { happened, log } = this.options;
+    happened.append(chassis, event);
+    log.with({ chassis, event }).debug(event.type);
+  }
+
   /** A chassis whose journal cannot be used. */
   private async giveUp(name: string): Promise<Deleted> {
     const paths = new ChassisPaths(this.options.directory, name);
@@ -272,7 +283,7 @@ export class ChassisRegistry {
     rmSync(paths.journal, { force: true });
     await removeChassisFiles(paths);
     this.unreadable.delete(name);
-    this.options.happened.append(name, { type: 'chassis.removed' });
+    this.happen(name, { type: 'chassis.removed' });
     return { kept: [] };
   }
 }

@@ -52,6 +52,7 @@ import { ServedQueues } from './device-process/served-queues.js';
 import { ServedTree } from './device-process/served-tree.js';
 import { SourceWatches } from './host-watch/source-watches.js';
 import type { Watched } from './host-watch/watched.js';
+import type { Log, LogMethod } from './logging/log.js';
 import { openMount } from './mount-file-system.js';
 import { ShownSource } from './shown-source.js';
 import { sourceError } from './source-check.js';
@@ -64,7 +65,7 @@ const MAX_MEMORY_FILES = 250_000;
 export interface NinePOptions {
   readonly tag: string;
   readonly readOnly: boolean;
-  readonly log: (message: string) => void;
+  readonly log: LogMethod;
 }
 
 /** Opens what a mount shows. @throws ChassisError SOURCE_MISSING, SOURCE_NOT_DIRECTORY or SOURCE_UNREADABLE */
@@ -117,13 +118,13 @@ function createNineP(fs: FileSystem, options: NinePOptions, journal?: JournalSto
   return new Virtio9p(fs, options.tag, serverOptions(options), journal);
 }
 
-function serverOptions({ tag, log, ...limits }: NinePOptions & Partial<ServerLimits>): ServerOptions {
+function serverOptions({ log, ...limits }: Omit<NinePOptions, 'tag'> & Partial<ServerLimits>): ServerOptions {
   return {
     maxMsizeBytes: LINUX_VIRTIO_MSIZE_MAX_BYTES,
     maxFids: MAX_FIDS,
     maxOpenFiles: MAX_OPEN_FILES,
     ...limits,
-    log: (text, error) => log(`${tag}: ${text}${error === undefined ? '' : `: ${describe(error)}`}`),
+    log,
   };
 }
 
@@ -132,7 +133,7 @@ export interface SessionOptions {
   readonly maxFids?: number | undefined;
   /** The largest message to agree to, in bytes. */
   readonly maxMsizeBytes: number;
-  readonly log: (message: string) => void;
+  readonly log: LogMethod;
 }
 
 /** A 9p session on a file system that other sessions share: `dropAll` ends it, and whoever opened the file system closes it. */
@@ -143,26 +144,27 @@ export function create9pSession(fs: FileSystem, options: SessionOptions): Server
     readOnly: false,
     maxFids,
     maxOpenFiles: MAX_OPEN_FILES,
-    log: (text, error) => log(`${text}${error === undefined ? '' : `: ${describe(error)}`}`),
+    log,
   });
 }
 
 /** What a device process makes its functions with. `peers` are those of a process that connects to nobody by itself. */
 export function servedFunctions(
   reactor: Reactor,
-  log: (message: string) => void,
+  log: Log,
   keeper?: KeeperLink,
   peers?: PeerStock,
 ): FunctionFactory {
-  const watches = new SourceWatches(reactor, log);
+  const watches = new SourceWatches(reactor, log.warn);
   return async (spec, hooks, given) => {
+    const own = log.with({ function: spec.function });
     const dialer = peers && dialerFor(spec.function, peers);
-    const served = await openDevice(spec, { watches, hooks, reactor, log, dialer }, given);
+    const served = await openDevice(spec, { watches, hooks, reactor, log: own, dialer }, given);
     try {
       const isTaken = given !== undefined;
       return spec.port === 'vfio-user'
-        ? new VfioUserFunction(served, spec, hooks, reactor, log, isTaken)
-        : new VhostUserFunction(served, spec, hooks, reactor, log, isTaken, keeper);
+        ? new VfioUserFunction(served, spec, hooks, reactor, own.warn, isTaken)
+        : new VhostUserFunction(served, spec, hooks, reactor, own.warn, isTaken, keeper);
     } catch (error) {
       await served.device.close();
       throw error;
@@ -183,7 +185,7 @@ interface Surroundings {
   readonly watches: SourceWatches;
   readonly hooks: FunctionHooks;
   readonly reactor: Reactor;
-  readonly log: (message: string) => void;
+  readonly log: Log;
   /** Who connects them, where this process does not. */
   readonly dialer: Dialer | undefined;
 }
@@ -196,9 +198,10 @@ function openDevice(
   const { reactor, log, dialer } = surroundings;
   // Over vfio-user nobody says when the guest has come.
   const awaited = incoming && port === 'vhost-user';
-  if (spec.type === 'disk') return openDisk(spec, log, { kept, awaited, given, dialer });
+  if (spec.type === 'disk')
+    return openDisk(spec, log.with({ disk: spec.serial }).warn, { kept, awaited, given, dialer });
   return spec.type === 'card'
-    ? openCard(spec, reactor, log, given, dialer)
+    ? openCard(spec, reactor, log.with({ card: spec.name }).warn, given, dialer)
     : servedNineP(spec, port === 'vhost-user', surroundings, given);
 }
 
@@ -212,21 +215,22 @@ async function servedNineP(
   const { tag, source } = spec;
   const mounts = given && takeMounts(given);
   if (source?.type === 'queues') return ninePOnQueues(log, isKept, mounts?.seats);
-  const held = isKept ? new HeldSession(log) : undefined;
+  const { warn } = log.with({ tag });
+  const held = isKept ? new HeldSession(warn) : undefined;
   if (source?.type !== 'tree') {
-    const served = new NinePOfMount(tag, log, held);
+    const served = new NinePOfMount(tag, warn, held);
     if (source) await served.setSource(source, termsOf(spec), given && 'handed over');
     return served;
   }
   const tree = new MountTree({
-    log: (text, error) => log(`${tag}: ${text}: ${describe(error)}`),
+    log: warn,
     onHelper: (there) => hooks.onHelper(there),
     onChange: (name) => {
       const child = tree.entry(name);
       if (child) hooks.onChild({ name, state: child.state, detail: child.detail });
     },
   });
-  const device = createNineP(tree, { tag, readOnly: false, log }, held?.journal);
+  const device = createNineP(tree, { tag, readOnly: false, log: warn }, held?.journal);
   const served = new ServedTree(
     tree,
     (shown, terms, watched, beginning) =>
@@ -265,16 +269,17 @@ function openServed(source: Source, terms: MountTerms, beginning?: Beginning): P
 }
 
 async function ninePOnQueues(
-  log: (message: string) => void,
+  log: Log,
   isKept: boolean,
   seats: readonly SeatSpec[] = [],
 ): Promise<ServedDevice> {
-  const held = isKept ? new HeldQueues(log) : undefined;
+  const held = isKept ? new HeldQueues(log.warn) : undefined;
   const mux = new Virtio9pMux(QUEUES_PER_DEVICE, held?.registers);
   if (held) held.onTaken = () => mux.goOn();
   const queues = new ServedQueues({
     ...{ mux, openMount: openServed, held, log },
-    serverOptions: (tag, limits) => serverOptions({ tag, log, readOnly: false, ...limits }),
+    serverOptions: (tag, limits) =>
+      serverOptions({ log: log.with({ tag }).warn, readOnly: false, ...limits }),
   });
   for (const seat of seats) await queues.add(seat, 'handed over');
   return {
@@ -298,7 +303,7 @@ class NinePOfMount implements ServedDevice {
   private readonly shown = new ShownSource();
 
   /** Shows nothing yet. */
-  constructor(tag: string, log: (message: string) => void, held: HeldSession | undefined) {
+  constructor(tag: string, log: LogMethod, held: HeldSession | undefined) {
     this.tag = tag;
     this.held = held;
     // Whether it may be changed is for the mount's policy to say, which may be another one later.
@@ -373,7 +378,7 @@ export class InProcessNinePMux {
   readonly pci: VirtioPciFunction;
   private readonly device: Virtio9pMux;
 
-  constructor(queueCount: number, memory: GuestMemory, log: (message: string) => void) {
+  constructor(queueCount: number, memory: GuestMemory, log: LogMethod) {
     this.device = new Virtio9pMux(queueCount);
     this.pci = new VirtioPciFunction(this.device, memory, { msix: true, log });
   }
@@ -401,8 +406,4 @@ export class InProcessNinePMux {
   close(): Promise<void> {
     return this.device.close();
   }
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -12,19 +12,20 @@ import {
   keepingOf,
   type HeldConnection,
 } from './device-process/keeping/protocol.js';
+import type { LogMethod } from './logging/log.js';
 
 /** What one process may have held: more than a guest comes to, and little of what the daemon has for all chassis. */
 const MAX_HELD = { fds: 16_384, jsonBytes: 16 << 20, blobsBytes: 0 } as const;
 
 export class ConnectionKeeper {
-  private readonly log: (message: string) => void;
+  private readonly log: LogMethod;
   /** By function. */
   private readonly held = new Map<string, HeldConnection>();
   private channel: HandOverChannel | undefined;
   /** Settles once all is heard that the process has said. */
   private heard: Promise<void> = Promise.resolve();
 
-  constructor(log: (message: string) => void) {
+  constructor(log: LogMethod) {
     this.log = log;
   }
 
@@ -75,7 +76,7 @@ export class ConnectionKeeper {
     } catch (error) {
       // A process that is killed stops in the middle of a word.
       if (!(error instanceof ChannelError))
-        this.log(`what a process said of its connections: ${String(error)}`);
+        this.log('what a process said of its connections makes no sense', error);
     }
     channel.close();
   }

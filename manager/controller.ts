@@ -24,6 +24,7 @@ import { chooseVia, planBeside } from './chassis/via.js';
 import type { Journal } from './journal.js';
 import type { JournalDocument, JournalFacts } from './journal-format.js';
 import { isListening } from './leftovers.js';
+import type { Log } from './logging/log.js';
 import { directoriesOf } from './mount-lookup.js';
 import { Recovery } from './recovery.js';
 import { Restoration } from './restoration.js';
@@ -49,7 +50,7 @@ export class ChassisController {
   private readonly parts: ChassisParts;
   private readonly paths: ChassisPaths;
   private readonly vmm: VmmEndpoint;
-  private readonly log: (message: string) => void;
+  private readonly log: Log;
   private readonly journal: Journal;
   private readonly model: ChassisParts['model'];
   private readonly devices: ChassisParts['devices'];
@@ -116,7 +117,7 @@ export class ChassisController {
         await new Restoration({ model, document, devices, slots, vmRuns, log }).run();
         this.recovery.started();
       } catch (error) {
-        log(error instanceof Error ? error.message : String(error));
+        log.warn('cannot be brought back whole', error);
       }
       this.changes.begin(false);
     });
@@ -302,7 +303,7 @@ export class ChassisController {
       try {
         await this.slots.connect(driver);
       } catch (error) {
-        this.log(`cannot bring the VM in step: ${error instanceof Error ? error.message : String(error)}`);
+        this.log.warn('cannot bring the VM in step', error);
       }
     });
   }
@@ -311,7 +312,7 @@ export class ChassisController {
   vmRejected(error: ChassisError): void {
     this.unsuitable = error;
     this.changes.changed();
-    this.log(error.message);
+    this.log.warn('its VM cannot be used', error);
   }
 
   vmLost(): void {
@@ -330,7 +331,7 @@ export class ChassisController {
   }
 
   private deviceProcessLost(reason: string): void {
-    this.log(`the device process is lost: ${reason}`);
+    this.log.warn(`the device process is lost: ${reason}`);
     this.slots.deviceProcessLost();
     this.recovery.begin();
     this.changes.changed();
@@ -401,7 +402,7 @@ export class ChassisController {
     try {
       this.record();
     } catch (error) {
-      this.log(String(error));
+      this.log.warn('not noted', error);
     }
   }
 }

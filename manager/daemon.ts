@@ -10,13 +10,14 @@ import { apiSocketPath, openStateDirectory, type StateDirectory } from './contro
 import { DaemonService } from './daemon-service.js';
 import { EventLog } from './events/event-log.js';
 import { sweepStateDirectory } from './leftovers.js';
+import type { Log } from './logging/log.js';
 import type { Sandbox } from './sandbox/sandbox.js';
 import { Switches } from './switches.js';
 
 export interface DaemonOptions {
   /** The state directory; made if need be, held until `leave` or `end`. */
   readonly directory: string;
-  readonly log: (message: string) => void;
+  readonly log: Log;
   /** Somebody asked over the API that the daemon stop: the owner calls `leave` or `end`. */
   readonly onShutdown: () => void;
   /** What confines device processes; nothing, without one. */
@@ -45,7 +46,7 @@ export class Daemon {
     this.options = options;
     const { directory, log, sandbox, deviceEntry, switchEntry: entry } = options;
     const { happened } = this;
-    const reactor = new Reactor({ onError: (error) => log(`a bug: ${String(error)}`), maxSpinMicros: 0 });
+    const reactor = new Reactor({ onError: (error) => log.error('a bug', error), maxSpinMicros: 0 });
     const switches = new Switches({ directory, log, sandbox, ...(entry !== undefined && { entry }) });
     this.registry = new ChassisRegistry({
       directory,
@@ -84,7 +85,7 @@ export class Daemon {
     this.reactor.start();
     try {
       const killed = await sweepStateDirectory(directory);
-      if (killed.length > 0) log(`ended processes of an earlier daemon: ${killed.join(', ')}`);
+      if (killed.length > 0) log.info(`ended processes of an earlier daemon: ${killed.join(', ')}`);
       await this.registry.restoreAll();
       this.server = new ControlServer({ socketPath: apiSocketPath(directory), service: this.service(), log });
       await this.server.start();

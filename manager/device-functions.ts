@@ -29,6 +29,7 @@ import type { DeviceHost, DeviceHostHooks } from './device-process/supervisor.js
 import { removeFunctionFiles } from './function-files.js';
 import { functionName } from './function-name.js';
 import { KeptFiles } from './kept-files.js';
+import type { Log } from './logging/log.js';
 import type { CardPorts } from './switches.js';
 import type { PortUse } from './vmm/port-choice.js';
 
@@ -51,7 +52,7 @@ export interface DeviceFunctionsOptions {
   readonly onChild: (child: Pick<ChildStatus, 'name' | 'state' | 'detail'>) => void;
   readonly children: CarriedMountsOptions['children'];
   readonly seats: CarriedMountsOptions['seats'];
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 /** A VMM closes its sockets a moment after it reported a function gone, or after its QMP socket. */
@@ -84,7 +85,7 @@ export class DeviceFunctions {
   constructor(options: DeviceFunctionsOptions) {
     this.options = options;
     this.kept = new KeptFiles(options.log);
-    this.keeper = new ConnectionKeeper(options.log);
+    this.keeper = new ConnectionKeeper(options.log.warn);
     this.carried = new CarriedMounts({
       ...options,
       host: () => this.host,
@@ -115,7 +116,7 @@ export class DeviceFunctions {
     try {
       await this.host?.keep(this.keeper);
     } catch (error) {
-      this.options.log(`connections will not outlive the device process: ${String(error)}`);
+      this.options.log.warn('connections will not outlive the device process', error);
     }
   }
 
@@ -178,9 +179,10 @@ export class DeviceFunctions {
 
   /** Ends a function that belongs to nothing, as soon as no VMM has it open. */
   clear(name: string): void {
-    const end = () => this.drop(name).catch((error: unknown) => this.options.log(String(error)));
+    const log = this.options.log.with({ function: name });
+    const end = () => this.drop(name).catch((error: unknown) => log.warn('cannot be removed', error));
     if (!this.connected.has(name)) return void end();
-    this.options.log(`${name} is nobody's, and ends when its VM leaves it`);
+    log.warn("it is nobody's, and ends when its VM leaves it");
     this.leaving.set(name, [() => void end()]);
   }
 
@@ -261,7 +263,7 @@ export class DeviceFunctions {
         await this.keeper.give(name);
         return true;
       } catch (error) {
-        this.options.log(`${name}: its connection is cut off: ${String(error)}`);
+        this.options.log.with({ function: name }).warn('its connection is cut off', error);
       }
     }
     this.keeper.drop(name);
@@ -332,7 +334,7 @@ export class DeviceFunctions {
     if (!this.uses.has(name)) this.keeper.drop(name);
     const ended = this.uses.has(name) ? this.removeOnceLeft(name) : this.leavePort(name);
     const removal = ended
-      .catch((error: unknown) => this.options.log(`cannot remove ${name}: ${String(error)}`))
+      .catch((error: unknown) => this.options.log.with({ function: name }).warn('cannot be removed', error))
       .finally(() => this.removals.delete(name));
     this.removals.set(name, removal);
   }
@@ -347,7 +349,7 @@ export class DeviceFunctions {
     try {
       await this.drop(functionName(mount));
     } catch (error) {
-      this.options.log(`cannot remove ${functionName(mount)}: ${String(error)}`);
+      this.options.log.with({ function: functionName(mount) }).warn('cannot be removed', error);
     }
   }
 
@@ -392,7 +394,7 @@ export class DeviceFunctions {
     try {
       functions = (await this.host?.status()) ?? [];
     } catch (error) {
-      this.options.log(error instanceof Error ? error.message : String(error));
+      this.options.log.warn('the device process cannot be asked', error);
     }
     this.latest = new Map(functions.map((status) => [status.function, status]));
     for (const status of functions) {

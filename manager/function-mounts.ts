@@ -3,6 +3,7 @@ import { termsOf, type ChassisModel, type MountRecord } from './chassis/chassis.
 import { keptFunctions, plan } from './chassis/planner.js';
 import type { Attachment } from './attachment.js';
 import type { DeviceFunctions } from './device-functions.js';
+import type { Log } from './logging/log.js';
 import type { VmSlots } from './vm-slots.js';
 
 export interface FunctionMountsOptions {
@@ -13,7 +14,7 @@ export interface FunctionMountsOptions {
   readonly plugIn: (mounts: readonly MountRecord[], timeoutMs: number) => Promise<void>;
   /** Notes how the chassis is now. @throws ChassisError STATE_UNWRITABLE */
   readonly record: () => void;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 export class FunctionMounts {
@@ -61,7 +62,7 @@ export class FunctionMounts {
       model.change(kept);
     } catch (error) {
       // The guest was quicker, and has it mounted: then it is attached.
-      log(`${mount.tag} stays attached: ${String(error)}`);
+      log.with({ tag: mount.tag }).warn('stays attached', error);
     }
   }
 

@@ -4,16 +4,17 @@
  */
 import { closeSync, openSync } from 'node:fs';
 import { ChassisError } from './control/api.js';
+import type { Log } from './logging/log.js';
 
 /** Paths of files, by what their device process calls them. */
 export type KeptPaths = Readonly<Record<string, string>>;
 
 export class KeptFiles {
-  private readonly log: (message: string) => void;
+  private readonly log: Log;
   /** By function, and then by name; undefined for a function whose files could not be held. */
   private readonly held = new Map<string, ReadonlyMap<string, number> | undefined>();
 
-  constructor(log: (message: string) => void) {
+  constructor(log: Log) {
     this.log = log;
   }
 
@@ -28,7 +29,7 @@ export class KeptFiles {
     } catch (error) {
       for (const fd of files.values()) closeSync(fd);
       this.held.set(name, undefined);
-      this.log(`${name}: what it keeps will not outlive its process: ${String(error)}`);
+      this.log.with({ function: name }).warn('what it keeps will not outlive its process', error);
     }
   }
 

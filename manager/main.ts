@@ -1,29 +1,40 @@
-/** The daemon's executable: `node main.js [--dir DIRECTORY] [--end] [--sandbox MODE] [--web PORT] [--json]`. Runs until it is interrupted. */
+/**
+ * The daemon's executable: `node main.js [--dir DIRECTORY] [--end] [--sandbox MODE] [--web PORT] [--json] [--log-format FORMAT]
+ * [--log-level LEVEL]`. Runs until it is interrupted.
+ */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ChassisError } from './control/api.js';
 import { apiSocketPath, defaultStateDirectory } from './control/state-directory.js';
 import { Daemon } from './daemon.js';
+import { createLog, logSettings } from './logging/create-log.js';
+import { LogFormat, LogLevel, type LogSettings } from './logging/log.js';
 import { Sandbox, SandboxMode } from './sandbox/sandbox.js';
 import { WebServer } from './web/web-server.js';
 
-function log(message: string): void {
-  process.stderr.write(`chassis: ${message}\n`);
+function daemonLog(settings: Partial<LogSettings> = {}) {
+  return createLog({ ...settings, head: 'chassis: ', write: (text) => process.stderr.write(text) });
 }
 
-const { values } = parseArgs({
-  options: {
-    dir: { type: 'string' },
-    end: { type: 'boolean', default: false },
-    sandbox: { type: 'string', default: SandboxMode.auto },
-    web: { type: 'string' },
-    json: { type: 'boolean', default: false },
-    /** Whoever runs this in a process of its own says what went wrong. */
-    within: { type: 'boolean', default: false },
-  },
-});
+/** Until the arguments are read, which may say another one. */
+let log = daemonLog();
+
+const OPTIONS = {
+  'log-format': { type: 'string', default: LogFormat.text },
+  'log-level': { type: 'string', default: LogLevel.info },
+  dir: { type: 'string' },
+  end: { type: 'boolean', default: false },
+  sandbox: { type: 'string', default: SandboxMode.auto },
+  web: { type: 'string' },
+  json: { type: 'boolean', default: false },
+  /** Whoever runs this in a process of its own says what went wrong. */
+  within: { type: 'boolean', default: false },
+} as const;
+
+const { values } = parseArgs({ options: OPTIONS });
 
 async function main(): Promise<void> {
+  log = daemonLog(logSettings(values['log-level'], values['log-format']));
   const directory = resolve(values.dir ?? defaultStateDirectory());
   const sandbox = new Sandbox(sandboxMode(values.sandbox));
   const daemon = new Daemon({ directory, log, sandbox, onShutdown: () => stop() });
@@ -41,7 +52,7 @@ async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
   // A bug in one request must not end what all others wait for.
   process.on('uncaughtException', (error: unknown) => {
-    log(`a bug: ${error instanceof Error ? error.stack : String(error)}`);
+    log.error('a bug', error);
   });
   // Whoever read our output may be gone; that ends nothing.
   process.stdout.on('error', () => undefined);
@@ -63,12 +74,7 @@ function sandboxMode(text: string): SandboxMode {
 }
 
 function fail(error: unknown): never {
-  if (error instanceof ChassisError) {
-    log(error.message);
-    if (error.suggestion !== undefined) log(error.suggestion);
-  } else {
-    log(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  }
+  log.error('ends', error);
   process.exit(1);
 }
 

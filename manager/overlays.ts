@@ -17,6 +17,7 @@ import {
 import { isMount, type ChassisModel } from './chassis/chassis.js';
 import type { DeviceFunctions } from './device-functions.js';
 import type { ReviewSpec } from './device-process/protocol.js';
+import type { Log } from './logging/log.js';
 import { findMount, requireMount, type FoundMount } from './mount-lookup.js';
 import type { OverlayNote, OverlayStore } from './overlay-store.js';
 import { claimUpper } from './upper-check.js';
@@ -29,7 +30,7 @@ export interface OverlaysOptions {
   readonly exclusively: <T>(job: () => Promise<T>) => Promise<T>;
   /** Starts a lost device process over. Only inside the queue. */
   readonly revive: () => Promise<void>;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 const DIFF: ReviewRequest = { kind: 'diff', paths: [] };
@@ -229,7 +230,7 @@ export class Overlays {
       else if (await this.run({ ...DIFF, overlay })) return note;
     } catch (error) {
       // Nobody knows: so it stays.
-      log(`what is kept of ${tag} stays: ${error instanceof Error ? error.message : String(error)}`);
+      log.with({ tag }).warn('what is kept of it stays', error);
       return note;
     }
     store.remove(tag);

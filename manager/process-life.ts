@@ -1,6 +1,7 @@
 /** A process of the daemon's that serves guests: started by this daemon, or by an earlier one. It lives on when the daemon ends. */
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { sizeOf } from './device-process/bounded-log.js';
+import { wordsOf } from './logging/text-lines.js';
 import { isRunning, type ProcessStamp } from './process-stamp.js';
 import type { Confined } from './sandbox/bubblewrap.js';
 import { launch, launchConfined, type Launched } from './sandbox/launch.js';
@@ -117,7 +118,7 @@ function withLastWords(how: string, logPath: string, from: number): string {
     .split('\n')
     .filter((line) => line.trim() !== '' && !/^\s+at |^Node\.js v/.test(line));
   const last = lines.at(-1)?.trim();
-  return last === undefined ? how : `${how}: ${last}`;
+  return last === undefined ? how : `${how}: ${wordsOf(last)}`;
 }
 
 /** What was written behind `from`, at most the last of it. A file that is smaller than that was begun anew. */

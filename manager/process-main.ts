@@ -9,6 +9,8 @@ import { flock, FlockOperation, Reactor } from '../host/index.js';
 import { BoundedLog } from './device-process/bounded-log.js';
 import { ControlSocket } from './device-process/control-socket.js';
 import { GrantReceiver } from './device-process/grant-channel.js';
+import { createLog } from './logging/create-log.js';
+import type { Log, LogSettings } from './logging/log.js';
 import {
   PROTOCOL_REVISION,
   PROTOCOL_VERSION,
@@ -36,7 +38,7 @@ export interface ProcessTools {
   readonly grants: GrantReceiver;
   /** Sends to the daemon, if there is one. */
   readonly report: (report: object) => void;
-  readonly log: (message: string) => void;
+  readonly log: Log;
   /** It takes the place of another process: its socket and its stamp are found there from now on. */
   readonly moveTo: (place: ProcessPlace) => void;
 }
@@ -51,6 +53,7 @@ interface ProcessArguments {
   readonly socket: string;
   readonly stamp: string;
   readonly log: string;
+  readonly logSettings: Partial<LogSettings>;
   readonly unclaimedMs: number;
 }
 
@@ -58,32 +61,32 @@ interface ProcessArguments {
 export function runProcess(begin: (tools: ProcessTools) => ProcessWork): void {
   serve(begin, readArguments()).catch((error: unknown) => {
     // Standard error is the log file: see `supervised-process.ts`.
-    process.stderr.write(`${textOf(error)}\n`);
+    createLog({ write: (text) => process.stderr.write(text) }).error('it cannot begin', error);
     process.exit(1);
   });
 }
 
 async function serve(begin: (tools: ProcessTools) => ProcessWork, paths: ProcessArguments): Promise<void> {
   const file = new BoundedLog(paths.log);
-  const log = (text: string) => file.write(Buffer.from(`${new Date().toISOString()} ${text}\n`));
+  const log = createLog({ ...paths.logSettings, write: (text) => file.write(Buffer.from(text)) });
   // A bug that one device runs into must not cut off all others: not every VM gets a device back whose process died.
-  process.on('uncaughtException', (error: unknown) => log(`a bug: ${textOf(error)}`));
+  process.on('uncaughtException', (error: unknown) => log.error('a bug', error));
   claimStamp(paths.stamp);
-  const reactor = new Reactor({ onError: (error, fd) => log(`fd ${fd}: ${textOf(error)}`) });
+  const reactor = new Reactor({ onError: (error, fd) => log.with({ fd }).error('a bug', error) });
   const moveTo = ({ socket, stamp }: ProcessPlace) => {
     control.moveTo(socket);
     grants.moveTo(socket);
     unclaimed.moveTo(socket);
     renameSync(paths.stamp, stamp);
   };
-  const grants = new GrantReceiver({ controlSocket: paths.socket, reactor, log });
+  const grants = new GrantReceiver({ controlSocket: paths.socket, reactor, log: log.warn });
   grants.listen();
   const work = begin({ reactor, grants, report: (report) => control.send(report), log, moveTo });
   let ending = false;
   const end = (reason: string) => {
     if (ending) return;
     ending = true;
-    log(`ends: ${reason}`);
+    log.info(`ends: ${reason}`);
     void work.close().finally(() => {
       control.close();
       grants.close();
@@ -103,7 +106,7 @@ async function serve(begin: (tools: ProcessTools) => ProcessWork, paths: Process
     },
     onDaemon: () => unclaimed.claimed(),
     onDaemonGone: (problem) => {
-      if (problem !== undefined) log(`the control connection broke: ${problem}`);
+      if (problem !== undefined) log.warn(`the control connection broke: ${problem}`);
       work.daemonGone();
       grants.forget();
       unclaimed.abandoned();
@@ -139,13 +142,15 @@ function claimStamp(path: string): void {
 
 function readArguments(): ProcessArguments {
   const text = { type: 'string' } as const;
-  const { values } = parseArgs({ options: { socket: text, stamp: text, log: text, 'unclaimed-ms': text } });
-  const { socket, stamp, log } = values;
+  const { values } = parseArgs({
+    options: { socket: text, stamp: text, log: text, 'log-settings': text, 'unclaimed-ms': text },
+  });
+  const { socket, stamp, log, 'log-settings': settings = '{}' } = values;
   if (socket === undefined || stamp === undefined || log === undefined)
-    throw new Error('usage: entry.js --socket PATH --stamp PATH --log PATH [--unclaimed-ms N]');
-  return { socket, stamp, log, unclaimedMs: Number(values['unclaimed-ms'] ?? UNCLAIMED_MS) };
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+    throw new Error(
+      'usage: entry.js --socket PATH --stamp PATH --log PATH [--log-settings JSON] [--unclaimed-ms N]',
+    );
+  const unclaimedMs = Number(values['unclaimed-ms'] ?? UNCLAIMED_MS);
+  // Of our own daemon's making: `commandLine` in supervised-process.ts.
+  return { socket, stamp, log, logSettings: JSON.parse(settings) as Partial<LogSettings>, unclaimedMs };
 }

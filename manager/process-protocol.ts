@@ -5,6 +5,7 @@
  */
 import { Type, type Static } from '@sinclair/typebox';
 import { ChassisError, ErrorBody } from './control/api.js';
+import type { Log } from './logging/log.js';
 
 /** Raised where a daemon could not manage a process that an earlier version of it started. */
 export const PROTOCOL_VERSION = 1;
@@ -46,11 +47,7 @@ export type Answer = Static<typeof Answer>;
 export type Reply = (answer: Answer) => void;
 
 /** The answer to a request: what `job` resolves to, or its error. One that is no operator's is logged, and only said to have been. */
-export async function answerOf(
-  id: number,
-  job: () => unknown,
-  log: (message: string) => void,
-): Promise<Answer> {
+export async function answerOf(id: number, job: () => unknown, log: Log): Promise<Answer> {
   try {
     return { id, result: await job() };
   } catch (error) {
@@ -58,11 +55,11 @@ export async function answerOf(
   }
 }
 
-function describe(error: unknown, log: (message: string) => void): ErrorBody {
+function describe(error: unknown, log: Log): ErrorBody {
   if (error instanceof ChassisError) {
     const { code, message, suggestion } = error;
     return { code, message, ...(suggestion !== undefined && { suggestion }) };
   }
-  log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  log.error('a bug', error);
   return { code: 'INTERNAL', message: 'the process failed; see its log' };
 }

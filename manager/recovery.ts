@@ -3,12 +3,14 @@
  * over is given up, and is started by `chassis restart` or the next attach.
  */
 
+import type { Log } from './logging/log.js';
+
 export interface RecoveryOptions {
   /** Starts the process over, with all functions. Does nothing where it runs. */
   readonly revive: () => Promise<void>;
   /** It is not started again by itself. */
   readonly onGivenUp: () => void;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 /** A process that lives this long is no part of a loop. */
@@ -57,7 +59,7 @@ export class Recovery {
     this.running = false;
     this.recoveries++;
     clearTimeout(this.timer);
-    this.options.log(
+    this.options.log.info(
       `the device process runs again, after ${Math.round(performance.now() - this.diedAt)} ms`,
     );
   }
@@ -79,9 +81,7 @@ export class Recovery {
       await this.options.revive();
     } catch (error) {
       if (!this.running) return;
-      this.options.log(
-        `cannot start the device process: ${error instanceof Error ? error.message : String(error)}`,
-      );
+      this.options.log.warn('cannot start the device process', error);
       this.shortLives++;
       this.next();
     }
@@ -91,7 +91,7 @@ export class Recovery {
     this.running = false;
     this.shortLives = 0;
     this.options.onGivenUp();
-    this.options.log(
+    this.options.log.error(
       `the device process died ${MAX_SHORT_LIVES} times in a row: it is not started again by itself`,
     );
   }

@@ -8,6 +8,7 @@ import { functionName } from './function-name.js';
 import type { FoundFunction } from './device-process/protocol.js';
 import { withSize } from './disks.js';
 import type { JournalDocument } from './journal-format.js';
+import type { Log } from './logging/log.js';
 import { findMount } from './mount-lookup.js';
 import type { VmSlots } from './vm-slots.js';
 
@@ -19,7 +20,7 @@ export interface RestorationOptions {
   readonly slots: VmSlots;
   /** Whether there is a VM: it has what the earlier daemon showed it. */
   readonly vmRuns: () => Promise<boolean>;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 export class Restoration {
@@ -37,7 +38,7 @@ export class Restoration {
       if (use) devices.noteUse({ slot, function: fn }, use);
     const found = await devices.find();
     if (!found) {
-      log('its device process is gone, and is started over');
+      log.warn('its device process is gone, and is started over');
       await devices.start();
       if (await vmRuns()) this.loseContents();
     }
@@ -98,7 +99,7 @@ export class Restoration {
       if (there.has(child.tag)) continue;
       await devices.carried
         .addChild(tree, child)
-        .catch((error: unknown) => log(`${child.tag}: ${String(error)}`));
+        .catch((error: unknown) => log.with({ tag: child.tag }).warn('not in the tree', error));
     }
   }
 
@@ -108,13 +109,15 @@ export class Restoration {
     const wanted = new Set(Array.from(model.seats.values(), ({ queue }) => queue));
     for (const queue of there) {
       if (wanted.has(queue)) continue;
-      await devices.carried.removeSeat(mux, queue, false).catch((error: unknown) => log(String(error)));
+      await devices.carried
+        .removeSeat(mux, queue, false)
+        .catch((error: unknown) => log.warn(`queue ${queue} keeps its mount`, error));
     }
     for (const seat of model.seats.values()) {
       if (there.has(seat.queue)) continue;
       await devices.carried
         .addSeat(mux, seat, [seat.queue])
-        .catch((error: unknown) => log(`${seat.tag}: ${String(error)}`));
+        .catch((error: unknown) => log.with({ tag: seat.tag }).warn(`not on queue ${seat.queue}`, error));
     }
   }
 
@@ -131,7 +134,7 @@ export class Restoration {
         if (revoked) await host.revoke(ref);
         else await host.setPolicy({ ...ref, readOnly, policy });
       } catch (error) {
-        log(`${tag}: ${String(error)}`);
+        log.with({ tag }).warn('its policy may be an earlier one', error);
       }
     }
     model.changing.clear();

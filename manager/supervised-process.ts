@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { Value } from '@sinclair/typebox/value';
 import { ChassisError, ErrorCode, type ErrorBody } from './control/api.js';
 import { JsonLineDecoder } from './json-lines.js';
+import type { LogSettings } from './logging/log.js';
 import { FoundProcess, StartedProcess, type ProcessLife } from './process-life.js';
 import { Answer, Hello, MAX_LINE_BYTES, PROTOCOL_VERSION } from './process-protocol.js';
 import { isRunning, readStamp } from './process-stamp.js';
@@ -14,6 +15,8 @@ export interface SupervisedProcessOptions {
   readonly entry: string;
   readonly socketPath: string;
   readonly logPath: string;
+  /** How it logs; in text, at `info`, without them. */
+  readonly logSettings?: LogSettings | undefined;
   /** Where it says which process it is. */
   readonly stampPath: string;
   /** What confines it, and the folders that it makes files in. Without one, nothing does. */
@@ -60,9 +63,9 @@ export class SupervisedProcess {
    * @throws ChassisError, as `lost` makes it, where it does not come up in time
    */
   static async start(options: SupervisedProcessOptions, timeoutMs: number): Promise<SupervisedProcess> {
-    const { entry, socketPath, logPath, stampPath, sandbox: confinement } = options;
+    const { logPath, stampPath, sandbox: confinement } = options;
     await endStamped(stampPath);
-    const line = [entry, '--socket', socketPath, '--stamp', stampPath, '--log', logPath];
+    const line = commandLine(options);
     const confined = await confinement?.sandbox.confine(line, confinement.folders);
     const started = new SupervisedProcess(options, await StartedProcess.start(line, logPath, confined));
     try {
@@ -223,6 +226,17 @@ export class SupervisedProcess {
     for (const id of [...this.pending.keys()]) this.settle(id)?.reject(lost(reason));
     if (this.up && !this.parting) onLost(reason);
   }
+}
+
+function commandLine({
+  entry,
+  socketPath,
+  stampPath,
+  logPath,
+  logSettings,
+}: SupervisedProcessOptions): string[] {
+  const settings = logSettings ? ['--log-settings', JSON.stringify(logSettings)] : [];
+  return [entry, '--socket', socketPath, '--stamp', stampPath, '--log', logPath, ...settings];
 }
 
 /** Ends what an earlier daemon left there. @throws Error where it does not go */

@@ -10,6 +10,7 @@ import {
   type SwitchPortCounters,
 } from './control/api.js';
 import { SwitchPaths } from './control/state-directory.js';
+import type { Log } from './logging/log.js';
 import type { Sandbox } from './sandbox/sandbox.js';
 import type { SwitchPortSpec } from './switch-process/protocol.js';
 import { SwitchHost } from './switch-process/switch-host.js';
@@ -21,7 +22,7 @@ export interface SwitchesOptions {
   readonly entry?: string;
   /** What confines switches; nothing, without one. */
   readonly sandbox?: Sandbox | undefined;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 /** Where cards get their ports. `card` is a name of a card's that no other of the daemon's has. */
@@ -87,7 +88,7 @@ export class Switches implements CardPorts {
       names.map(async (folder) => {
         const ports = await this.hostOf(folder.slice(1))
           .find()
-          .catch((error: unknown) => (log(String(error)), []));
+          .catch((error: unknown) => (log.warn('a switch cannot be gone on with', error), []));
         for (const port of ports) this.nextPort = Math.max(this.nextPort, numberOf(port) + 1);
       }),
     );

@@ -9,6 +9,7 @@ import { isCard, isMount, type CardRecord, type ChassisModel, type DeviceRecord 
 import { functionBit, functionsIn, isDead, type FunctionMask } from './chassis/hotplug.js';
 import type { UnusableSlots } from './chassis/planner.js';
 import type { DeviceFunctions } from './device-functions.js';
+import type { Log } from './logging/log.js';
 import type { PluggableFunction, VmmDriver, VmmEndpoint } from './vmm/driver.js';
 import { choosePort, type PortUse, type VmmAbilities } from './vmm/port-choice.js';
 
@@ -21,7 +22,7 @@ export interface VmSlotsOptions {
   readonly expected: VmmAbilities | undefined;
   /** Notes how the chassis is now. @throws ChassisError STATE_UNWRITABLE */
   readonly record: () => void;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 /** How long a VM that came up may take to add one slot's functions. */
@@ -46,7 +47,7 @@ export class VmSlots {
   private readonly vmm: VmmEndpoint;
   private readonly expected: VmmAbilities | undefined;
   private readonly record: () => void;
-  private readonly log: (message: string) => void;
+  private readonly log: Log;
   private current: VmmDriver | undefined;
   /** Slots that the VM would not survive losing. */
   private readonly stuck = new Set<number>();
@@ -249,7 +250,7 @@ export class VmSlots {
       if (!isDead(this.model.slot(slot)) || !devices.every((device) => this.devices.isConnected(device)))
         continue;
       this.model.apply(slot, { type: 'reconnected' });
-      this.log(`slot ${slot}: the VM is connected again`);
+      this.log.with({ slot }).info('the VM is connected again');
       for (const device of devices) {
         this.reasons.delete(device.tag);
         // Connected again, QEMU says to the guest that the cable is in.
@@ -278,7 +279,7 @@ export class VmSlots {
 
   note(slot: number, error: unknown): void {
     const text = error instanceof Error ? error.message : String(error);
-    this.log(`slot ${slot}: ${text}`);
+    this.log.with({ slot }).warn('not as it should be', error);
     for (const { tag } of this.model.devicesIn(slot)) this.reasons.set(tag, text);
   }
 

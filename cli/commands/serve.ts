@@ -16,12 +16,24 @@ export default class Serve extends BaseCommand {
     '<%= config.bin %> serve --end',
     '<%= config.bin %> serve --web',
     '<%= config.bin %> serve --json',
+    '<%= config.bin %> serve --log-format json --log-level debug',
   ];
   static override flags = {
     sandbox: Flags.string({
       description: 'Whether device processes and switches are confined (bubblewrap): where it can be, always, or never',
       options: ['auto', 'require', 'off'],
       default: 'auto',
+    }),
+    'log-format': Flags.string({
+      description:
+        'What its log is written as, on standard error: lines for people, or a record in JSON a line',
+      options: ['text', 'json'],
+      default: 'text',
+    }),
+    'log-level': Flags.string({
+      description: 'How grave what is logged has to be; debug logs requests and events, too',
+      options: ['error', 'warn', 'info', 'debug'],
+      default: 'info',
     }),
     end: Flags.boolean({ description: 'End all chassis with the daemon, when that is interrupted' }),
     web: Flags.boolean({ description: 'Show the chassis on a page, on loopback' }),
@@ -36,8 +48,8 @@ export default class Serve extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(Serve);
     const switches = [
-      '--sandbox',
-      flags.sandbox,
+      ...['--sandbox', flags.sandbox],
+      ...['--log-format', flags['log-format'], '--log-level', flags['log-level']],
       ...(flags.end ? ['--end'] : []),
       ...(flags.web ? ['--web', String(flags['web-port'] ?? 0)] : []),
       ...(this.jsonEnabled() ? ['--json'] : []),

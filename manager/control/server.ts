@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
+import type { Log } from '../logging/log.js';
 import { ChassisError, ErrorCode, type ErrorBody, type Event } from './api.js';
 import { HANDLERS, type Call } from './handlers.js';
 import { EVENT_STREAM, JSON_LINES, ROUTES, type Operation, type Route } from './routes.js';
@@ -13,8 +14,8 @@ import type { ChassisService } from './service.js';
 export interface ControlServerOptions {
   readonly socketPath: string;
   readonly service: ChassisService;
-  /** Takes what went wrong on our side, with its stack: the client hears only that it did. */
-  readonly log: (message: string) => void;
+  /** Takes requests; and what went wrong on our side, of which the client hears only that it did. */
+  readonly log: Log;
 }
 
 /** Far above any request: eight mounts of 4 KiB paths. */
@@ -42,6 +43,11 @@ export class ControlServer {
       const { handler } = route;
       route.handler = (request, reply) =>
         this.interruptible(async () => handler.call(this.app, request, reply));
+    });
+    this.app.addHook('onResponse', (request, reply, done) => {
+      const facts = { status: reply.statusCode, ms: Math.round(reply.elapsedTime) };
+      this.options.log.with({ request: facts }).debug(`${request.method} ${request.url}`);
+      done();
     });
     this.app.setErrorHandler((error, _request, reply) => this.answerError(error, reply));
     this.app.setNotFoundHandler((request, reply) => {
@@ -148,7 +154,7 @@ export class ControlServer {
   /** What the client hears of it; what is our own fault is logged. */
   private bodyOf(error: unknown): { code: ErrorCode; body: ErrorBody } {
     const known = error instanceof ChassisError ? error : httpError(error);
-    if (!known) this.options.log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    if (!known) this.options.log.error('a bug', error);
     const { code, message, suggestion } =
       known ??
       new ChassisError(

@@ -9,6 +9,7 @@ import {
   type MountTerms,
   type Shown,
 } from '../control/api.js';
+import type { Log } from '../logging/log.js';
 import type { FileState } from '../ports/vhost-user/file-state.js';
 import { answerOf, type Reply } from '../process-protocol.js';
 import { SerialQueue } from '../serial-queue.js';
@@ -122,7 +123,7 @@ export interface DeviceProcessOptions {
   /** What the daemon opened for requests; needless where the process opens all by itself. */
   readonly grants?: Grants | undefined;
   readonly keeper: KeeperLink;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 /** Requests that last as long as a guest, or what it has under way; and those that last as long as somebody likes. */
@@ -173,7 +174,8 @@ export class DeviceProcess {
       const closing = [...this.functions.values()].map((served) => served.close());
       this.functions.clear();
       for (const result of await Promise.allSettled(closing)) {
-        if (result.status === 'rejected') this.options.log(`while closing: ${String(result.reason)}`);
+        if (result.status === 'rejected')
+          this.options.log.warn('a function did not end as it should', result.reason);
       }
     });
   }
@@ -284,11 +286,12 @@ export class DeviceProcess {
     const served = this.functions.get(name);
     if (!served) throw new Error(`there is no function ${name}`);
     const kept = await this.options.keeper.taken(name);
+    const log = this.options.log.with({ function: name });
     try {
       const problem = kept === undefined ? 'it did not come' : await served.goOnFor?.(kept);
-      if (problem !== undefined) this.options.log(`${name}: its connection is cut off: ${problem}`);
+      if (problem !== undefined) log.warn(`its connection is cut off: ${problem}`);
     } catch (error) {
-      this.options.log(`${name}: its connection is cut off: ${String(error)}`);
+      log.warn('its connection is cut off', error);
     } finally {
       for (const { parcel } of kept?.parts.values() ?? []) parcel.close();
     }

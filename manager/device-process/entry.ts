@@ -13,7 +13,7 @@ runProcess(({ reactor, grants, report, log, moveTo }) => {
   const peers = new PeerStock((fn) => report({ event: 'unpeered', function: fn }));
   grants.onPeer = (fn, fd) => peers.put(fn, fd);
   const connections = handOverConnections(reactor);
-  const keeper = new KeeperLink({ connections, log });
+  const keeper = new KeeperLink({ connections, log: log.warn });
   return new DeviceProcess({
     createFunction: servedFunctions(reactor, log, keeper, isConfined() ? peers : undefined),
     keeper,

@@ -13,6 +13,7 @@ import {
   acceptConnection,
   type Reactor,
 } from '../../host/index.js';
+import type { LogMethod } from '../logging/log.js';
 import { ChannelError, HandOverChannel, type Watcher } from './hand-over/channel.js';
 import { OutgoingParcel } from './hand-over/parcel.js';
 import { grantPaths } from './host-paths.js';
@@ -63,7 +64,7 @@ export async function sendGrant(
 export interface GrantReceiverOptions {
   readonly controlSocket: string;
   readonly reactor: Reactor;
-  readonly log: (message: string) => void;
+  readonly log: LogMethod;
 }
 
 /** What sockets come under that nobody waits for in a request. */
@@ -152,7 +153,7 @@ export class GrantReceiver {
       if (fd < 0) return;
       const channel = new HandOverChannel(fd, this.#options.reactor);
       this.#receive(channel)
-        .catch((error: unknown) => this.#options.log(`a grant broke off: ${String(error)}`))
+        .catch((error: unknown) => this.#options.log('a grant broke off', error))
         .finally(() => channel.close());
     }
   }

@@ -6,6 +6,7 @@ import { CapturedBackend } from '../../devices/net/capture/captured-backend.js';
 import { VirtioNet } from '../../devices/net/virtio-net.js';
 import { HostError, type Reactor } from '../../host/index.js';
 import { ChassisError, type CaptureRequest, type Captured, type CardStatistics } from '../control/api.js';
+import type { LogMethod } from '../logging/log.js';
 import { CardCapture } from './card-capture.js';
 import { StreamCable, takePasst, takeTap, TapCable, type Cable } from './hand-over/cable.js';
 import type { Given, MovableDevice } from './hand-over/movable.js';
@@ -34,18 +35,18 @@ export interface ServedCard {
 export async function openCard(
   spec: CardSpec,
   reactor: Reactor,
-  log: (message: string) => void,
+  log: LogMethod,
   given?: Given,
   dialer?: Dialer,
 ): Promise<ServedDevice> {
-  const cable = await openCable(spec, reactor, (line) => log(`${spec.name}: ${line}`), given, dialer);
+  const cable = await openCable(spec, reactor, log, given, dialer);
   return new CardDevice(spec, cable);
 }
 
 async function openCable(
   { peer }: CardSpec,
   reactor: Reactor,
-  log: (message: string) => void,
+  log: LogMethod,
   given: Given | undefined,
   dialer: Dialer | undefined,
 ): Promise<Cable> {

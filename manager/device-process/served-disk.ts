@@ -17,6 +17,7 @@ import { Errno } from '../../devices/errno.js';
 import { closeFd, memoryFile, SharedMapping } from '../../host/index.js';
 import { ChassisError, type ErrorCode } from '../control/api.js';
 import type { DeviceCounters } from '../counters.js';
+import type { LogMethod } from '../logging/log.js';
 import { DISK_QUEUE_SIZE } from '../vmm/qemu-names.js';
 import { cloudInitSeed } from './cloud-init-seed.js';
 import type { ResizableDisk } from './device-process.js';
@@ -84,7 +85,7 @@ export interface Beginnings {
 /** @throws ChassisError as the source cannot be opened; ParcelError for what is no offer */
 export async function openDisk(
   spec: DiskSpec,
-  log: (message: string) => void,
+  log: LogMethod,
   { kept, awaited, given, dialer }: Beginnings = {},
 ): Promise<ServedDevice> {
   try {
@@ -100,7 +101,7 @@ export async function openDisk(
 
 async function openStorage(
   spec: DiskSpec,
-  log: (message: string) => void,
+  log: LogMethod,
   beginnings: Omit<Beginnings, 'given'>,
 ): Promise<OpenStorage> {
   const { source, overlay, readOnly } = spec;
@@ -187,7 +188,7 @@ function mapClusters(fd: number): { fd: number; bits: Uint8Array; release: () =>
 
 async function openSource(
   spec: DiskSpec,
-  log: (message: string) => void,
+  log: LogMethod,
   { awaited, dialer }: Pick<Beginnings, 'awaited' | 'dialer'>,
 ): Promise<BlockBackend> {
   const { source } = spec;
@@ -218,13 +219,13 @@ function isOnlyRead({ readOnly, overlay }: DiskSpec): boolean {
 function nbdOptions(
   uri: string,
   spec: DiskSpec,
-  log: (message: string) => void,
+  log: LogMethod,
   dialer: Dialer | undefined,
 ): NbdBackendOptions {
   return {
     ...{ uri, connectTimeoutMs: NBD_CONNECT_MS, readOnly: isOnlyRead(spec) },
     ...(dialer && { dial: (timeoutMs) => dialer.dial(timeoutMs) }),
-    log: (line) => log(`${spec.serial}: ${line}`),
+    log,
   };
 }
 
@@ -236,12 +237,7 @@ function seedDisk(bytes: Uint8Array): FileBackend {
 }
 
 /** What another process has opened. @throws ParcelError */
-function takeStorage(
-  given: Given,
-  spec: DiskSpec,
-  log: (message: string) => void,
-  dialer: Dialer | undefined,
-): OpenStorage {
+function takeStorage(given: Given, spec: DiskSpec, log: LogMethod, dialer: Dialer | undefined): OpenStorage {
   const { source, overlayDirectory } = spec;
   const { file, nbd, overlay } = takenDisk(given);
   const base =
@@ -283,7 +279,7 @@ class ServedDisk implements ServedDevice, ResizableDisk, MovableDevice {
   /** Changes of its size that are under way. */
   private resizes = 0;
 
-  constructor({ backend, keep, release }: OpenStorage, spec: DiskSpec, log: (message: string) => void) {
+  constructor({ backend, keep, release }: OpenStorage, spec: DiskSpec, log: LogMethod) {
     const { serial, readOnly, queues } = spec;
     this.keep = keep;
     this.release = release;
@@ -291,7 +287,7 @@ class ServedDisk implements ServedDevice, ResizableDisk, MovableDevice {
     this.backend = backend;
     this.device = new VirtioBlk(backend, {
       ...{ serial, readOnly, queues, queueSize: DISK_QUEUE_SIZE, reliableQueueSize: DISK_QUEUE_SIZE },
-      log: (line) => log(`${serial}: ${line}`),
+      log,
     });
   }
 

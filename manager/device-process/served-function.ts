@@ -18,6 +18,7 @@ import {
 } from '../control/api.js';
 import { countersOf, type DeviceCounters } from '../counters.js';
 import { FunctionFile } from '../function-files.js';
+import type { LogMethod } from '../logging/log.js';
 import {
   pauseFunction,
   quiesceFunction,
@@ -171,7 +172,7 @@ export class VfioUserFunction extends DeviceFunction {
     spec: FunctionSpec,
     hooks: FunctionHooks,
     reactor: Reactor,
-    log: (message: string) => void,
+    log: LogMethod,
     taken = false,
   ) {
     super(served, spec);
@@ -263,7 +264,7 @@ export class VhostUserFunction extends DeviceFunction {
     spec: FunctionSpec,
     hooks: FunctionHooks,
     reactor: Reactor,
-    log: (message: string) => void,
+    log: LogMethod,
     taken = false,
     keeper?: KeeperLink,
   ) {

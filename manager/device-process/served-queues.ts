@@ -3,6 +3,7 @@ import type { ServerLimits, ServerOptions } from '../../devices/9p/server/option
 import type { Virtio9pMux } from '../../devices/9p/virtio-9p-mux.js';
 import { ChassisError, MAX_FIDS, type FunctionCounters, type Lost } from '../control/api.js';
 import { countersOf, type DeviceCounters } from '../counters.js';
+import type { Log } from '../logging/log.js';
 import type { HeldQueues } from './keeping/held-queues.js';
 import type { SeatSpec, SeatStatus } from './protocol.js';
 import type { Beginning, OpenMount, PolicyTerms, ServedMount } from './served-mount.js';
@@ -13,7 +14,7 @@ export interface ServedQueuesOptions {
   readonly serverOptions: (tag: string, limits: Partial<ServerLimits>) => ServerOptions;
   /** What is to outlive the process; undefined where nothing can. */
   readonly held?: HeldQueues | undefined;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 interface Seat {
@@ -83,7 +84,7 @@ export class ServedQueues {
     seat.leaving = true;
     void mux
       .detach(queue)
-      .catch((error: unknown) => log(`${seat.tag}: while closing: ${String(error)}`))
+      .catch((error: unknown) => log.with({ tag: seat.tag }).warn('not closed as it should be', error))
       .then(() => held?.end(queue))
       .finally(() => this.seats.delete(queue));
     return { fids, openFiles };

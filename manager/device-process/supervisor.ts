@@ -13,6 +13,7 @@ import {
 } from '../control/api.js';
 import type { ChassisPaths } from '../control/state-directory.js';
 import type { ConnectionKeeper } from '../connection-keeper.js';
+import type { LogSettings } from '../logging/log.js';
 import { explainedSandbox, isConfined } from '../sandbox/in-force.js';
 import { Sandbox, SandboxMode } from '../sandbox/sandbox.js';
 import { SupervisedProcess, type SupervisedProcessOptions } from '../supervised-process.js';
@@ -151,6 +152,8 @@ export interface SpawnOptions extends DeviceHostHooks {
   readonly readyTimeoutMs?: number;
   /** Without one, it sees all of the host. */
   readonly sandbox?: Sandbox | undefined;
+  /** How it logs; in text, at `info`, without them. */
+  readonly logSettings?: LogSettings | undefined;
   /** How it is reached by a socket that carries descriptors. Without, nothing is kept of its connections. */
   readonly connections?: HandOverConnections | undefined;
 }
@@ -223,11 +226,12 @@ class DeviceChild implements DeviceHost {
   }
 
   private supervision(): SupervisedProcessOptions {
-    const { paths, entry = DEFAULT_ENTRY, sandbox } = this.options;
+    const { paths, entry = DEFAULT_ENTRY, sandbox, logSettings } = this.options;
     return {
       entry,
       sandbox: sandbox && { sandbox, folders: [paths.directory] },
       ...{ socketPath: paths.deviceSocket, logPath: paths.deviceLog, stampPath: paths.deviceStamp },
+      logSettings,
       lost: lostError,
       onLost: (reason) => this.lost(reason),
       onEvent: (message) => this.reported(decode(Report, message)),

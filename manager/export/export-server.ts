@@ -3,6 +3,7 @@ import type { FileSystem } from '../../devices/9p/fs/file-system.js';
 import type { Server } from '../../devices/9p/server/server.js';
 import { closeFd, HostError, listenTcp, setNoDelay, type Reactor } from '../../host/index.js';
 import { ChassisError } from '../control/api.js';
+import type { Log, LogMethod } from '../logging/log.js';
 import { Acceptor } from '../ports/acceptor.js';
 import { UnixListener } from '../ports/unix-listener.js';
 import { BufferPool } from './buffer-pool.js';
@@ -18,12 +19,12 @@ const LOOKS_PER_PATIENCE = 6;
 export interface ExportServerOptions {
   readonly fs: FileSystem;
   /** A session on `fs` for one more client; nobody closes it, which would close `fs`. */
-  readonly createSession: (log: (message: string) => void) => Server;
+  readonly createSession: (log: LogMethod) => Server;
   /** The largest message, either way: what the sessions agree to. */
   readonly maxMessageBytes: number;
   /** Started and closed by the caller. */
   readonly reactor: Reactor;
-  readonly log: (message: string) => void;
+  readonly log: Log;
   /** Default {@link PATIENCE_MS}. */
   readonly patienceMs?: number;
 }
@@ -80,7 +81,12 @@ export class ExportServer {
   #listenUnix(address: ListenAddress & { family: 'unix' }): ListenAddress {
     const { reactor, log } = this.#options;
     const { path } = address;
-    const listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.#serve(fd) });
+    const listener = new UnixListener({
+      path,
+      reactor,
+      log: log.warn,
+      onConnection: (fd) => this.#serve(fd),
+    });
     listener.listen();
     this.#listeners.push(listener);
     return address;
@@ -94,7 +100,7 @@ export class ExportServer {
       setNoDelay(client);
       this.#serve(client);
     };
-    const acceptor = new Acceptor({ name: addressText(bound), reactor, log, onConnection });
+    const acceptor = new Acceptor({ name: addressText(bound), reactor, log: log.warn, onConnection });
     const error = acceptor.open(fd);
     if (error !== 0) {
       closeFd(fd);
@@ -108,13 +114,13 @@ export class ExportServer {
   #serve(fd: number): void {
     const { reactor, maxMessageBytes, createSession } = this.#options;
     const name = `client ${++this.#clients}`;
-    const log = (message: string): void => this.#options.log(`${name}: ${message}`);
+    const log = this.#options.log.with({ client: name });
     // Sessions whose last requests hang still count: a client must not pile them up by coming again.
     if (this.#connections.size + this.#ending.size >= MAX_CONNECTIONS) {
       closeFd(fd);
-      return log(`refused: there are ${MAX_CONNECTIONS} already`);
+      return log.warn(`refused: there are ${MAX_CONNECTIONS} already`);
     }
-    const server = createSession(log);
+    const server = createSession(log.warn);
     const connection = new Connection({
       fd,
       reactor,
@@ -122,14 +128,14 @@ export class ExportServer {
       server,
       maxMessageBytes,
       onClosed: (reason) => {
-        log(reason);
+        log.info(reason);
         this.#connections.delete(connection);
         this.#end(server);
       },
     });
     this.#connections.add(connection);
     const error = connection.open();
-    if (error === 0) log('connected');
+    if (error === 0) log.info('connected');
     else connection.close(`cannot be watched: ${HostError.from(error, 'epoll_ctl', name).message}`);
   }
 

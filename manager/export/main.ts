@@ -11,6 +11,7 @@ import type { ExportListening, ExportMessage } from '../control/export-messages.
 import { checkMount } from '../attachment.js';
 import { openMount } from '../mount-file-system.js';
 import { claimUpper } from '../upper-check.js';
+import { createLog } from '../logging/create-log.js';
 import { ExportServer } from './export-server.js';
 import { addressText, parseListenAddress, resolveAddress, type ListenAddress } from './listen-address.js';
 import { exportMountCommand } from './mount-hint.js';
@@ -25,9 +26,7 @@ const OPTIONS = {
 /** How long requests may take to end. Where a file system never answers, its export ends all the same. */
 const STOP_TIMEOUT_MS = 5000;
 
-function log(message: string): void {
-  process.stderr.write(`chassis export: ${message}\n`);
-}
+const log = createLog({ head: 'chassis export: ', write: (text) => process.stderr.write(text) });
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({ options: OPTIONS, allowPositionals: true });
@@ -37,7 +36,7 @@ async function main(): Promise<void> {
   const source = sourceOf(positionals[0]);
   const terms = termsFor(source, values.terms);
   // Measured on two busy cores, spinning gains a socket's client nothing: waking us is a small part of its two system calls.
-  const reactor = new Reactor({ onError: (error) => log(`a bug: ${describe(error)}`), maxSpinMicros: 0 });
+  const reactor = new Reactor({ onError: (error) => log.error('a bug', error), maxSpinMicros: 0 });
   const { fs } = await openMount(openSource, source, terms);
   const server = new ExportServer({
     fs,
@@ -88,7 +87,7 @@ function listening(address: ListenAddress, msizeBytes: number, readOnly: boolean
 function endWith(server: ExportServer): void {
   const stop = (): void => {
     setTimeout(() => {
-      log('requests under way do not end; they are left');
+      log.warn('requests under way do not end; they are left');
       process.exit(1);
     }, STOP_TIMEOUT_MS).unref();
     server.close().then(
@@ -99,7 +98,7 @@ function endWith(server: ExportServer): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
   process.on('disconnect', stop);
   // A bug in one request must not end the sessions of all others.
-  process.on('uncaughtException', (error: unknown) => log(`a bug: ${describe(error)}`));
+  process.on('uncaughtException', (error: unknown) => log.error('a bug', error));
   // Whoever read our output may be gone; that ends nothing.
   process.stderr.on('error', () => undefined);
 }
@@ -113,13 +112,9 @@ function fail(error: unknown): never {
     const { code, message, suggestion } = error;
     tell({ error: { code, message, suggestion } });
   } else {
-    log(describe(error));
+    log.error('ends', error);
   }
   process.exit(1);
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 main().catch(fail);

@@ -1,19 +1,16 @@
 import type { HostDirectory } from '../../devices/9p/fs/host-directory/host-directory.js';
 import { HostError, type Reactor } from '../../host/index.js';
+import type { LogMethod } from '../logging/log.js';
 import { HostWatcher } from './host-watcher.js';
 import { LIMITED, type Watched } from './watched.js';
 
 /** The watches of a device process. The queue that they share is made for the first of them, and stays. */
 export class SourceWatches {
   private readonly newWatcher: () => HostWatcher;
-  private readonly log: (message: string) => void;
+  private readonly log: LogMethod;
   private watcher: HostWatcher | undefined;
 
-  constructor(
-    reactor: Reactor,
-    log: (message: string) => void,
-    newWatcher = (): HostWatcher => new HostWatcher(reactor),
-  ) {
+  constructor(reactor: Reactor, log: LogMethod, newWatcher = (): HostWatcher => new HostWatcher(reactor)) {
     this.newWatcher = newWatcher;
     this.log = log;
   }

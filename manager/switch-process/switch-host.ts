@@ -5,6 +5,7 @@ import { Value } from '@sinclair/typebox/value';
 import { ChassisError, type InForce, type SwitchPortCounters } from '../control/api.js';
 import type { SwitchPaths } from '../control/state-directory.js';
 import { removeSwitchFiles } from '../leftovers.js';
+import type { Log } from '../logging/log.js';
 import { explainedSandbox } from '../sandbox/in-force.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
 import { SerialQueue } from '../serial-queue.js';
@@ -18,7 +19,7 @@ export interface SwitchHostOptions {
   readonly entry?: string;
   /** Without one, it sees all of the host. */
   readonly sandbox?: Sandbox | undefined;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 const READY_TIMEOUT_MS = 20_000;
@@ -33,6 +34,7 @@ const DEFAULT_ENTRY = fileURLToPath(new URL('./entry.js', import.meta.url));
 
 export class SwitchHost {
   private readonly options: SwitchHostOptions;
+  private readonly log: Log;
   private readonly queue = new SerialQueue();
   private readonly ports = new Map<string, SwitchPortSpec>();
   /** Ports of an earlier daemon, of which nobody has said yet whose they are. */
@@ -44,6 +46,7 @@ export class SwitchHost {
 
   constructor(options: SwitchHostOptions) {
     this.options = options;
+    this.log = options.log.with({ switch: options.name });
   }
 
   get pid(): number | undefined {
@@ -117,7 +120,7 @@ export class SwitchHost {
       if (!Value.Check(SwitchStatus, status)) return new Map();
       return new Map(status.ports.map(({ port, counters }) => [port, counters]));
     } catch (error) {
-      this.options.log(String(error));
+      this.log.warn('it cannot be asked', error);
       return new Map();
     }
   }
@@ -145,6 +148,7 @@ export class SwitchHost {
       entry,
       sandbox: sandbox && { sandbox, folders: [paths.directory] },
       ...{ socketPath: paths.controlSocket, logPath: paths.log, stampPath: paths.stamp },
+      logSettings: this.log.settings,
       lost: (reason) => this.lostError(reason),
       onLost: (reason) => this.lost(reason),
       onEvent: () => {
@@ -155,7 +159,7 @@ export class SwitchHost {
 
   private lost(reason: string): void {
     this.process = undefined;
-    this.options.log(`the switch ${this.options.name} is lost, and is started over: ${reason}`);
+    this.log.warn(`the switch is lost, and is started over: ${reason}`);
     if (performance.now() - this.startedMs > STAYED_MS) this.restartMs = RESTART_MS.first;
     this.restartSoon();
   }
@@ -173,7 +177,7 @@ export class SwitchHost {
       const process = await this.running();
       for (const spec of this.ports.values()) await process.ask('addPort', spec, REQUEST_TIMEOUT_MS);
     } catch (error) {
-      this.options.log(String(error));
+      this.log.warn('it cannot be started over', error);
       if (!this.process) this.restartSoon();
     }
   }

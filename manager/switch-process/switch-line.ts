@@ -6,6 +6,7 @@ import type { LearningSwitch } from '../../devices/net/switch/learning-switch.js
 import type { SwitchPort } from '../../devices/net/switch/switch-port.js';
 import { closeFd, type Reactor } from '../../host/index.js';
 import type { SwitchPortCounters } from '../control/api.js';
+import type { LogMethod } from '../logging/log.js';
 import { UnixListener } from '../ports/unix-listener.js';
 import type { SwitchPortSpec } from './protocol.js';
 
@@ -16,7 +17,7 @@ export class SwitchLine {
   private dropped = 0;
 
   /** @throws RangeError as the switch has no such port, or HostError where the socket cannot be made */
-  constructor(net: LearningSwitch, spec: SwitchPortSpec, reactor: Reactor, log: (message: string) => void) {
+  constructor(net: LearningSwitch, spec: SwitchPortSpec, reactor: Reactor, log: LogMethod) {
     const { port: name, socketPath: path } = spec;
     this.connection = new StreamConnection({ name, framing: StreamFraming.WITH_HEADER, reactor, log });
     this.listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.adopt(fd) });

@@ -50,7 +50,7 @@ export class SwitchProcess implements ProcessWork {
     const { reactor, log } = this.tools;
     if (this.lines.has(spec.port)) throw new Error(`port ${spec.port} is there already`);
     try {
-      this.lines.set(spec.port, new SwitchLine(this.net, spec, reactor, log));
+      this.lines.set(spec.port, new SwitchLine(this.net, spec, reactor, log.with({ port: spec.port }).warn));
     } catch (error) {
       throw error instanceof RangeError ? new ChassisError('BAD_REQUEST', error.message) : error;
     }

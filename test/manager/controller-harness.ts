@@ -14,6 +14,7 @@ import { Journal, readJournal } from '../../manager/journal.js';
 import type { JournalDocument } from '../../manager/journal-format.js';
 import type { Killer } from './killer.js';
 import { FakeCardPorts, FakeDevices, FakeVmm } from './fakes.js';
+import { notingLog } from '../support/log.js';
 
 export const QUERY: DetachQuery = {
   force: false,
@@ -136,7 +137,7 @@ export class ControllerHarness {
       cardPorts: this.killer?.wrap(this.cardPorts) ?? this.cardPorts,
       journal: this.killer?.wrapJournal(journal) ?? journal,
       emit: (event) => this.events.push(event),
-      log: (message) => this.log.push(message),
+      log: notingLog(this.log),
     });
   }
 

@@ -8,6 +8,7 @@ import { Journal } from '../../manager/journal.js';
 import { ChassisController } from '../../manager/controller.js';
 import { FakeCardPorts, FakeDevices, FakeVmm } from './fakes.js';
 import { refusal } from './refusal.js';
+import { notingLog } from '../support/log.js';
 
 const QUERY: DetachQuery = {
   force: false,
@@ -45,7 +46,7 @@ describe('ChassisController', () => {
       findDevices: async () => undefined,
       journal: new Journal(join(folder, 'journal.json'), 'dev'),
       emit: () => undefined,
-      log: (message) => log.push(message),
+      log: notingLog(log),
     });
     await controller.start();
   });

@@ -19,14 +19,15 @@ export class DaemonProcess {
     process.stderr?.setEncoding('utf8').on('data', (text: string) => (this.log += text));
   }
 
-  /** Resolves once it serves. `node` are options of Node's, and `user` as whom it runs, if not as whoever tests. */
+  /** Resolves once it serves. `node` are options of Node's, `user` as whom it runs, if not as whoever tests, and `flags` its own. */
   static async start(
     directory: string,
     node: string[] = [],
     env = {},
     user: { readonly uid?: number; readonly gid?: number } = {},
+    flags: string[] = [],
   ): Promise<DaemonProcess> {
-    const line = [...node, BUILT_MAIN, '--dir', directory];
+    const line = [...node, BUILT_MAIN, '--dir', directory, ...flags];
     const child = spawn(process.execPath, line, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },

@@ -208,7 +208,7 @@ describe('the overlay of a mount', () => {
     await attach('a');
     lab.devices.die('it was killed');
     expect(await lab.controller.detach('a', QUERY)).toMatchObject({ kept: [{ tag: 'a' }] });
-    expect(lab.log.join()).toMatch(/what is kept of a stays/);
+    expect(lab.log.join()).toMatch(/a: what is kept of it stays/);
     await pages('a');
     expect(lab.devices.reviews).toMatchObject([{ kind: 'diff', overlay: {} }]);
   });

@@ -207,7 +207,7 @@ describe('mounts on queues', () => {
     await lab.controller.attach(queue(['d', 'e']));
     expect(await seats()).toEqual(['b 1', 'c 2', 'd 0', 'e 3']);
     expect([...lab.devices.onQueues.keys()]).toEqual([2, 0, 3]);
-    expect(lab.log.join()).toMatch(/b is not on queue 1/);
+    expect(lab.log.join()).toMatch(/b: not on queue 1/);
     await lab.controller.detach('b', QUERY);
     expect(lab.devices.onQueues.size).toBe(3);
   });

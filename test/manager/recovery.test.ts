@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Recovery } from '../../manager/recovery.js';
+import { notingLog } from '../support/log.js';
 
 describe('recovery', () => {
   const log: string[] = [];
@@ -15,7 +16,7 @@ describe('recovery', () => {
     revivals = [];
     fails = false;
     recovery = new Recovery({
-      log: (line) => log.push(line),
+      log: notingLog(log),
       onGivenUp: () => givenUp++,
       revive: async () => {
         revivals.push(performance.now());

@@ -12,6 +12,7 @@ import { BUILT_SWITCH_ENTRY } from './built.js';
 import { PATIENTLY } from './patiently.js';
 import { refusal } from './refusal.js';
 import { temporaryFolders } from './temporary-folder.js';
+import { notingLog } from '../support/log.js';
 
 const LAN: SwitchNetwork = { type: 'switch', switch: 'lan', isolated: false, macLock: false };
 const MAC_B = '52:54:00:00:00:0b';
@@ -37,8 +38,7 @@ describe('the switches of a daemon', () => {
     reactor.close();
   });
 
-  const daemonsSwitches = () =>
-    new Switches({ directory, entry: BUILT_SWITCH_ENTRY, log: (line) => log.push(line) });
+  const daemonsSwitches = () => new Switches({ directory, entry: BUILT_SWITCH_ENTRY, log: notingLog(log) });
 
   /** A card of a device process's, which is in this one. */
   async function plugIn(card: string, network: SwitchNetwork, mac: string) {
@@ -125,7 +125,7 @@ describe('the switches of a daemon', () => {
     process.kill(pid, 'SIGKILL');
     await expect.poll(() => a.backend.linkUp, PATIENTLY).toBe(false);
     await arrives(a.backend, b.port, hello);
-    expect(log).toEqual([expect.stringMatching(/the switch lan is lost, and is started over: .*SIGKILL/)]);
+    expect(log).toEqual([expect.stringMatching(/lan: the switch is lost, and is started over: .*SIGKILL/)]);
     await switches.join('vm3/c', LAN, '52:54:00:00:00:0c');
   });
 

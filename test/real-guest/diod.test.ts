@@ -15,6 +15,7 @@ import { ExportServer } from '../../manager/export/export-server.js';
 import { DiodServer } from '../../testbed/diod-server.js';
 import { findDiod, type Diod } from '../../testbed/diod.js';
 import { QemuUnavailableError } from '../../testbed/errors.js';
+import { notingLog } from '../support/log.js';
 
 const MSIZE_BYTES = 1 << 20;
 
@@ -54,7 +55,7 @@ describe.skipIf(skipped !== '')(`beside diod${skipped}`, () => {
         createSession: (log) => create9pSession(fs, { maxMsizeBytes: MSIZE_BYTES, log }),
         maxMessageBytes: MSIZE_BYTES,
         reactor,
-        log: (message) => log.push(message),
+        log: notingLog(log),
       });
       const path = join(folder, 'export.sock');
       server.listen({ family: 'unix', path });

@@ -1,4 +1,5 @@
 /** What of a device with a mount on each queue is to outlive the process: the queues' sessions, and what its config space says. */
+import type { LogMethod } from '../../logging/log.js';
 import type { KeptParts } from '../../ports/vhost-user/kept-back-end.js';
 import type { ToldPart } from '../../ports/vhost-user/kept-state.js';
 import { Allowance } from './allowance.js';
@@ -13,7 +14,7 @@ const MAX_JOURNAL_BYTES = 256 << 20;
 export class HeldQueues implements Held {
   /** Of the device. */
   readonly registers: JournalMemory;
-  readonly #log: (message: string) => void;
+  readonly #log: LogMethod;
   readonly #files = new Allowance(MAX_FILES);
   readonly #pages = journalPages(MAX_JOURNAL_BYTES);
   readonly #sessions = new Map<number, HeldSession>();
@@ -22,7 +23,7 @@ export class HeldQueues implements Held {
   tell: (part: ToldPart) => Promise<void> = () => Promise.resolve();
 
   /** @throws HostError where there is no memory for it */
-  constructor(log: (message: string) => void) {
+  constructor(log: LogMethod) {
     this.#log = log;
     this.registers = new JournalMemory(undefined, log, this.#pages);
   }

@@ -2,6 +2,7 @@
 import type { HeldFiles } from '../../../devices/9p/server/journal/held-files.js';
 import type { GivenDescriptor } from '../../../devices/state-descriptors.js';
 import { closeFd, duplicateFd } from '../../../host/index.js';
+import type { LogMethod } from '../../logging/log.js';
 import type { KeptParts } from '../../ports/vhost-user/kept-back-end.js';
 import type { ToldPart } from '../../ports/vhost-user/kept-state.js';
 import { Allowance } from './allowance.js';
@@ -32,7 +33,7 @@ export class HeldSession implements HeldFiles, Held {
   tell: (part: ToldPart) => Promise<void> = () => Promise.resolve();
 
   /** @throws HostError where there is no memory for the journal */
-  constructor(log: (message: string) => void, among?: HeldAmong) {
+  constructor(log: LogMethod, among?: HeldAmong) {
     this.#prefix = among?.prefix ?? '';
     this.#files = among?.files ?? new Allowance(MAX_FILES);
     this.journal = new JournalMemory(this, log, among?.pages);

@@ -9,6 +9,7 @@ import { ftruncateSync } from 'node:fs';
 import type { HeldFiles } from '../../../devices/9p/server/journal/held-files.js';
 import type { JournalStore } from '../../../devices/9p/server/journal/journal-store.js';
 import { closeFd, memoryFile, SharedMapping } from '../../../host/index.js';
+import type { LogMethod } from '../../logging/log.js';
 import { Allowance } from './allowance.js';
 
 const PAGE_BYTES = 4096;
@@ -31,7 +32,7 @@ interface Place {
 
 export class JournalMemory implements JournalStore {
   readonly files: HeldFiles | undefined;
-  readonly #log: (message: string) => void;
+  readonly #log: LogMethod;
   readonly #pages: Allowance;
   #taken = 0;
   #fd: number;
@@ -40,11 +41,7 @@ export class JournalMemory implements JournalStore {
   #next: Place | undefined;
 
   /** `pages` are those that it may take, alone or with others. @throws HostError where there is no memory for it */
-  constructor(
-    files: HeldFiles | undefined,
-    log: (message: string) => void,
-    pages = new Allowance(MAX_PAGES),
-  ) {
+  constructor(files: HeldFiles | undefined, log: LogMethod, pages = new Allowance(MAX_PAGES)) {
     this.files = files;
     this.#log = log;
     this.#pages = pages;
@@ -171,9 +168,7 @@ export class JournalMemory implements JournalStore {
   }
 
   #failed(what: string, error: unknown): void {
-    this.#log(
-      `cannot ${what} a session's journal: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    this.#log(`cannot ${what} a session's journal`, error);
   }
 }
 

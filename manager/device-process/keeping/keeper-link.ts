@@ -1,6 +1,7 @@
 /** A device process's end: tells the daemon, while one keeps its connections, and gets those of the process before it. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { closeFd, duplicateFd } from '../../../host/index.js';
+import type { LogMethod } from '../../logging/log.js';
 import type { ConnectionKeeper, Told } from '../../ports/vhost-user/kept-state.js';
 import type { KeptConnection } from '../../ports/vhost-user/server.js';
 import { SerialQueue } from '../../serial-queue.js';
@@ -16,7 +17,7 @@ const RESUME_MS = 5000;
 
 export interface KeeperLinkOptions {
   readonly connections: HandOverConnections;
-  readonly log: (message: string) => void;
+  readonly log: LogMethod;
 }
 
 /** A port with a connection that may be kept. */
@@ -91,7 +92,7 @@ export class KeeperLink {
         this.give(fn, keptOf({ number, parts }));
       }
     } catch (error) {
-      this.options.log(`whoever keeps connections made no sense: ${String(error)}`);
+      this.options.log('whoever keeps connections makes no sense', error);
     }
     this.lose(channel);
   }

@@ -5,6 +5,7 @@ import type { FileSystem } from '../../../devices/9p/fs/file-system.js';
 import type { GuestBus } from '../../../guest/bus.js';
 import { InProcessNineP, InProcessNinePMux, openFileSystem, type FileSystemLike } from '../../composition.js';
 import { ChassisError, type FunctionCounters } from '../../control/api.js';
+import type { LogMethod } from '../../logging/log.js';
 import { SerialQueue } from '../../serial-queue.js';
 import type {
   AttachOptions,
@@ -175,13 +176,19 @@ export class Chassis {
     const opened = await openAll(mounts);
     const added = opened.map(({ fs, tag, readOnly = false }, i): Mounted => {
       const { memory } = this.machine;
-      const device = new InProcessNineP(fs, memory, { tag, readOnly, log: this.log });
+      const device = new InProcessNineP(fs, memory, { tag, readOnly, log: this.logOf(tag) });
       this.contents.addDevice(slot, functions[i], device);
       return { tag, readOnly, slot, function: functions[i], queue: undefined, device };
     });
     for (const mounted of added) this.contents.addMount(mounted);
     this.plugIfComplete(slot);
     return added.map((mounted) => this.info(mounted));
+  }
+
+  /** A program that embeds this has lines, not records. */
+  private logOf(tag: string): LogMethod {
+    return (message, error) =>
+      this.log([tag, message, ...(error === undefined ? [] : [describe(error)])].join(': '));
   }
 
   /** To a queue of a device that is there, else of a new one: that is plugged once its first queue serves, for guests that know no other. */
@@ -196,7 +203,7 @@ export class Chassis {
     const [{ fs }] = await openAll([mount]);
     const mux = found?.mux ?? new InProcessNinePMux(this.queuesPerDevice, this.machine.memory, this.log);
     const queue = found?.queue ?? 0;
-    mux.attach(queue, fs, { tag, readOnly, log: this.log });
+    mux.attach(queue, fs, { tag, readOnly, log: this.logOf(tag) });
     if (found === undefined) this.contents.addDevice(place.slot, 0, mux);
     const mounted: Mounted = { tag, readOnly, slot: place.slot, function: 0, queue, device: mux };
     this.contents.addMount(mounted);
@@ -311,4 +318,8 @@ function refuseIfBusy(leaving: readonly Mounted[]): void {
     `the guest has ${busy.map((mount) => JSON.stringify(mount.tag)).join(', ')} mounted`,
     'unmount it in the guest first, or pull it out: { force: true }',
   );
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

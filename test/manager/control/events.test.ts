@@ -8,6 +8,7 @@ import { EventLog } from '../../../manager/events/event-log.js';
 import { refusal } from '../refusal.js';
 import { temporaryFolders } from '../temporary-folder.js';
 import { NotingService } from './noting-service.js';
+import { silentLog } from '../../support/log.js';
 
 const KEPT_EVENTS = 64;
 
@@ -29,7 +30,7 @@ describe('server-sent events', () => {
         return happened.follow(query, gone);
       },
     });
-    server = new ControlServer({ socketPath: apiSocketPath(directory), service, log: () => undefined });
+    server = new ControlServer({ socketPath: apiSocketPath(directory), service, log: silentLog });
     await server.start();
     client = new ChassisClient({ directory });
   });

@@ -13,6 +13,7 @@ import {
 } from '../../support/documented-answers.js';
 import { temporaryFolders } from '../temporary-folder.js';
 import { NotingService } from './noting-service.js';
+import { silentLog } from '../../support/log.js';
 
 const PARAMETERS: Readonly<Record<string, string>> = {
   name: 'dev',
@@ -65,7 +66,7 @@ describe('the OpenAPI document', () => {
       { changes: [{ kind: 'added', path: '/a', type: 'file' }], entries: 1, path: '/a', done: false },
       { changes: [], entries: 1, done: true },
     ];
-    server = new ControlServer({ socketPath, service, log: () => undefined });
+    server = new ControlServer({ socketPath, service, log: silentLog });
     await server.start();
     const { text } = await askHttp(socketPath, 'GET', '/openapi.json');
     api = new DocumentedApi(JSON.parse(text) as Document);

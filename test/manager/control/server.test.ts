@@ -22,6 +22,7 @@ import {
   TREE,
   UPGRADED,
 } from './noting-service.js';
+import { notingLog, silentLog } from '../../support/log.js';
 
 describe('the control server and its client', () => {
   const folder = temporaryFolders();
@@ -38,7 +39,7 @@ describe('the control server and its client', () => {
     server = new ControlServer({
       socketPath: apiSocketPath(directory),
       service,
-      log: (message) => log.push(message),
+      log: notingLog(log),
     });
     await server.start();
     client = new ChassisClient({ directory });
@@ -431,7 +432,7 @@ describe('the control server and its client', () => {
   it('replaces a socket that was left', async () => {
     await server.stop();
     writeFileSync(apiSocketPath(directory), '');
-    server = new ControlServer({ socketPath: apiSocketPath(directory), service, log: () => undefined });
+    server = new ControlServer({ socketPath: apiSocketPath(directory), service, log: silentLog });
     await server.start();
     expect(await client.health()).toEqual({ version: '1.2.3', pid: 7 });
   });

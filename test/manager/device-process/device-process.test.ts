@@ -13,6 +13,7 @@ import type { Report } from '../../../manager/device-process/protocol.js';
 import type { Answer } from '../../../manager/process-protocol.js';
 import { PATIENTLY } from '../patiently.js';
 import { NO_COUNTERS } from '../fakes.js';
+import { notingLog, silentLog } from '../../support/log.js';
 
 /** A file system without anything. */
 const NOTHING = { attach: () => -2, close: () => undefined };
@@ -32,7 +33,7 @@ function setUp(create: FunctionFactory) {
   };
   const process = new DeviceProcess({
     createFunction: create,
-    keeper: new KeeperLink({ connections, log: (message) => log.push(message) }),
+    keeper: new KeeperLink({ connections, log: notingLog(log).warn }),
     openOverlay: () => Promise.reject(new Error('no overlay')),
     handOvers: new HandOvers({
       connections,
@@ -41,7 +42,7 @@ function setUp(create: FunctionFactory) {
       onUnbegun: () => undefined,
     }),
     report: (report) => reports.push(report),
-    log: (message) => log.push(message),
+    log: notingLog(log),
   });
   const receive = (message: unknown) => process.receive(message, (answer) => reports.push(answer));
   return { process, receive, reports, log };
@@ -181,7 +182,7 @@ describe('DeviceProcess', () => {
         ...{ maxMsizeBytes: 8192, readOnly: false, maxFids: 10, maxOpenFiles: 10, log: () => undefined },
         ...limits,
       }),
-      log: () => undefined,
+      log: silentLog,
     });
     const { process, receive, reports } = setUp(async (spec, hooks) => {
       const served = await noting([])(spec, hooks);

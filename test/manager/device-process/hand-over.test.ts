@@ -19,6 +19,7 @@ import { Sender } from '../../devices/9p/server/support/client.js';
 import { duplicates, receiveState, sendState } from '../../devices/9p/server/support/hand-over.js';
 import { Fields, T, type Reply } from '../../devices/9p/server/support/wire.js';
 import { temporaryFolders } from '../temporary-folder.js';
+import { notingLog } from '../../support/log.js';
 
 const O_RDONLY = 0;
 const O_WRONLY = 1;
@@ -395,7 +396,7 @@ describe('mounts on queues', () => {
         log: (message) => log.push(message),
         ...more,
       }),
-      log: (message) => log.push(message),
+      log: notingLog(log),
     });
     return { mux, queues, log };
   }

@@ -21,6 +21,7 @@ import {
 } from '../../devices/blk/support/test-queue.js';
 import { refusal } from '../refusal.js';
 import { temporaryFolders } from '../temporary-folder.js';
+import { notingLog, silentLog } from '../../support/log.js';
 
 const MIB = 2 ** 20;
 const folder = temporaryFolders();
@@ -129,7 +130,7 @@ describe('what the guest was told is written is there for the next process', () 
       ...{ type: 'disk', queues: 1, readOnly: false, overlay: false, serial: 's', source: source() },
       ...options(),
     };
-    const files = new KeptFiles(() => undefined);
+    const files = new KeptFiles(silentLog);
     onTestFinished(() => files.close());
     const bytes = new Uint8Array(4096).fill(7);
     let served = await openDisk(spec, () => {});
@@ -149,7 +150,7 @@ describe('what the guest was told is written is there for the next process', () 
 
   it('a disk whose files nobody could hold is not made anew without them', () => {
     const log: string[] = [];
-    const files = new KeptFiles((line) => log.push(line));
+    const files = new KeptFiles(notingLog(log));
     files.hold('f', process.pid, { data: 999_999 });
     expect(() => files.pathsOf('f')).toThrow(/was in the device process that died/);
     expect(log[0]).toMatch(/will not outlive its process/);

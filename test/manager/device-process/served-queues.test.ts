@@ -5,6 +5,7 @@ import { ServedMount } from '../../../manager/device-process/served-mount.js';
 import { ServedQueues } from '../../../manager/device-process/served-queues.js';
 import { NO_COUNTERS } from '../fakes.js';
 import { refusal } from '../refusal.js';
+import { notingLog } from '../../support/log.js';
 
 /** A multiplexing device of file systems that only note when they are closed; `close` can be held back. */
 function setUp(queueCount = 3) {
@@ -30,7 +31,7 @@ function setUp(queueCount = 3) {
       ...{ maxMsizeBytes: 8192, readOnly: false, maxFids: 10, maxOpenFiles: 10, log: () => undefined },
       ...limits,
     }),
-    log: (message) => log.push(message),
+    log: notingLog(log),
   });
   const add = (tag: string, ...queues: number[]) =>
     served.add({ function: 'f', queues, tag, source: { type: 'memory' }, readOnly: false });
@@ -103,7 +104,7 @@ describe('the queues of a device process', () => {
     held.close = () => Promise.reject(new Error('stuck'));
     await add('a', 0);
     served.remove(0, false);
-    await expect.poll(() => log.join()).toMatch(/a: while closing: .*stuck/);
+    await expect.poll(() => log.join()).toMatch(/a: not closed as it should be: .*stuck/);
     expect(await add('b', 0)).toBe(0);
   });
 

@@ -10,6 +10,7 @@ import { ExportServer } from '../../../manager/export/export-server.js';
 import type { ListenAddress } from '../../../manager/export/listen-address.js';
 import { MemoryFileSystem } from '../../devices/9p/server/support/memory-file-system.js';
 import { NOFID, NOTAG, Reply, T } from '../../devices/9p/server/support/wire.js';
+import { notingLog } from '../../support/log.js';
 
 export interface Settings {
   readonly fs?: FileSystem;
@@ -33,7 +34,7 @@ export class ExportUnderTest {
       maxMessageBytes,
       patienceMs,
       reactor: this.reactor,
-      log: (message) => this.log.push(message),
+      log: notingLog(this.log),
       createSession: (log) => this.#session(fs, maxMessageBytes, log),
     });
     const path = join(folder, 's');

@@ -8,6 +8,7 @@ import { handOverConnections } from '../../../manager/device-process/hand-over/c
 import type { FunctionSpec } from '../../../manager/device-process/protocol.js';
 import { spawnDeviceProcess, type DeviceHost } from '../../../manager/device-process/supervisor.js';
 import { BUILT_DEVICE_ENTRY } from '../built.js';
+import { notingLog } from '../../support/log.js';
 
 type Device = FunctionSpec['device'];
 
@@ -107,6 +108,6 @@ export class KillableProcess {
   }
 
   private newKeeper(): ConnectionKeeper {
-    return new ConnectionKeeper((line) => this.log.push(line));
+    return new ConnectionKeeper(notingLog(this.log).warn);
   }
 }

@@ -7,6 +7,7 @@ import type { HandOverChannel } from '../../../manager/device-process/hand-over/
 import { handOverConnections } from '../../../manager/device-process/hand-over/connections.js';
 import { KeepingMessage, keepingOf } from '../../../manager/device-process/keeping/protocol.js';
 import { temporaryFolders } from '../temporary-folder.js';
+import { notingLog } from '../../support/log.js';
 
 const MIB = 2 ** 20;
 const folder = temporaryFolders();
@@ -22,7 +23,7 @@ beforeEach(async () => {
   const path = join(folder(), 'keep.sock');
   const connections = handOverConnections(reactor);
   const [channel, other] = await Promise.all([connections.accept(path), connections.connect(path)]);
-  keeper = new ConnectionKeeper((line) => log.push(line));
+  keeper = new ConnectionKeeper(notingLog(log).warn);
   keeper.listen(channel);
   told = other;
 });

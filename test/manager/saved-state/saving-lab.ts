@@ -11,6 +11,7 @@ import { BUILT_DEVICE_ENTRY, BUILT_SWITCH_ENTRY } from '../built.js';
 import { GuestRam, TestQueue } from '../ports/vhost-user/harness.js';
 import { expectant, goOn } from '../ports/vhost-user/moved.js';
 import { config, Feature, memTable, RawFrontEnd, Request } from '../ports/vhost-user/raw-front-end.js';
+import { silentLog } from '../../support/log.js';
 
 export const MSIZE = 8192;
 const Rread = 117;
@@ -75,7 +76,7 @@ export class SavingLab {
   async startDaemon(directoryName: string): Promise<void> {
     const daemon = new Daemon({
       directory: join(this.home, directoryName),
-      log: () => undefined,
+      log: silentLog,
       onShutdown: () => undefined,
       deviceEntry: BUILT_DEVICE_ENTRY,
       switchEntry: BUILT_SWITCH_ENTRY,

@@ -9,6 +9,7 @@ import { BUILT_PAGE } from '../built.js';
 import { NotingService } from '../control/noting-service.js';
 import { refusal } from '../refusal.js';
 import { temporaryFolders } from '../temporary-folder.js';
+import { silentLog } from '../../support/log.js';
 
 interface Answer {
   readonly status: number;
@@ -27,7 +28,7 @@ describe('the server of the page', () => {
   beforeEach(async () => {
     const socketPath = apiSocketPath(folder());
     service = new NotingService();
-    api = new ControlServer({ socketPath, service, log: () => undefined });
+    api = new ControlServer({ socketPath, service, log: silentLog });
     await api.start();
     web = new WebServer({ socketPath, port: 0, scripts: BUILT_PAGE });
     url = new URL(await web.start());
