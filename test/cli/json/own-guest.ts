@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { ChassisError, type Chassis, type ExecPage, type ExecRequest } from '../../../manager/control/api.js';
 import { ControlServer } from '../../../manager/control/server.js';
 import type { ChassisService } from '../../../manager/control/service.js';
+import { silentLog } from '../../support/log.js';
 
 export class OwnGuest {
   private readonly server: ControlServer;
@@ -23,7 +24,7 @@ export class OwnGuest {
     };
     this.server = new ControlServer({
       ...{ socketPath: join(directory, 'api.sock'), service: service as ChassisService },
-      log: () => undefined,
+      log: silentLog,
     });
   }
 
