@@ -13,6 +13,7 @@ import { ChassisError, type MountTerms, type Owner, type Source, type Upper } fr
 import { hostPath } from './device-process/host-paths.js';
 import { ServedMount, type Beginning, type Layers } from './device-process/served-mount.js';
 import { LockedFolder } from './locked-folder.js';
+import { sourceError } from './source-check.js';
 
 export type OpenSource = (source: Source) => Promise<FileSystem>;
 
@@ -119,7 +120,7 @@ async function openUpper(openSource: OpenSource, upper: Upper, beginning: Beginn
  * was just taken away may have it for a moment.
  */
 async function lockFolder(path: string): Promise<number> {
-  const fd = openSync(hostPath(path), constants.O_RDONLY | constants.O_DIRECTORY);
+  const fd = openFolder(path);
   const end = performance.now() + LOCK_PATIENCE_MS;
   while (flock(fd, LOCK_EX_NB) < 0) {
     if (performance.now() > end) {
@@ -133,6 +134,15 @@ async function lockFolder(path: string): Promise<number> {
     await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
   }
   return fd;
+}
+
+/** @throws ChassisError SOURCE_MISSING, SOURCE_NOT_DIRECTORY or SOURCE_UNREADABLE */
+function openFolder(path: string): number {
+  try {
+    return openSync(hostPath(path), constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch (error) {
+    throw sourceError(path, error as NodeJS.ErrnoException);
+  }
 }
 
 /** What is wrong with either layer is said now, and not when a guest mounts it. */
