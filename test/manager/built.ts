@@ -8,6 +8,10 @@ export const BUILT_DEVICE_ENTRY = fileURLToPath(
 export const BUILT_SWITCH_ENTRY = fileURLToPath(
   new URL('../../dist/manager/switch-process/entry.js', import.meta.url),
 );
+/** What makes mounts for a daemon that is not root. */
+export const BUILT_MOUNT_MAKER = fileURLToPath(
+  new URL('../../dist/manager/sandbox/mount-maker.js', import.meta.url),
+);
 /** Whereby a test's own process says who it is. */
 export const BUILT_STAMPS = fileURLToPath(new URL('../../dist/manager/process-stamp.js', import.meta.url));
 /** The scripts of the page. */

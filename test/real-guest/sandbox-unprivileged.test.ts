@@ -1,4 +1,5 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   chownSync,
@@ -18,7 +19,7 @@ import { Reactor } from '../../host/index.js';
 import { ChassisClient } from '../../manager/control/client.js';
 import { ChassisPaths } from '../../manager/control/state-directory.js';
 import { NOFID, NOTAG, T } from '../devices/9p/server/support/wire.js';
-import { BUILT_MAIN } from '../manager/built.js';
+import { BUILT_MAIN, BUILT_MOUNT_MAKER } from '../manager/built.js';
 import { DaemonProcess } from '../manager/daemon-process.js';
 import { GuestRam, TestQueue } from '../manager/ports/vhost-user/harness.js';
 import { Feature, memTable, RawFrontEnd, Request } from '../manager/ports/vhost-user/raw-front-end.js';
@@ -131,5 +132,44 @@ describe.runIf(canBeTried)('a daemon that is not root', () => {
     expect(statSync(join(shared, 'new'))).toMatchObject(USER);
     frontEnd.close();
     reactor.close();
+  });
+});
+
+describe.runIf(canBeTried)('the process that makes mounts for a daemon that is not root', () => {
+  it('knows those that the host has made since, where they are not shared with other namespaces', async () => {
+    const late = mkdtempSync(join(tmpdir(), 'chassis-test-'));
+    chmodSync(late, 0o755);
+    const host = spawn('unshare', ['--mount', '--propagation', 'private', 'sleep', '600']);
+    await expect
+      .poll(() => readlinkSync(`/proc/${host.pid}/ns/mnt`))
+      .not.toBe(readlinkSync('/proc/self/ns/mnt'));
+    const inHost = ['--target', String(host.pid), '--mount', '--'];
+    const script = `
+      import { closeSync, readdirSync } from 'node:fs';
+      import { MountMaker } from ${JSON.stringify(BUILT_MOUNT_MAKER)};
+      const maker = new MountMaker();
+      const look = async () => {
+        const fd = await maker.clone(${JSON.stringify(late)});
+        console.log(JSON.stringify(readdirSync('/proc/self/fd/' + fd)));
+        closeSync(fd);
+      };
+      await look();
+      process.stdin.once('data', () => look().then(() => process.exit()));
+    `;
+    const user = ['setpriv', '--reuid', String(USER.uid), '--regid', String(USER.gid), '--clear-groups'];
+    const node = [process.execPath, '--input-type=module', '--eval', script];
+    const asked = spawn('nsenter', [...inHost, ...user, ...node], { stdio: ['pipe', 'pipe', 'inherit'] });
+    try {
+      const said = asked.stdout.setEncoding('utf8');
+      expect(await once(said, 'data')).toEqual(['[]\n']);
+      spawnSync('nsenter', [...inHost, 'mount', '-t', 'tmpfs', 'none', late]);
+      spawnSync('nsenter', [...inHost, 'touch', join(late, 'seen')]);
+      asked.stdin.write('again');
+      expect(await once(said, 'data')).toEqual(['["seen"]\n']);
+    } finally {
+      asked.kill();
+      host.kill();
+      rmSync(late, { recursive: true, force: true });
+    }
   });
 });
