@@ -20,7 +20,6 @@ import { hasFeature } from '../../../devices/virtio/ring/features.js';
 import { newQueueCounters } from '../../../devices/virtio/ring/running-ring.js';
 import type { Reactor } from '../../../host/index.js';
 import { DeviceAtRest, type ExpectedDriver } from './device-at-rest.js';
-import { standStill } from '../../device-process/hand-over/stand-still.js';
 import { DRAIN_TIMEOUT_MS, DrainBudget } from './drain-budget.js';
 import { GatedRing } from './gated-ring.js';
 import { InflightArea } from './inflight-area.js';
@@ -44,6 +43,8 @@ export class DeviceRun implements SessionTransport {
   readonly logging: MemoryLogging;
   readonly inflight: InflightArea;
   readonly rest: DeviceAtRest;
+  /** How long the front-end waits for requests under way. */
+  readonly drain = new DrainBudget();
   readonly keepAwake: (session: AwakeSession) => void;
   /** As negotiated, without the protocol's own bits; undefined until they are. */
   features: bigint | undefined;
@@ -54,7 +55,6 @@ export class DeviceRun implements SessionTransport {
   readonly #table: MemoryTable;
   readonly #events: DeviceRunEvents;
   readonly #unkicked: UnkickedRings;
-  readonly #drain = new DrainBudget();
   #session: DeviceSession | undefined;
   /** Of the session: what its driver told another back-end is known here. */
   #isDriverKnown = false;
@@ -164,7 +164,7 @@ export class DeviceRun implements SessionTransport {
   settle(vring: Vring): number | Promise<number> {
     const { ring } = vring;
     if (ring === undefined || ring.enabled || ring.inFlight === 0) return 0;
-    return this.#drain.drained(ring).then((drained) => {
+    return this.drain.drained(ring).then((drained) => {
       if (drained) ring.flush();
       return 0;
     });
@@ -199,27 +199,6 @@ export class DeviceRun implements SessionTransport {
   fail(reason: string): void {
     if (this.#session === undefined) this.needsReset(reason);
     else this.#session.fault(reason);
-  }
-
-  /** Undefined where nothing is under way; resolves once nothing that is touches guest memory any more, or has had the time for that. */
-  quiesce(): Promise<void> | undefined {
-    if (this.#session === undefined || !this.requestsUnderWay) return undefined;
-    const leftMs = this.#drain.leftMs();
-    return leftMs > 0 ? this.#quiesce(this.#session, leftMs) : undefined;
-  }
-
-  /** What takes longer has that memory still: see `MemoryTable`. */
-  async #quiesce(session: DeviceSession, timeoutMs: number): Promise<void> {
-    session.taking = false;
-    const isResetting = () => this.settled !== undefined;
-    const isBusy = () => isResetting() || this.requestsUnderWay;
-    await standStill({ device: this.#device, isBusy, isResetting }, timeoutMs);
-    // Where the device was reset meanwhile, it holds nothing, and another driver may be at work.
-    if (this.#session !== session) return;
-    this.#device.unhold?.();
-    session.taking = true;
-    session.kickAll();
-    session.run();
   }
 
   /** The memory table has changed: rings whose memory is gone wait for it, and go on when it is back. */
@@ -371,12 +350,12 @@ export class DeviceRun implements SessionTransport {
     vring.ring = new GatedRing(ring, () => this.#ringIdle());
     this.logging.attach(vring);
     session.addRing(vring.ring);
-    this.#drain.renew();
+    this.drain.renew();
     return undefined;
   }
 
   async #stopOnceDrained(vring: Vring, ring: GatedRing): Promise<number> {
-    const drained = await this.#drain.drained(ring);
+    const drained = await this.drain.drained(ring);
     // The front-end left meanwhile, and maybe the next one is at work.
     if (vring.ring !== ring) return 0;
     if (drained) return this.#stopDrained(vring, ring);
@@ -413,7 +392,7 @@ export class DeviceRun implements SessionTransport {
   }
 
   #resume(): void {
-    this.#drain.renew();
+    this.drain.renew();
     this.#session?.kickAll();
   }
 

@@ -22,7 +22,7 @@ import { MemoryRequests } from './memory-requests.js';
 import { MemoryTable } from './memory-table.js';
 import type { BackEndState } from './port-state.js';
 import { restoreRun, saveRun } from './run-state.js';
-import { pauseRun, resumeRun } from './run-pause.js';
+import { pauseRun, resumeRun, quiesceRun } from './run-pause.js';
 import {
   PayloadBytes,
   VHOST_F_LOG_ALL,
@@ -100,7 +100,7 @@ export class VhostUserDevice {
     this.#state = new DeviceStateRequests({ run: this.#run, device, offered: this.#offered, reactor, log });
     this.#rules = new Map<number, RequestRule>([
       ...this.#negotiationRules(),
-      ...new MemoryRequests(this.#table, this.#run).rules,
+      ...new MemoryRequests(this.#table, this.#run, () => quiesceRun(this.#run, device)).rules,
       ...new LogRequests(this.#run).rules,
       ...new InflightRequests(this.#run).rules,
       ...new VringRequests(this.#table, this.#run).rules,

@@ -43,10 +43,13 @@ export class MemoryRequests {
   ];
   readonly #table: MemoryTable;
   readonly #run: DeviceRun;
+  readonly #quiesce: () => Promise<void> | undefined;
 
-  constructor(table: MemoryTable, run: DeviceRun) {
+  /** `quiesce`: see `quiesceRun`. */
+  constructor(table: MemoryTable, run: DeviceRun, quiesce: () => Promise<void> | undefined) {
     this.#table = table;
     this.#run = run;
+    this.#quiesce = quiesce;
   }
 
   /** num_regions[4] padding[4], then num_regions of guest_address[8] size[8] user_address[8] mmap_offset[8], a descriptor each. */
@@ -88,7 +91,7 @@ export class MemoryRequests {
   /** The front-end hears of it once requests under way leave what was taken away alone, or have had the time for that. */
   #taken(error: number): number | Promise<number> {
     const changed = this.#changed(error);
-    const quiet = changed === 0 && this.#table.tookAway ? this.#run.quiesce() : undefined;
+    const quiet = changed === 0 && this.#table.tookAway ? this.#quiesce() : undefined;
     return quiet === undefined ? changed : quiet.then(() => 0);
   }
 

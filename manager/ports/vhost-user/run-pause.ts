@@ -1,8 +1,9 @@
 /**
  * A pause of a device that its guest does not know of: nothing is taken from rings, and what was taken is given back. Kicks stay in their
- * eventfds, since another process may be the one to hear of them.
+ * eventfds, since another process may be the one to hear of them. And a shorter one, while memory is taken away.
  */
 import type { VirtioDevice } from '../../../devices/virtio/device.js';
+import type { DeviceSession } from '../../../devices/virtio/device-session.js';
 import { standStill } from '../../device-process/hand-over/stand-still.js';
 import type { DeviceRun } from './device-run.js';
 
@@ -32,6 +33,35 @@ export function resumeRun(run: DeviceRun, device: VirtioDevice): void {
   run.updateAll();
   session?.kickAll();
   run.run();
+}
+
+/**
+ * Memory was taken away: resolves once nothing that is under way touches it any more, or has had the time for that; undefined where nothing is. What
+ * takes longer has that memory still: see `MemoryTable`.
+ */
+export function quiesceRun(run: DeviceRun, device: VirtioDevice): Promise<void> | undefined {
+  const { session } = run;
+  if (session === undefined || !run.requestsUnderWay) return undefined;
+  const leftMs = run.drain.leftMs();
+  return leftMs > 0 ? quiesce(run, session, device, leftMs) : undefined;
+}
+
+async function quiesce(
+  run: DeviceRun,
+  session: DeviceSession,
+  device: VirtioDevice,
+  timeoutMs: number,
+): Promise<void> {
+  session.taking = false;
+  const isResetting = () => run.settled !== undefined;
+  const isBusy = () => isResetting() || run.requestsUnderWay;
+  await standStill({ device, isBusy, isResetting }, timeoutMs);
+  // Where the device was reset meanwhile, it holds nothing, and another driver may be at work.
+  if (run.session !== session) return;
+  device.unhold?.();
+  session.taking = true;
+  session.kickAll();
+  session.run();
 }
 
 function whatIsUnderWay(run: DeviceRun): string {
