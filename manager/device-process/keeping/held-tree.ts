@@ -2,7 +2,7 @@
 import { Type } from '@sinclair/typebox';
 import type { MountTree } from '../../../devices/9p/fs/mount-tree/mount-tree.js';
 import { dataAs } from '../hand-over/movable.js';
-import { takePart, type KeptParts } from '../../ports/vhost-user/kept-back-end.js';
+import type { KeptParts } from '../../ports/vhost-user/kept-back-end.js';
 import type { ToldPart } from '../../ports/vhost-user/kept-state.js';
 import type { Held } from './held.js';
 import type { HeldSession } from './held-session.js';
@@ -42,7 +42,9 @@ export class HeldTree implements Held {
   /** @throws ParcelError */
   take(parts: KeptParts): void {
     this.#session.take(parts);
-    const { life } = dataAs(TreePart, takePart(parts, TREE).data);
+    // A process that did not know of this gave numbers from 1 on.
+    const told = parts.get(TREE);
+    const life = told === undefined ? 0 : dataAs(TreePart, told.data).life;
     this.#tree.numberAfter(((life + 1) % LIVES_MAX) * IDS_EACH);
   }
 
