@@ -193,7 +193,7 @@ export class VfioUserFunction extends DeviceFunction {
     if (!taken) this.server.listen();
   }
 
-  private quiesce(log: (message: string) => void): Promise<void> | undefined {
+  private quiesce(log: LogMethod): Promise<void> | undefined {
     if (!this.function.underWay) return undefined;
     return (this.quiet = quiesceFunction(this.function, this.served.device, log));
   }

@@ -4,6 +4,7 @@ import { GivenDescriptors, SavedDescriptors } from '../../../devices/state-descr
 import type { VirtioDevice } from '../../../devices/virtio/device.js';
 import type { VirtioPciFunction } from '../../../devices/virtio/transport/virtio-pci.js';
 import { closeFd } from '../../../host/index.js';
+import type { LogMethod } from '../../logging/log.js';
 import { VfioUserState } from '../../ports/vfio-user/port-state.js';
 import type { IncomingParcel, OutgoingParcel } from './parcel.js';
 import { standStill } from './stand-still.js';
@@ -35,7 +36,7 @@ const QUIESCE_MS = 2000;
 export async function quiesceFunction(
   fn: VirtioPciFunction,
   device: VirtioDevice,
-  log: (message: string) => void,
+  log: LogMethod,
 ): Promise<void> {
   fn.stopTaking();
   const still = {
