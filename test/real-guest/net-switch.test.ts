@@ -8,6 +8,7 @@ import { findNetworkTools } from '../../testbed/network-tools.js';
 import { PATIENTLY } from '../manager/patiently.js';
 import { capturedFrames } from '../support/captured-frames.js';
 import { describeRealGuest } from './lab.js';
+import { withBubblewrap } from './support/bubblewrap.js';
 import { interfaceOf, SwitchLab } from './support/switch-lab.js';
 
 const [NEAR, FAR] = [0, 1];
@@ -19,6 +20,8 @@ const MIB = 2 ** 20;
 interface Report {
   readonly end: { readonly sum_received: { readonly bytes: number } };
 }
+
+withBubblewrap();
 
 describeRealGuest('two guests on one switch', () => {
   let lab: SwitchLab;
