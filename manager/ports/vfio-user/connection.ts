@@ -103,7 +103,7 @@ export class Connection {
   /** Starts to serve. 0, or a negative errno and the connection is as before. */
   open(): number {
     const { reactor, fd } = this.#options;
-    return reactor.add(fd, EpollEvents.EPOLLIN, () => this.#turn());
+    return reactor.add(fd, EpollEvents.EPOLLIN, (events) => this.#ready(events));
   }
 
   /** Ends the connection now; a reply that is not out yet is lost. */
@@ -117,8 +117,14 @@ export class Connection {
     onClosed(reason);
   }
 
+  #ready(events: number): void {
+    const { EPOLLERR, EPOLLHUP } = EpollEvents;
+    if (!this.#waiting) this.#turn();
+    // Nothing is read now, so that the end of the stream does not show in any other way.
+    else if ((events & (EPOLLERR | EPOLLHUP)) !== 0) this.close('the client closed the connection');
+  }
+
   #turn(): void {
-    if (this.#waiting) return;
     const blocked = this.#sender.pending;
     if (this.#flush()) this.#drain();
     // Every message of this turn has been answered: no vCPU waits while the queues are served.

@@ -125,6 +125,7 @@ function offsetOf(address: number): number {
 
 class Machine {
   device = new EchoDevice();
+  readonly log: string[] = [];
   #server: VfioUserServer;
   #fn: VirtioPciFunction;
   readonly harness: Harness<VirtioPciFunction>;
@@ -137,7 +138,8 @@ class Machine {
     this.ram = new GuestRam(this.file);
     this.harness = new Harness(
       (memory: GuestMemory) => new VirtioPciFunction(this.device, memory, { msix }),
-      () => (this.#fn.underWay ? quiesceFunction(this.#fn, this.device, () => undefined) : undefined),
+      () =>
+        this.#fn.underWay ? quiesceFunction(this.#fn, this.device, (line) => this.log.push(line)) : undefined,
     );
     this.#server = this.harness.server;
     this.#fn = this.harness.fn;
@@ -336,6 +338,29 @@ describe('a virtio function over vfio-user', () => {
     await taken;
     expect(machine.ram.read(ANSWER, 5)).toBe('hello');
     await client.readRegion(CONFIG_REGION, 0, 4);
+  });
+
+  it('lets a client go that leaves while it waits', async () => {
+    const machine = new Machine(false);
+    const client = await machine.harness.negotiated();
+    await machine.mapRam(client);
+    const driver = await Driver.start(client, NO_VECTOR);
+    machine.ram.putDescriptor(0, REQUEST, 5, 0, 0);
+    machine.ram.makeAvailable(1);
+    machine.device.keep = true;
+    await driver.ring();
+    while (!machine.device.hasKept) await new Promise(setImmediate);
+    void client.writeNumber(CONFIG_REGION, 4, 2, 2).catch(() => undefined);
+    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+    await machine.harness.disconnect(client);
+    machine.device.answer();
+    machine.device.keep = false;
+    const next = await machine.harness.negotiated();
+    await machine.mapRam(next);
+    await (await Driver.start(next, NO_VECTOR)).ring();
+    expect(machine.device.context).toBeDefined();
+    // It was not waited for until there was no more time.
+    expect(machine.log).toEqual([]);
   });
 
   it('begins what waited for something again once it may master the bus again, and not before', async () => {
