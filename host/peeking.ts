@@ -18,13 +18,14 @@ const value = new NativeBuffer(INT_BYTES);
 const length = new NativeBuffer(INT_BYTES);
 const discarded = new NativeBuffer(4096);
 
-/** What a socket has whose bytes are looked at from the first one on. Needed whenever `peekMessage` is called. */
+/** What a socket has that remembers no number: its bytes are looked at from the first one on, each time. */
 export const NO_MARK = -1;
 
 /**
- * As `recvMessage`, but all stays in the socket: the descriptors are others of the same open files, which are the caller's to close. Where the bytes
- * seen end where those of one send do, the kernel gives the first descriptors of any bytes behind them: so ask for more bytes than you need, and
- * count descriptors as theirs only where no more came.
+ * As `recvMessage`, but all stays in the socket: the descriptors are others of the same open files, which are the caller's to close. Where the socket
+ * remembers a number, it is that of bytes to pass over, and goes up by those that are seen. Where the bytes seen end where those of one send do, the
+ * kernel gives the first descriptors of any bytes behind them: so ask for more bytes than you need, and count descriptors as theirs only where no more
+ * came.
  */
 export function peekMessage(
   fd: number,

@@ -163,7 +163,7 @@ export function servedFunctions(
     try {
       const isTaken = given !== undefined;
       return spec.port === 'vfio-user'
-        ? new VfioUserFunction(served, spec, hooks, reactor, own.warn, isTaken)
+        ? new VfioUserFunction(served, spec, hooks, reactor, own.warn, isTaken, keeper)
         : new VhostUserFunction(served, spec, hooks, reactor, own.warn, isTaken, keeper);
     } catch (error) {
       await served.device.close();
@@ -202,21 +202,19 @@ function openDevice(
     return openDisk(spec, log.with({ disk: spec.serial }).warn, { kept, awaited, given, dialer });
   return spec.type === 'card'
     ? openCard(spec, reactor, log.with({ card: spec.name }).warn, given, dialer)
-    : servedNineP(spec, port === 'vhost-user', surroundings, given);
+    : servedNineP(spec, surroundings, given);
 }
 
-/** `isKept` where the guest's session is to outlive the process: over vhost-user. */
 async function servedNineP(
   spec: NinePSpec,
-  isKept: boolean,
   { watches, hooks, log }: Surroundings,
   given: Given | undefined,
 ): Promise<ServedDevice> {
   const { tag, source } = spec;
   const mounts = given && takeMounts(given);
-  if (source?.type === 'queues') return ninePOnQueues(log, isKept, mounts?.seats);
+  if (source?.type === 'queues') return ninePOnQueues(log, mounts?.seats);
   const { warn } = log.with({ tag });
-  const held = isKept ? new HeldSession(warn) : undefined;
+  const held = new HeldSession(warn);
   if (source?.type !== 'tree') {
     const served = new NinePOfMount(tag, warn, held);
     if (source) await served.setSource(source, termsOf(spec), given && 'handed over');
@@ -230,7 +228,7 @@ async function servedNineP(
       if (child) hooks.onChild({ name, state: child.state, detail: child.detail });
     },
   });
-  const device = createNineP(tree, { tag, readOnly: false, log: warn }, held?.journal);
+  const device = createNineP(tree, { tag, readOnly: false, log: warn }, held.journal);
   const served = new ServedTree(
     tree,
     (shown, terms, watched, beginning) =>
@@ -251,7 +249,7 @@ async function servedNineP(
       () => served.all,
     ),
     tree: served,
-    held: held && new HeldTree(held, tree),
+    held: new HeldTree(held, tree),
     counted: () => ({ ...device.statistics, latencies: device.latencies }),
     setSource: () => Promise.reject(new Error('a tree shows its children')),
   };
@@ -268,14 +266,10 @@ function openServed(source: Source, terms: MountTerms, beginning?: Beginning): P
   return openMount(openSource, source, terms, beginning);
 }
 
-async function ninePOnQueues(
-  log: Log,
-  isKept: boolean,
-  seats: readonly SeatSpec[] = [],
-): Promise<ServedDevice> {
-  const held = isKept ? new HeldQueues(log.warn) : undefined;
-  const mux = new Virtio9pMux(QUEUES_PER_DEVICE, held?.registers);
-  if (held) held.onTaken = () => mux.goOn();
+async function ninePOnQueues(log: Log, seats: readonly SeatSpec[] = []): Promise<ServedDevice> {
+  const held = new HeldQueues(log.warn);
+  const mux = new Virtio9pMux(QUEUES_PER_DEVICE, held.registers);
+  held.onTaken = () => mux.goOn();
   const queues = new ServedQueues({
     ...{ mux, openMount: openServed, held, log },
     serverOptions: (tag, limits) =>

@@ -230,7 +230,7 @@ export class DeviceFunctions {
     const host = this.requireRunning();
     try {
       const kept = this.kept.pathsOf(name);
-      const resumes = await this.giveConnection(name, use);
+      const resumes = await this.giveConnection(name);
       const keep = await host.addFunction({
         function: name,
         socketPath: this.options.paths.functionSocket(device.slot, device.function),
@@ -256,18 +256,16 @@ export class DeviceFunctions {
   }
 
   /** Has the process go on with the connection that its function had when the last process died. */
-  private async giveConnection(name: string, { port }: PortUse): Promise<boolean> {
+  private async giveConnection(name: string): Promise<boolean> {
     if (!this.keeper.has(name)) return false;
-    if (port === 'vhost-user') {
-      try {
-        await this.keeper.give(name);
-        return true;
-      } catch (error) {
-        this.options.log.with({ function: name }).warn('its connection is cut off', error);
-      }
+    try {
+      await this.keeper.give(name);
+      return true;
+    } catch (error) {
+      this.options.log.with({ function: name }).warn('its connection is cut off', error);
+      this.keeper.drop(name);
+      return false;
     }
-    this.keeper.drop(name);
-    return false;
   }
 
   /** What a queue of a multiplexing function counted, as of the last `refresh`. */

@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 
 /** Each is named by what `ChassisPaths.functionFiles` answers, and one of these. */
 export const FunctionFile = {
-  /** Requests that are under way: `manager/ports/vhost-user/inflight-file.ts`. */
+  /** Requests that are under way: `manager/ports/keeping/inflight-file.ts`. */
   INFLIGHT: 'inflight',
 } as const;
 

@@ -15,7 +15,7 @@ import { answerOf, type Reply } from '../process-protocol.js';
 import { SerialQueue } from '../serial-queue.js';
 import { loadStates, saveStates, type NamedFunction } from './function-states.js';
 import { withGrant, type Grants } from './grant-channel.js';
-import type { KeptConnection } from '../ports/vhost-user/server.js';
+import type { KeptConnection } from '../ports/keeping/told.js';
 import type { HandedOver } from './hand-over/giving.js';
 import type { HandOvers } from './hand-over/hand-overs.js';
 import type { Given, MovableFunction } from './hand-over/movable.js';

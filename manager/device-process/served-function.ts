@@ -27,10 +27,11 @@ import {
   saveFunction,
   VfioUserFunctionState,
 } from './hand-over/pci-function.js';
-import { VfioUserServer } from '../ports/vfio-user/server.js';
+import { VfioUserServer, type VfioUserKeeping } from '../ports/vfio-user/server.js';
 import type { FileState } from '../ports/vhost-user/file-state.js';
 import { VhostUserState } from '../ports/vhost-user/port-state.js';
-import { VhostUserServer, type KeptConnection } from '../ports/vhost-user/server.js';
+import type { KeptConnection } from '../ports/keeping/told.js';
+import { VhostUserServer } from '../ports/vhost-user/server.js';
 import type { Held } from './keeping/held.js';
 import type { KeeperLink } from './keeping/keeper-link.js';
 import type { FunctionHooks, ResizableDisk, ServedFunction } from './device-process.js';
@@ -163,6 +164,7 @@ abstract class DeviceFunction implements ServedFunction, MovableFunction {
 
 export class VfioUserFunction extends DeviceFunction {
   private readonly server: VfioUserServer;
+  private readonly leaveKeeper: () => void;
   private pci: VirtioPciFunction | undefined;
   /** Settles once the client has what it took away. */
   private quiet: Promise<void> | undefined;
@@ -174,14 +176,17 @@ export class VfioUserFunction extends DeviceFunction {
     reactor: Reactor,
     log: LogMethod,
     taken = false,
+    keeper?: KeeperLink,
   ) {
     super(served, spec);
     this.server = new VfioUserServer({
       path: spec.socketPath,
       reactor,
-      createFunction: (memory: GuestMemory) =>
+      keeping: this.keeping(spec, keeper),
+      createFunction: (memory: GuestMemory, records) =>
         (this.pci = new VirtioPciFunction(served.device, memory, {
           msix: spec.msix,
+          records,
           log,
           keepAwake: (session) => reactor.keepAwake(session),
         })),
@@ -190,7 +195,27 @@ export class VfioUserFunction extends DeviceFunction {
       onDisconnect: () => hooks.onDisconnect(),
       log,
     });
+    if (served.held) served.held.tell = (part) => this.server.tellAside(part);
     if (!taken) this.server.listen();
+    keeper?.add(spec.function, this.server);
+    this.leaveKeeper = () => keeper?.remove(spec.function);
+  }
+
+  goOnFor(kept: KeptConnection): Promise<string | undefined> {
+    return Promise.resolve(this.server.goOnFor(kept));
+  }
+
+  private keeping(
+    { function: name, files }: FunctionSpec,
+    keeper: KeeperLink | undefined,
+  ): VfioUserKeeping | undefined {
+    if (keeper === undefined || files === undefined) return undefined;
+    const { device, held } = this.served;
+    return {
+      ...{ keeper: keeper.of(name), extras: held, queueSizes: device.queueSizes },
+      inflightPath: files + FunctionFile.INFLIGHT,
+      function: () => this.function,
+    };
   }
 
   private quiesce(log: LogMethod): Promise<void> | undefined {
@@ -202,7 +227,8 @@ export class VfioUserFunction extends DeviceFunction {
     const { server } = this;
     return {
       pause: async (timeoutMs) => {
-        server.pause();
+        const problem = await server.pause(timeoutMs);
+        if (problem !== undefined) return problem;
         await this.quiet;
         return pauseFunction(this.function, this.served.device, timeoutMs);
       },
@@ -248,8 +274,11 @@ export class VfioUserFunction extends DeviceFunction {
   }
 
   async close(): Promise<void> {
+    this.leaveKeeper();
     this.server.close();
+    await this.server.forget();
     await this.served.device.close();
+    this.served.held?.close();
     this.served.release?.();
   }
 }

@@ -6,6 +6,7 @@ import { EVENT_SUPPRESS_ALIGN, VIRTQ_MAX_SIZE, VirtqAlign } from './defs.js';
 import type { ChainState } from './chain-state.js';
 import { createRing } from './factory.js';
 import { hasFeature } from './features.js';
+import type { RingRecords } from './inflight/ring-records.js';
 import type { RingPosition, RingSignals, RunningRing } from './running-ring.js';
 
 /** "This event has no vector" (VIRTIO_MSI_NO_VECTOR). */
@@ -50,6 +51,8 @@ export class QueueConfig {
    * what was under way in this ring, the ring goes on from there, whatever `start` says.
    */
   inflight: Uint8Array | undefined;
+  /** What gives it that each time it is activated, in place of whoever configures it. */
+  records: RingRecords | undefined;
 
   constructor(index: number, maxSize: number) {
     if (!Number.isInteger(maxSize) || maxSize < 1 || maxSize > VIRTQ_MAX_SIZE) {
@@ -90,6 +93,8 @@ export class QueueConfig {
   activate(memory: GuestMemory, features: bigint, signals: RingSignals, counters: QueueCounters): Activation {
     const problem = this.problem(features);
     if (problem !== undefined) return { problem };
+    const packed = hasFeature(features, VirtioFeature.VIRTIO_F_RING_PACKED);
+    if (this.records !== undefined) this.inflight = this.records.regionOf(this, packed);
     return createRing(this, memory, features, signals, counters);
   }
 }

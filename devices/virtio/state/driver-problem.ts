@@ -1,7 +1,7 @@
 /** Whether a saved driver can have come as far as the state says: status, features, and whether the device is at work. */
 import { VirtioFeature } from '../device.js';
 import { VIRTIO_MSI_NO_VECTOR } from '../ring/queue-config.js';
-import { LEGACY_STATUS_BITS, STATUS_STEPS } from '../transport/device-state.js';
+import { LEGACY_STATUS_BITS, STATUS_STEPS } from '../transport/status-steps.js';
 import { hasFeatureWord, hasOnlyFeatures } from '../transport/feature-words.js';
 import { VirtioStatus } from '../transport/virtio-pci-defs.js';
 import { DriverInterfaceCode, type FunctionState } from './function-state.js';

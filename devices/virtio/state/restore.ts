@@ -37,8 +37,12 @@ export async function prepareFunction(
   }
 }
 
-/** Sets everything where it is kept. The function is as after a reset. */
-export function applyState(parts: FunctionParts, saved: FunctionState): void {
+/** Sets everything where it is kept. The function is as after a reset. Of the rings that run, `goesOn` says which do so for the first time: false. */
+export function applyState(
+  parts: FunctionParts,
+  saved: FunctionState,
+  goesOn: (queueIndex: number) => boolean = () => true,
+): void {
   const { config, state, common, legacy, interrupts } = parts;
   for (let offset = 0; offset < saved.configSpace.length; offset += 4) {
     config.set(offset, 4, configRegister(saved, offset));
@@ -53,16 +57,20 @@ export function applyState(parts: FunctionParts, saved: FunctionState): void {
   state.configVector = saved.configVector;
   state.config.resume(saved.configGeneration, saved.deviceConfig);
   for (const [index, queue] of saved.queues.entries()) setRegisters(state.queues[index], queue);
-  applyStarts(parts, saved);
+  applyStarts(parts, saved, goesOn);
   // A device that fails as it starts adds to it.
   interrupts.isr = saved.isrStatus;
   state.resume(progressOf(saved));
 }
 
 /** Where the rings that run go on. */
-export function applyStarts({ state }: FunctionParts, saved: FunctionState): void {
+export function applyStarts(
+  { state }: FunctionParts,
+  saved: FunctionState,
+  goesOn: (queueIndex: number) => boolean = () => true,
+): void {
   for (const [index, queue] of saved.queues.entries()) {
-    if (isRunning(saved, queue)) setStart(state.queues[index], queue);
+    if (isRunning(saved, queue) && goesOn(index)) setStart(state.queues[index], queue);
   }
 }
 

@@ -24,7 +24,8 @@ export type SavedState =
   | { readonly blob: Uint8Array; readonly problem?: undefined }
   | { readonly blob?: undefined; readonly problem: string };
 
-const NOT_RUNNING: RingState = { nextAvail: 0, nextUsed: 0, chains: [] };
+/** Of a ring that does not run, or whose place is known elsewhere. */
+export const NOWHERE: RingState = { nextAvail: 0, nextUsed: 0, chains: [] };
 
 export function saveFunction(parts: FunctionParts, to: StateDestination): SavedState {
   const { state } = parts;
@@ -44,7 +45,7 @@ export function saveFunction(parts: FunctionParts, to: StateDestination): SavedS
   return { blob: encodeState(captureFunction(parts, queues, device)) };
 }
 
-function captureFunction(
+export function captureFunction(
   { config, msix, state, common, legacy, interrupts }: FunctionParts,
   queues: readonly QueueState[],
   device: Uint8Array,
@@ -82,20 +83,20 @@ function captureFunction(
  * way in them is the driver's to take back, by a reset.
  */
 function saveQueue(state: DeviceState, queue: QueueConfig): QueueState | string {
-  if (state.isQueueResetting(queue)) return registersOf(afterReset(state, queue), NOT_RUNNING);
+  if (state.isQueueResetting(queue)) return registersAfterReset(state, queue);
   const ring = state.progress.faulted ? undefined : state.session?.ring(queue.index);
-  const saved = ring?.save() ?? NOT_RUNNING;
+  const saved = ring?.save() ?? NOWHERE;
   return typeof saved === 'string' ? saved : registersOf(queue, saved);
 }
 
 /** The registers of a queue that was reset by itself. */
-function afterReset(state: DeviceState, { index, maxSize }: QueueConfig): QueueConfig {
+export function registersAfterReset(state: DeviceState, { index, maxSize }: QueueConfig): QueueState {
   const queue = new QueueConfig(index, maxSize);
   if (!state.accepted(VirtioFeature.VIRTIO_F_RING_PACKED)) queue.size = powerOfTwoAtMost(maxSize);
-  return queue;
+  return registersOf(queue, NOWHERE);
 }
 
-function registersOf(queue: QueueConfig, ring: RingState): QueueState {
+export function registersOf(queue: QueueConfig, ring: RingState): QueueState {
   const { size, vector, enabled, descriptorArea, driverArea, deviceArea } = queue;
   return {
     size,

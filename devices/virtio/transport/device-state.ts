@@ -21,28 +21,16 @@ import {
   legacyFeatures,
   modernFeatures,
 } from './feature-words.js';
+import { LEGACY_STATUS_BITS, STATUS_STEPS } from './status-steps.js';
 import { VirtioStatus } from './virtio-pci-defs.js';
 import { whenDone } from './when-done.js';
 
 const {
-  VIRTIO_CONFIG_S_ACKNOWLEDGE,
-  VIRTIO_CONFIG_S_DRIVER,
   VIRTIO_CONFIG_S_DRIVER_OK,
   VIRTIO_CONFIG_S_FEATURES_OK,
   VIRTIO_CONFIG_S_NEEDS_RESET,
   VIRTIO_CONFIG_S_FAILED,
 } = VirtioStatus;
-
-/** The steps of initialisation (section 3.1.1), in the only order there is. */
-export const STATUS_STEPS = [
-  VIRTIO_CONFIG_S_ACKNOWLEDGE,
-  VIRTIO_CONFIG_S_DRIVER,
-  VIRTIO_CONFIG_S_FEATURES_OK,
-  VIRTIO_CONFIG_S_DRIVER_OK,
-] as const;
-/** A legacy device knows no FEATURES_OK, and takes the others in any order. */
-export const LEGACY_STATUS_BITS =
-  VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FAILED;
 
 /** How the state reaches the driver, and whatever else belongs to it. */
 export interface DeviceStateEvents {
@@ -148,6 +136,8 @@ export class DeviceState {
     this.#status = progress.status;
     this.#startDue = progress.started;
     this.#faulted = progress.faulted;
+    // Whatever the device knows of a driver is void at the next reset, also where none is at work.
+    this.#handedOver = true;
     if (progress.started && !progress.faulted) this.#start();
   }
 

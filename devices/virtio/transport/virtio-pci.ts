@@ -3,18 +3,18 @@
  * BAR 0, and interrupts. Everything behind the registers is in `DeviceState` and `DeviceSession`.
  */
 import { CapabilityList } from '../../pci/capabilities.js';
-import { ConfigSpace, defineType0Header, type HeaderIdentity } from '../../pci/config-space.js';
+import { ConfigSpace, defineType0Header } from '../../pci/config-space.js';
 import { PciCommand, PciConfig } from '../../pci/defs.js';
 import type { AccessWidth, BarSpec, FunctionPort, PciFunction } from '../../pci/function.js';
 import { MSIX_MAX_VECTORS, MsixTable } from '../../pci/msix.js';
 import { SAME_PROCESS, type GivenDescriptors, type StateDestination } from '../../state-descriptors.js';
 import type { QueueCounters, VirtioDevice } from '../device.js';
-import type { SessionTransport } from '../device-session.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import { RingPoller } from '../ring-poller.js';
 import type { CapabilityOffsets, FunctionParts } from '../state/function-parts.js';
 import type { FunctionState } from '../state/function-state.js';
 import { isBusy } from '../state/busy.js';
+import { keepFunction, resumeKept } from '../state/keep.js';
 import { replayState } from '../state/replay.js';
 import { acceptState, applyState, prepareFunction } from '../state/restore.js';
 import { saveFunction, type SavedState } from '../state/save.js';
@@ -24,12 +24,9 @@ import type { DriverInterface } from './driver-progress.js';
 import { LegacyConfig } from './legacy-config.js';
 import { installPciCfgWindow } from './pci-cfg-window.js';
 import { PciInterrupts } from './pci-interrupts.js';
-import {
-  VIRTIO_PCI_MODERN_DEVICE_ID_BASE,
-  VIRTIO_PCI_VENDOR_ID,
-  VirtioPciCommon,
-  VirtioPciTransitionalDeviceId,
-} from './virtio-pci-defs.js';
+import { VirtioPciCommon } from './virtio-pci-defs.js';
+import { identityOf } from './virtio-pci-identity.js';
+import type { VirtioPciOptions } from './virtio-pci-options.js';
 import {
   LEGACY_BAR,
   MAX_DEVICE_CONFIG_BYTES,
@@ -37,48 +34,9 @@ import {
   StructureOffset,
   VIRTIO_BAR,
   VirtioPciLayout,
-  type Doorbell,
-  type VirtioPciInterface,
 } from './virtio-pci-layout.js';
 
-/** 1 and up says "no legacy interface". */
-const MODERN_REVISION = 1;
-const LEGACY_REVISION = 0;
-/** 0x40 and up, for the same reason. */
-const MODERN_SUBSYSTEM_ID = 0x40;
-
-export interface VirtioPciOptions {
-  /** Whether the function has MSI-X. INTx it always has. */
-  readonly msix: boolean;
-  /** Vectors in the MSI-X table, 1 to 2048; by default one a queue, and one for config changes. */
-  readonly msixVectorCount?: number;
-  /**
-   * Which registers the function has: modern ones (default), legacy ones (virtio 0.9.5), or both, and the driver decides. Legacy
-   * registers are in I/O space, and only for device ids that have a transitional PCI device id.
-   */
-  readonly registers?: VirtioPciInterface;
-  /**
-   * The doorbells that the modern registers offer, best first; by default one a queue. Drivers should take the first, but SeaBIOS takes
-   * the address of the first and the multiplier of the last: offer it one.
-   */
-  readonly doorbells?: readonly [Doorbell, ...Doorbell[]];
-  /**
-   * Whether the device looks at its rings by itself, all the time, from DRIVER_OK to reset: drivers are asked not to ring any doorbell, and may
-   * do without. Default false. `keepAwake` is not used then.
-   */
-  readonly polled?: boolean;
-  /**
-   * Features, as bits, that are not offered though the device and the rings have them: for drivers that get one wrong, and for tests of all
-   * that drivers may choose. VIRTIO_F_VERSION_1 cannot be withheld. Default: none.
-   */
-  readonly withheldFeatures?: bigint;
-  /** Takes one line on each fault of the driver or the device. */
-  readonly log?: (message: string) => void;
-  /** Runs work soon, from the event loop. By default with setImmediate, or setTimeout where there is none. */
-  readonly defer?: (work: () => void) => void;
-  /** What polls the rings for a while after a doorbell that woke the process; by default nothing does. */
-  readonly keepAwake?: SessionTransport['keepAwake'];
-}
+export type { VirtioPciOptions };
 
 export class VirtioPciFunction implements PciFunction {
   readonly bars: readonly BarSpec[];
@@ -96,6 +54,7 @@ export class VirtioPciFunction implements PciFunction {
   readonly #state: DeviceState;
   readonly #common: CommonConfig;
   readonly #legacy: LegacyConfig;
+  #changes = 0;
 
   /**
    * `memory` is the guest's, kept up to date by the port.
@@ -121,6 +80,7 @@ export class VirtioPciFunction implements PciFunction {
     this.configSizeBytes = this.#config.sizeBytes;
     this.#interrupts = new PciInterrupts(this.#config, this.msix);
     this.#state = this.#newState(memory, options);
+    for (const queue of this.#state.queues) queue.records = options.records;
     this.#common = new CommonConfig(this.#state, this.msixVectorCount);
     this.#legacy = new LegacyConfig(this.#state, this.msixVectorCount, this.#interrupts);
     this.#parts = {
@@ -143,7 +103,13 @@ export class VirtioPciFunction implements PciFunction {
     return this.#config.read(offset, width);
   }
 
+  /** Goes up by each access that may have changed what `keepState` tells: doorbells do not. */
+  get changes(): number {
+    return this.#changes;
+  }
+
   writeConfig(offset: number, width: AccessWidth, value: number): void {
+    this.#changes++;
     this.#config.write(offset, width, value);
   }
 
@@ -156,7 +122,9 @@ export class VirtioPciFunction implements PciFunction {
   }
 
   writeBar(bar: number, offset: number, width: AccessWidth, value: number): void {
-    if (bar === VIRTIO_BAR && this.#layout.hasModern) this.#writeStructure(offset, width, value);
+    const isModern = bar === VIRTIO_BAR && this.#layout.hasModern;
+    if (!isModern || offset < StructureOffset.NOTIFY) this.#changes++;
+    if (isModern) this.#writeStructure(offset, width, value);
     else if (bar === LEGACY_BAR && this.#layout.hasLegacy) this.#legacy.write(offset, width, value);
     else if (bar === MSIX_BAR) this.msix?.writeTable(offset, width, value);
   }
@@ -172,6 +140,7 @@ export class VirtioPciFunction implements PciFunction {
   reset(): void {
     // A device that is reset holds nothing.
     this.#held = false;
+    this.#changes++;
     this.#state.reset();
     this.#common.reset();
     this.#legacy.reset();
@@ -210,6 +179,19 @@ export class VirtioPciFunction implements PciFunction {
   /** The same by the register writes that a driver makes, as far as those go: see `replay.ts`. */
   replayState(blob: Uint8Array): string | undefined {
     return this.#goOn(blob, (saved) => replayState(this, this.#parts, saved));
+  }
+
+  /** What a driver has set, for a process that is to go on where this one is killed: see `keep.ts`. */
+  keepState(): Uint8Array {
+    return keepFunction(this.#parts);
+  }
+
+  /**
+   * Goes on, once `goOn` is called, where a function like this one was killed, of which `keepState` told last. Answers why not: then nothing has
+   * changed. This one is as at power-on, and knows memory and its port.
+   */
+  resumeKept(kept: Uint8Array): string | undefined {
+    return resumeKept(this.#parts, kept);
   }
 
   /** Takes nothing from rings from now on, for a hand-over; what the device has comes back as ever. */
@@ -391,28 +373,6 @@ export class VirtioPciFunction implements PciFunction {
 function vectorCount(device: VirtioDevice, options: VirtioPciOptions): number {
   if (!options.msix) return 0;
   return options.msixVectorCount ?? Math.min(device.queueSizes.length + 1, MSIX_MAX_VECTORS);
-}
-
-/** How drivers know the function (sections 4.1.2 and 4.1.2.3): legacy ones by the transitional id, revision 0 and the subsystem's id. */
-function identityOf(device: VirtioDevice, hasLegacy: boolean): HeaderIdentity {
-  const { deviceId, pciClass } = device;
-  const common = {
-    vendorId: VIRTIO_PCI_VENDOR_ID,
-    subsystemVendorId: VIRTIO_PCI_VENDOR_ID,
-    classCode: pciClass,
-    hasIntx: true,
-  };
-  if (!hasLegacy) {
-    return {
-      ...common,
-      deviceId: VIRTIO_PCI_MODERN_DEVICE_ID_BASE + deviceId,
-      revisionId: MODERN_REVISION,
-      subsystemId: MODERN_SUBSYSTEM_ID + deviceId,
-    };
-  }
-  const transitionalId = VirtioPciTransitionalDeviceId[deviceId];
-  if (transitionalId === undefined) throw new RangeError(`device id ${deviceId} has no legacy interface`);
-  return { ...common, deviceId: transitionalId, revisionId: LEGACY_REVISION, subsystemId: deviceId };
 }
 
 function deferToEventLoop(work: () => void): void {

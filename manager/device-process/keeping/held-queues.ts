@@ -1,7 +1,6 @@
 /** What of a device with a mount on each queue is to outlive the process: the queues' sessions, and what its config space says. */
 import type { LogMethod } from '../../logging/log.js';
-import type { KeptParts } from '../../ports/vhost-user/kept-back-end.js';
-import type { ToldPart } from '../../ports/vhost-user/kept-state.js';
+import type { KeptParts, ToldPart } from '../../ports/keeping/told.js';
 import { Allowance } from './allowance.js';
 import type { Held } from './held.js';
 import { HeldSession, MAX_FILES } from './held-session.js';

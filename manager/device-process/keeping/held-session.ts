@@ -3,8 +3,7 @@ import type { HeldFiles } from '../../../devices/9p/server/journal/held-files.js
 import type { GivenDescriptor } from '../../../devices/state-descriptors.js';
 import { closeFd, duplicateFd } from '../../../host/index.js';
 import type { LogMethod } from '../../logging/log.js';
-import type { KeptParts } from '../../ports/vhost-user/kept-back-end.js';
-import type { ToldPart } from '../../ports/vhost-user/kept-state.js';
+import type { KeptParts, ToldPart } from '../../ports/keeping/told.js';
 import { Allowance } from './allowance.js';
 import type { Held } from './held.js';
 import { JournalMemory } from './journal-memory.js';

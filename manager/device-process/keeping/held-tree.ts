@@ -2,8 +2,7 @@
 import { Type } from '@sinclair/typebox';
 import type { MountTree } from '../../../devices/9p/fs/mount-tree/mount-tree.js';
 import { dataAs } from '../hand-over/movable.js';
-import type { KeptParts } from '../../ports/vhost-user/kept-back-end.js';
-import type { ToldPart } from '../../ports/vhost-user/kept-state.js';
+import type { KeptParts, ToldPart } from '../../ports/keeping/told.js';
 import type { Held } from './held.js';
 import type { HeldSession } from './held-session.js';
 

@@ -1,4 +1,4 @@
-import type { KeptExtras, ToldPart } from '../../ports/vhost-user/kept-state.js';
+import type { KeptExtras, ToldPart } from '../../ports/keeping/told.js';
 
 /** What of a device, beside its port, is to outlive the process. */
 export interface Held extends KeptExtras {

@@ -2,8 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { closeFd, duplicateFd } from '../../../host/index.js';
 import type { LogMethod } from '../../logging/log.js';
-import type { ConnectionKeeper, Told } from '../../ports/vhost-user/kept-state.js';
-import type { KeptConnection } from '../../ports/vhost-user/server.js';
+import type { ConnectionKeeper, KeptConnection, Told } from '../../ports/keeping/told.js';
 import { SerialQueue } from '../../serial-queue.js';
 import type { HandOverChannel } from '../hand-over/channel.js';
 import type { HandOverConnections } from '../hand-over/connections.js';

@@ -3,7 +3,7 @@
  * (see `HandOverChannel`). The process tells; the daemon holds, and gives a connection back to the next process when that makes its function.
  */
 import { Type, type Static } from '@sinclair/typebox';
-import type { KeptConnection } from '../../ports/vhost-user/server.js';
+import type { KeptConnection } from '../../ports/keeping/told.js';
 import { dataAs } from '../hand-over/movable.js';
 import { IncomingParcel, OutgoingParcel } from '../hand-over/parcel.js';
 

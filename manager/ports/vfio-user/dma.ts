@@ -61,6 +61,18 @@ export class DmaMaps {
     }));
   }
 
+  get count(): number {
+    return this.#maps.length;
+  }
+
+  /** What the file is known by in which that address lies; undefined where it is no memory. */
+  fileOf(address: number): string | undefined {
+    const below = this.#maps.at(this.#lowerBound(address + 1) - 1);
+    if (below === undefined || address < below.address || address >= below.address + below.sizeBytes)
+      return undefined;
+    return below.region?.file.key;
+  }
+
   /** Removes the map with exactly these bounds: 0, or -ENOENT. Its memory is out of reach when this returns. */
   unmap(address: number, sizeBytes: number): number {
     const at = this.#lowerBound(address);

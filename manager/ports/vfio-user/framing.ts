@@ -6,7 +6,19 @@
  * (SET_IRQS, 36 bytes), and after that exactly what the message lacks: then a chunk with descriptors ends within their
  * message. 36 bytes are also a whole register access, so those cost one system call.
  */
-import { ReceivedFds, recvMessage, sendMessage } from '../../../host/index.js';
+import {
+  bytesInPipe,
+  dropBytes,
+  emptyPipe,
+  peekMessage,
+  pourIntoSocket,
+  putIntoPipe,
+  ReceivedFds,
+  recvMessage,
+  sendMessage,
+  type Pipe,
+} from '../../../host/index.js';
+import { markSeen } from '../keeping/kept-mark.js';
 import { Errno } from '../../../devices/errno.js';
 import { MAX_MESSAGE_BYTES, VFIO_USER_HEADER_BYTES, VfioUserFlag } from './protocol.js';
 import { WireReader, WireWriter } from './wire.js';
@@ -16,6 +28,12 @@ const FIRST_READ_BYTES = 36;
 const BUFFER_BYTES = 8192;
 /** What Linux passes in one sendmsg: with room for all of them, too many are counted rather than cut off. */
 const KERNEL_MAX_FDS = 253;
+
+/**
+ * The largest message that is looked at and taken later: whole, it has to fit into a socket, whose buffer the client may have made as small as it can be.
+ * Only accesses of more bytes than any register has are larger.
+ */
+export const MAX_LOOKED_AT_BYTES = 2048;
 
 /** What {@link MessageReader.next} found. */
 export const Received = {
@@ -29,6 +47,8 @@ export const Received = {
   BAD_SIZE: -2,
   /** recvmsg failed: see `errno`. */
   FAILED: -3,
+  /** A message that is too large to be looked at: `lookNoMore` is to come. */
+  LARGE: -4,
 } as const;
 export type Received = (typeof Received)[keyof typeof Received];
 
@@ -44,6 +64,9 @@ export class MessageReader {
   readonly fds = new ReceivedFds(KERNEL_MAX_FDS);
   readonly #arriving = new ReceivedFds(KERNEL_MAX_FDS);
   readonly #fd: number;
+  #looksAhead = false;
+  /** The last look saw all that there was. */
+  #sawAll = false;
   readonly #header: WireReader;
   #buffer = new Uint8Array(BUFFER_BYTES);
   #have = 0;
@@ -65,12 +88,19 @@ export class MessageReader {
       if (this.#msgSize === 0 && this.#have >= VFIO_USER_HEADER_BYTES && !this.#parseHeader()) {
         return Received.BAD_SIZE;
       }
+      if (this.#looksAhead) {
+        if (this.#msgSize > MAX_LOOKED_AT_BYTES) return Received.LARGE;
+        this.#leaveSurplus();
+      }
       this.#claimFds();
       if (this.#msgSize > 0 && this.#have >= this.#msgSize) {
         this.payload.reset(VFIO_USER_HEADER_BYTES, this.#msgSize);
         return Received.MESSAGE;
       }
-      if (!mayReceive) return Received.NOTHING;
+      if (!mayReceive || this.#sawAll) {
+        this.#sawAll = false;
+        return Received.NOTHING;
+      }
       const outcome = this.#receive();
       if (outcome !== Received.MESSAGE) return outcome;
     }
@@ -86,14 +116,52 @@ export class MessageReader {
     this.#msgSize = 0;
   }
 
-  /** What has been read and not been served. */
+  /** From now on what is read stays in the socket until `take`. Only between messages. */
+  lookAhead(): void {
+    this.#looksAhead = true;
+  }
+
+  /** What is read is taken out of the socket from now on. What was only looked at is read again, but for a message that is being served. */
+  lookNoMore(isServing: boolean): void {
+    if (!this.#looksAhead) return;
+    this.#looksAhead = false;
+    this.#sawAll = false;
+    if (isServing) return;
+    this.fds.closeAll();
+    this.#arriving.closeAll();
+    this.#have = 0;
+    this.#msgSize = 0;
+  }
+
+  /** Whether bytes have been read of which no message was made yet. */
+  get isBetween(): boolean {
+    return this.#have === 0 && this.#arriving.count === 0;
+  }
+
+  /** Takes the message out of the socket that was looked at. 0, or a negative errno. */
+  take(): number {
+    const taken = dropBytes(this.#fd, this.#msgSize);
+    return taken === this.#msgSize ? 0 : Math.min(taken, -Errno.EIO);
+  }
+
+  /** The message's size in bytes. */
+  get messageBytes(): number {
+    return this.#msgSize;
+  }
+
+  /** What has been read and not been served, and is in the socket no more. */
   get received(): Uint8Array {
-    return this.#buffer.slice(0, this.#have);
+    return this.#looksAhead ? new Uint8Array(0) : this.#buffer.slice(0, this.#have);
+  }
+
+  /** The descriptors of that. */
+  get receivedFds(): number[] {
+    return this.#looksAhead ? [] : this.fds.left;
   }
 
   /** Descriptors that came with the last of that, and may be a later message's. */
   get arriving(): number[] {
-    return this.#arriving.left;
+    return this.#looksAhead ? [] : this.#arriving.left;
   }
 
   /** Goes on from what another reader has read. False for more than a message has. */
@@ -141,10 +209,35 @@ export class MessageReader {
     this.#arriving.closeAll();
   }
 
+  /** What was seen behind the message is looked at again once that is taken; descriptors came with the last bytes seen. */
+  #leaveSurplus(): void {
+    if (this.#msgSize === 0 || this.#have <= this.#msgSize) return;
+    this.#arriving.closeAll();
+    this.#have = this.#msgSize;
+    this.#sawAll = false;
+    markSeen(this.#fd, this.#msgSize);
+  }
+
   /** One chunk into the buffer; MESSAGE stands for "received something". */
   #receive(): Received {
+    if (this.#looksAhead) return this.#look();
     const wanted = this.#msgSize === 0 ? FIRST_READ_BYTES : this.#msgSize;
     const received = recvMessage(this.#fd, this.#buffer, this.#have, wanted - this.#have, this.#arriving);
+    return this.#arrived(received);
+  }
+
+  /**
+   * As `#receive`: the kernel counts what was seen, and the next look sees what is behind. A look ends behind the first bytes that have descriptors,
+   * and where it is full, at descriptors of any bytes behind: so it is to see more than a message, and does not where no more came.
+   */
+  #look(): Received {
+    const room = this.#buffer.length - this.#have;
+    const seen = peekMessage(this.#fd, this.#buffer, this.#have, room, this.#arriving);
+    this.#sawAll = seen > 0 && this.#arriving.count === 0;
+    return this.#arrived(seen);
+  }
+
+  #arrived(received: number): Received {
     if (received > 0) {
       this.#have += received;
       return Received.MESSAGE;
@@ -165,18 +258,32 @@ export class ReplySender {
   readonly #message = new WireWriter(BUFFER_BYTES);
   #sent = 0;
   #end = 0;
+  #pipe: Pipe | undefined;
+  /** Bytes in the pipe. */
+  #piped = 0;
 
   constructor(fd: number) {
     this.#fd = fd;
   }
 
+  /** Has replies wait in this pipe from now on, until `flush`. The pipe is the caller's. Only while nothing is pending, but what is in the pipe. */
+  passThrough(pipe: Pipe | undefined): void {
+    this.#pipe = pipe;
+    this.#piped = pipe === undefined ? 0 : bytesInPipe(pipe);
+  }
+
   /** True while a part of the last reply is still to be sent. */
   get pending(): boolean {
-    return this.#sent < this.#end;
+    return this.#sent < this.#end || this.#piped > 0;
   }
 
   /** What is still to be sent of the last reply. */
   get unsent(): Uint8Array {
+    if (this.#pipe !== undefined && this.#piped > 0) {
+      const bytes = emptyPipe(this.#pipe);
+      putIntoPipe(this.#pipe, bytes);
+      return bytes;
+    }
     return this.#message.bytes.slice(this.#sent, this.#end);
   }
 
@@ -209,11 +316,17 @@ export class ReplySender {
 
   /** Sends more of a pending reply. 0, sent or still pending, or a negative errno. */
   flush(): number {
-    while (this.pending) {
+    while (this.#sent < this.#end) {
       const sent = sendMessage(this.#fd, this.#message.bytes, this.#sent, this.#end - this.#sent);
       if (sent === -Errno.EAGAIN) return 0;
       if (sent < 0) return sent;
       this.#sent += sent;
+    }
+    while (this.#pipe !== undefined && this.#piped > 0) {
+      const moved = pourIntoSocket(this.#pipe, this.#fd, this.#piped);
+      if (moved === -Errno.EAGAIN) return 0;
+      if (moved < 0) return moved;
+      this.#piped -= moved;
     }
     return 0;
   }
@@ -227,8 +340,15 @@ export class ReplySender {
     message.putU32(sizeBytes);
     message.putU32(flags);
     message.putU32(errno);
+    if (this.#pipe !== undefined) return this.#intoPipe(this.#pipe, sizeBytes);
     this.#sent = 0;
     this.#end = sizeBytes;
     return this.flush();
+  }
+
+  #intoPipe(pipe: Pipe, sizeBytes: number): number {
+    const error = putIntoPipe(pipe, this.#message.bytes.subarray(0, sizeBytes));
+    if (error === 0) this.#piped += sizeBytes;
+    return error;
   }
 }

@@ -11,6 +11,8 @@ export class IntxPin {
   readonly #fired: () => void;
   #asserted = false;
   #masked = false;
+  /** The client masked it, and not an interrupt alone. */
+  #maskedByClient = false;
   /** Signalled when the interrupt fires; -1 where the client has set none. */
   #triggerFd = -1;
   /** Signalled by the client (KVM's resample eventfd) to unmask; -1 where it sends messages instead. */
@@ -30,10 +32,16 @@ export class IntxPin {
 
   mask(): void {
     this.#masked = true;
+    this.#maskedByClient = true;
+  }
+
+  get maskedByClient(): boolean {
+    return this.#maskedByClient;
   }
 
   unmask(): void {
     this.#masked = false;
+    this.#maskedByClient = false;
     this.#fireIfDue();
   }
 
@@ -72,9 +80,15 @@ export class IntxPin {
     };
   }
 
+  /** As `save`, at any moment, and without what interrupts and their ends change: one that was on its way comes once more. */
+  keep(parcel: OutgoingParcel): IntxState {
+    return { ...this.save(parcel), masked: this.#maskedByClient };
+  }
+
   /** Goes on where another process was; unmasking is not heard of before `resume`. */
   restore(state: IntxState, parcel: IncomingParcel): void {
     this.#masked = state.masked;
+    this.#maskedByClient = state.masked;
     this.#triggerFd = parcel.takeFdIfAny(state.trigger);
     this.#unmaskFd = parcel.takeFdIfAny(state.unmask);
   }
@@ -94,6 +108,7 @@ export class IntxPin {
     this.setTrigger(-1);
     this.setUnmask(-1);
     this.#masked = false;
+    this.#maskedByClient = false;
   }
 
   /** Edge-triggered, so that each signal is one event and nobody needs to reset the count. */

@@ -59,6 +59,11 @@ class Vectors {
     }));
   }
 
+  /** As `save`: what fired without an eventfd fires once more. */
+  keep(parcel: OutgoingParcel): VectorState[] {
+    return this.save(parcel).map(({ fd }) => ({ fd, pending: false }));
+  }
+
   restore(state: readonly VectorState[], parcel: IncomingParcel): boolean {
     if (state.length !== this.fds.length) return false;
     for (const [vector, { fd, pending }] of state.entries()) {
@@ -134,6 +139,22 @@ export class IrqTable implements FunctionPort {
       err: this.#err.save(parcel),
       req: this.#req.save(parcel),
     };
+  }
+
+  /** As `save`, at any moment: what SET_IRQS has set, and nothing that interrupts change. */
+  keep(parcel: OutgoingParcel): IrqState {
+    return {
+      intx: this.#intx.keep(parcel),
+      msix: this.#msix.keep(parcel),
+      err: this.#err.keep(parcel),
+      req: this.#req.keep(parcel),
+    };
+  }
+
+  /** Whether a SET_IRQS changes what `keep` tells: unmasking INTx after each interrupt does not. */
+  changesBy(flags: number, count: number): boolean {
+    if (count === 0 || (flags & (VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_MASK)) !== 0) return true;
+    return (flags & VFIO_IRQ_SET_ACTION_UNMASK) !== 0 && this.#intx.maskedByClient;
   }
 
   /** Goes on where another process was. False where it had another number of vectors. */

@@ -1,32 +1,76 @@
 /** A vfio-user server: one PCI function behind one unix socket, for one VMM at a time. */
 import { getSystemErrorName } from 'node:util';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { PciFunction } from '../../../devices/pci/function.js';
 import type { GuestMemory } from '../../../devices/virtio/memory/guest-memory.js';
 import { RegionMemory } from '../../../devices/virtio/memory/region-memory.js';
-import { closeFd, type Reactor } from '../../../host/index.js';
+import type { RingRecords } from '../../../devices/virtio/ring/inflight/ring-records.js';
+import { closeFd, type Pipe, type Reactor } from '../../../host/index.js';
+import { dataAs } from '../../device-process/hand-over/movable.js';
 import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
+import { complete, Standing, standingOf } from '../keeping/kept-mark.js';
+import { PortKeeping } from '../keeping/port-keeping.js';
+import {
+  part,
+  takePart,
+  type ConnectionKeeper,
+  type KeptConnection,
+  type KeptExtras,
+  type KeptParts,
+  type ToldPart,
+} from '../keeping/told.js';
 import { UnixListener } from '../unix-listener.js';
-import { Connection, type ConnectionCounters } from './connection.js';
+import type { ConnectionCounters } from './connection-options.js';
+import { Connection } from './connection.js';
 import { VfioUserDevice } from './device.js';
 import type { IrqCounters } from './irqs.js';
+import { KeptFunction, type KeepableFunction } from './kept-function.js';
+import { KeptRings } from './kept-rings.js';
+import {
+  irqsPart,
+  KeptPart,
+  KeptSession,
+  MAX_KEPT_MAPS,
+  memoryPart,
+  restoreIrqs,
+  restoreMemory,
+} from './kept-state.js';
 import type { VfioUserState } from './port-state.js';
 
 export interface VfioUserServerOptions {
   /** Where the socket is made; at most 107 bytes. */
   readonly path: string;
   readonly reactor: Reactor;
-  /** Makes the function, once, on the guest memory that it will see: empty except while a client is connected. */
-  readonly createFunction: (memory: GuestMemory) => PciFunction;
+  /**
+   * Makes the function, once, on the guest memory that it will see: empty except while a client is connected. Its rings write down in `records`
+   * what is under way.
+   */
+  readonly createFunction: (memory: GuestMemory, records: RingRecords | undefined) => PciFunction;
   /**
    * The client has taken memory away, or the right to it: resolves once nothing that is under way touches it any more, and then the client is
    * answered. Undefined where nothing is under way.
    */
   readonly quiesce?: () => Promise<void> | undefined;
+  /** What its connection takes to outlive the process. Without, it ends with this process. */
+  readonly keeping?: VfioUserKeeping | undefined;
   /** A VMM has connected and agreed on the protocol. */
   readonly onConnect: () => void;
   /** That VMM is gone and all that it gave is released; the next one may connect. */
   readonly onDisconnect: (reason: string) => void;
   readonly log: (message: string) => void;
+}
+
+export interface VfioUserKeeping {
+  /** Whoever holds the connection for the next process, should this one be killed. */
+  readonly keeper: ConnectionKeeper;
+  /** What is kept along with it. */
+  readonly extras: KeptExtras | undefined;
+  /** Of a file for the requests under way, which the next process finds there. */
+  readonly inflightPath: string;
+  /** Of the device's queues, the largest. */
+  readonly queueSizes: readonly number[];
+  /** The function, once it is made. */
+  readonly function: () => KeepableFunction;
 }
 
 export class VfioUserServer {
@@ -36,6 +80,12 @@ export class VfioUserServer {
   readonly #device: VfioUserDevice;
   readonly #counters: ConnectionCounters = { messages: 0, errors: 0 };
   readonly #listener: UnixListener;
+  readonly #rings: KeptRings | undefined;
+  readonly #keeping: PortKeeping<Connection>;
+  /** Once the connection was to be kept. */
+  #keptFunction: KeptFunction | undefined;
+  /** What is served here is another process's as yet. */
+  #asleep = false;
   #connection: Connection | undefined;
 
   constructor(options: VfioUserServerOptions) {
@@ -43,8 +93,10 @@ export class VfioUserServer {
     const { path, reactor, log } = options;
     this.#listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.#admit(fd) });
     const memory = new RegionMemory();
+    this.#keeping = this.#newKeeping();
+    this.#rings = this.#newRings();
     this.#device = new VfioUserDevice(
-      options.createFunction(memory),
+      options.createFunction(memory, this.#rings),
       memory,
       options.reactor,
       options.quiesce,
@@ -64,19 +116,95 @@ export class VfioUserServer {
 
   /** Ends the connection, stops listening and removes the socket. The function stays usable, and so does `listen`. */
   close(): void {
+    if (this.#asleep) this.#rings?.abandon();
     this.#connection?.close('the server was closed');
     this.#listener.close();
   }
 
-  /** Serves no client until `resume`. */
-  pause(): void {
+  /** Once closed, and for good: there is no next process to find anything. Resolves once the keeper knows. */
+  async forget(): Promise<void> {
+    this.#rings?.remove();
+    this.#keptFunction?.close();
+    this.#keptFunction = undefined;
+    await this.#keeping.forgotten;
+  }
+
+  /** Tells the keeper of an extra that has changed. */
+  async tellAside(part: ToldPart): Promise<void> {
+    await this.#keeping.tellAside(part);
+  }
+
+  /** There is another keeper, which has heard of nothing. Resolves once it has, unless a message is being served: then it hears after that. */
+  async keepAgain(): Promise<void> {
+    await this.#keeping.begin();
+  }
+
+  /**
+   * Goes on for a process that was killed, with the client that it had. Answers why not: then that is cut off, and the next one may connect.
+   * @throws ParcelError
+   */
+  goOnFor(kept: KeptConnection): string | undefined {
+    const connect = (fd: number): Connection => (this.#connection = this.#newConnection(fd));
+    const { connection, pipe } = this.#keeping.take(kept, connect);
+    const problem = this.#pickUpOrSay(connection, pipe, kept);
+    if (problem !== undefined) {
+      connection.close(problem);
+      return problem;
+    }
+    this.#device.irqs.resume();
+    this.#options.keeping?.function().goOn();
+    connection.resume();
+    if (connection.announced) this.#options.onConnect();
+    this.#keeping.goOn(connection);
+    return undefined;
+  }
+
+  /** As `pickUp`; nothing of it stays open where the parts make no sense. */
+  #pickUpOrSay(connection: Connection, pipe: Pipe, kept: KeptConnection): string | undefined {
+    try {
+      return this.#pickUp(connection, pipe, kept);
+    } catch (error) {
+      return String(error);
+    }
+  }
+
+  #pickUp(connection: Connection, pipe: Pipe, { number, parts }: KeptConnection): string | undefined {
+    const standing = standingOf(connection.fd, pipe, number);
+    if (standing === Standing.UNKNOWN) return 'nobody knows what its VMM was answered last';
+    connection.adopt(dataAs(KeptSession, takePart(parts, KeptPart.SESSION).data));
+    const { dma, irqs } = this.#device;
+    const problem = restoreMemory(parts, dma) ?? restoreIrqs(parts, irqs);
+    if (problem !== undefined) return problem;
+    this.#device.connect();
+    const refused = this.#resumeFunction(parts);
+    if (refused !== undefined) return refused;
+    const error = complete(connection.fd, pipe, standing);
+    return error < 0 ? `its socket is of no use: errno ${-error}` : undefined;
+  }
+
+  #resumeFunction(parts: KeptParts): string | undefined {
+    const kept = this.#ownFunction();
+    if (kept === undefined) return 'it is not kept here';
+    this.#options.keeping?.extras?.take(parts);
+    return kept.resume(parts);
+  }
+
+  /** Serves no client until `resume`; resolves once no message is under way. A string says that one was, for that time. */
+  async pause(timeoutMs: number): Promise<string | undefined> {
     this.#listener.pause();
     this.#connection?.pause();
     this.#device.irqs.pause();
+    const end = performance.now() + timeoutMs;
+    while (this.#connection?.occupied === true) {
+      if (performance.now() > end) return 'a request of the VMM did not end in time';
+      await delay(1);
+    }
+    return undefined;
   }
 
   /** Goes on after `pause`, or begins after `restore`. */
   resume(): void {
+    this.#asleep = false;
     this.#listener.resume();
     this.#device.irqs.resume();
     this.#connection?.resume();
@@ -97,6 +225,7 @@ export class VfioUserServer {
    * is to come then. @throws ParcelError
    */
   restore(state: VfioUserState, parcel: IncomingParcel): string | undefined {
+    this.#asleep = true;
     this.#listener.adopt(parcel.takeFd(state.listener));
     if (state.connection === null) return undefined;
     const connection = this.#newConnection(parcel.takeFd(state.connection.fd));
@@ -134,6 +263,9 @@ export class VfioUserServer {
       counters: this.#counters,
       log: (message) => log(`${path}: ${message}`),
       onNegotiated: this.#options.onConnect,
+      onServed: () => this.#served(),
+      onQuiet: () => void this.#keeping.tell(),
+      onUnkept: () => void this.#keeping.begin(),
       onClosed: (reason) => this.#ended(connection, reason),
     });
     return connection;
@@ -150,11 +282,60 @@ export class VfioUserServer {
     }
     this.#connection = connection;
     this.#device.connect();
+    void this.#keeping.begin();
+  }
+
+  #newKeeping(): PortKeeping<Connection> {
+    const { keeping, log, path } = this.#options;
+    return new PortKeeping({
+      ...{ keeper: keeping?.keeper, extras: keeping?.extras, isRecorded: keeping !== undefined },
+      connection: () => this.#connection,
+      parts: (connection) => this.#parts(connection),
+      log: (message) => log(`${path}: ${message}`),
+    });
+  }
+
+  #newRings(): KeptRings | undefined {
+    const { keeping, log, path: socket } = this.#options;
+    if (keeping === undefined) return undefined;
+    return new KeptRings({
+      ...{ path: keeping.inflightPath, queueSizes: keeping.queueSizes },
+      fileOf: (address) => this.#device.dma.fileOf(address),
+      onUnrecorded: () => this.#keeping.giveUp(),
+      log: (message) => log(`${socket}: ${message}`),
+    });
+  }
+
+  #parts({ negotiated, announced }: Connection): ToldPart[] {
+    const { dma, irqs } = this.#device;
+    const session = part(KeptPart.SESSION, (): KeptSession => ({ negotiated, announced }));
+    const parts = [session, memoryPart(dma), irqsPart(irqs)];
+    return this.#keptFunction ? [...parts, this.#keptFunction.part] : parts;
+  }
+
+  /** @throws HostError where there is no memory for it */
+  #ownFunction(): KeptFunction | undefined {
+    const { keeping, log, path } = this.#options;
+    if (keeping === undefined) return undefined;
+    return (this.#keptFunction ??= new KeptFunction(keeping.function(), (text) => log(`${path}: ${text}`)));
+  }
+
+  #served(): boolean {
+    const { log, path } = this.#options;
+    const isWritten = this.#ownFunction()?.commit() ?? false;
+    const { count } = this.#device.dma;
+    if (isWritten && count <= MAX_KEPT_MAPS) return true;
+    log(
+      `${path}: it will not outlive the process: ${isWritten ? `${count} DMA maps` : 'it cannot be written down'}`,
+    );
+    this.#keeping.giveUp();
+    return false;
   }
 
   #ended(connection: Connection, reason: string): void {
     const { log, path, onDisconnect } = this.#options;
     this.#connection = undefined;
+    this.#keeping.ended();
     try {
       this.#device.disconnect();
     } catch (error) {

@@ -5,10 +5,11 @@ import { closeFd, EpollEvents, type Reactor } from '../../../host/index.js';
 import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import type { VhostUserDevice } from './device.js';
 import { MessageReader, Received, ReplySender } from './framing.js';
-import { markUnkept } from './kept-mark.js';
-import type { KeptSocket } from './kept-socket.js';
-import type { KeptReading } from './kept-state.js';
-import { VhostUserRequest } from './protocol.js';
+import { markUnkept } from '../keeping/kept-mark.js';
+import type { KeptSocket, KeptStep } from '../keeping/kept-socket.js';
+import { partOf } from './kept-back-end.js';
+import { KeptPart, type KeptReading } from './kept-state.js';
+import { VHOST_USER_HEADER_BYTES, VhostUserRequest } from './protocol.js';
 import type { ConnectionState } from './port-state.js';
 import type { Outcome, RequestRule } from './request-rule.js';
 
@@ -75,7 +76,7 @@ export class Connection {
     this.#kept = kept;
     this.#reader.looksAhead = true;
     this.#sender.passThrough(kept.pipe);
-    const told = kept.start(this);
+    const told = kept.start();
     this.#occupy(told);
     return told;
   }
@@ -210,7 +211,7 @@ export class Connection {
 
   /** See `kept-mark.ts`. */
   async #stepKept(kept: KeptSocket, isMessage: boolean): Promise<void> {
-    const step = kept.begin(this.#reader, isMessage);
+    const step = this.#begin(kept, isMessage);
     if (isMessage) {
       const rule = this.#rule();
       const result = rule === undefined ? 0 : await this.#outcomeOf(rule);
@@ -219,10 +220,21 @@ export class Connection {
       else this.#finish(rule, result);
     }
     if (this.#closed) return;
-    await kept.tell(step, this);
+    await kept.tell(step);
     if (this.#closed) return;
     const error = this.#reader.take();
     if (error !== 0) this.close(`receiving failed: errno ${-error}`);
+  }
+
+  #begin(kept: KeptSocket, isMessage: boolean): KeptStep {
+    const { request, received, ahead } = this.#reader;
+    // What was told of a message that had not come whole counts no more.
+    const unread = received.length > ahead ? KeptPart.READING : undefined;
+    const part = isMessage
+      ? (partOf(request, received.subarray(VHOST_USER_HEADER_BYTES)) ?? unread)
+      : KeptPart.READING;
+    const bringsDescriptor = isMessage && request === VhostUserRequest.VHOST_USER_GET_INFLIGHT_FD;
+    return kept.begin({ part, chunkBytes: ahead }, bringsDescriptor);
   }
 
   async #outcomeOf(rule: RequestRule): Promise<number> {

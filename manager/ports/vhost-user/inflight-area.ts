@@ -9,7 +9,7 @@ import {
   queueRegionBytes,
 } from '../../../devices/virtio/ring/inflight/layout.js';
 import { closeFd, duplicateFd, SharedMapping, WINDOW_STRIDE_BYTES } from '../../../host/index.js';
-import { InflightFile } from './inflight-file.js';
+import { InflightFile } from '../keeping/inflight-file.js';
 import type { MemoryTable } from './memory-table.js';
 import type { Vring } from './vring.js';
 

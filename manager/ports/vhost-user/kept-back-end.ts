@@ -1,10 +1,11 @@
 /** A back-end whose process may be killed at any time: what is told of it while it is at work, and how another one goes on from that. */
 import type { VirtioDevice } from '../../../devices/virtio/device.js';
 import { dataAs } from '../../device-process/hand-over/movable.js';
-import { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
+import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-over/parcel.js';
 import type { DeviceRun } from './device-run.js';
+import { part, takePart, type KeptParts, type ToldPart } from '../keeping/told.js';
 import { deviceStateOf, giveDeviceState } from './device-state.js';
-import { KeptDevice, KeptMemory, KeptPart, KeptSession, KeptVring, type ToldPart } from './kept-state.js';
+import { KeptDevice, KeptMemory, KeptPart, KeptSession, KeptVring } from './kept-state.js';
 import type { MemoryTable } from './memory-table.js';
 import { VhostUserRequest as Request } from './protocol.js';
 import { restoreFault, restoreMemory, restoreSession, saveMemory, saveSession } from './run-state.js';
@@ -56,9 +57,6 @@ export interface KeptBackEndOptions {
   readonly device: VirtioDevice;
   readonly front: KeptFront;
 }
-
-/** Parts of one connection that were kept for this process. */
-export type KeptParts = ReadonlyMap<string, { readonly data: unknown; readonly parcel: IncomingParcel }>;
 
 export class KeptBackEnd {
   readonly #options: KeptBackEndOptions;
@@ -130,16 +128,4 @@ export class KeptBackEnd {
 function keptDevice(parts: KeptParts): KeptDevice | undefined {
   const device = parts.get(KeptPart.DEVICE);
   return device && dataAs(KeptDevice, device.data);
-}
-
-export function part(name: string, save: (parcel: OutgoingParcel) => unknown): ToldPart {
-  const parcel = new OutgoingParcel();
-  return { name, data: save(parcel), fds: parcel.fds };
-}
-
-const NOTHING = { data: undefined, parcel: new IncomingParcel([], []) };
-
-/** What is missing is no part. */
-export function takePart(parts: KeptParts, name: string): { data: unknown; parcel: IncomingParcel } {
-  return parts.get(name) ?? NOTHING;
 }

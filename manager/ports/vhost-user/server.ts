@@ -8,17 +8,18 @@ import type { IncomingParcel, OutgoingParcel } from '../../device-process/hand-o
 import { Connection } from './connection.js';
 import { VhostUserDevice } from './device.js';
 import type { FileState } from './file-state.js';
-import { complete, Standing, standingOf } from './kept-mark.js';
-import { KeptSocket } from './kept-socket.js';
-import { takePart, type KeptParts } from './kept-back-end.js';
+import { complete, Standing, standingOf } from '../keeping/kept-mark.js';
+import { PortKeeping } from '../keeping/port-keeping.js';
 import {
-  KeptPart,
-  KeptReading,
-  KeptSocket as KeptSocketPart,
+  part,
+  takePart,
   type ConnectionKeeper,
+  type KeptConnection,
   type KeptExtras,
+  type KeptParts,
   type ToldPart,
-} from './kept-state.js';
+} from '../keeping/told.js';
+import { KeptPart, KeptReading } from './kept-state.js';
 import { UnixListener } from '../unix-listener.js';
 import type { VhostUserState } from './port-state.js';
 
@@ -43,42 +44,33 @@ export interface VhostUserServerOptions {
   readonly log: (message: string) => void;
 }
 
-/** A connection of a process that was killed, as it was kept. */
-export interface KeptConnection {
-  /** Of the last chunk that was told of. */
-  readonly number: number;
-  readonly parts: KeptParts;
-}
-
 export class VhostUserServer {
   readonly #options: VhostUserServerOptions;
   readonly #device: VhostUserDevice;
   readonly #listener: UnixListener;
+  readonly #keeping: PortKeeping<Connection>;
   #connection: Connection | undefined;
-  /** Of the connection, once it was to be kept. */
-  #kept: KeptSocket | undefined;
-  /** Whether what is under way is written down, without which nobody could go on. */
-  #isRecorded: boolean;
-  /** The keeper has not heard of the connection. */
-  #isUntold = false;
   /** What is served here is another process's as yet. */
   #asleep = false;
   /** Settles once the device is done with the last front-end. */
   #releasing: Promise<void> | undefined;
-  /** Settles once the keeper knows that the last connection is no more. */
-  #forgotten: Promise<void> | undefined;
 
   constructor(options: VhostUserServerOptions) {
     const { path, reactor, device, inflightPath, withholdsState = false, log } = options;
     this.#options = options;
-    this.#isRecorded = inflightPath !== undefined;
+    this.#keeping = new PortKeeping({
+      ...{ keeper: options.keeper, extras: options.extras, isRecorded: inflightPath !== undefined },
+      connection: () => this.#connection,
+      parts: (connection) => [readingPart(connection), ...this.#device.kept.parts()],
+      log: (message) => log(`${path}: ${message}`),
+    });
     this.#device = new VhostUserDevice({
       device,
       reactor,
       log: (message) => log(`${path}: ${message}`),
       inflightPath,
       withholdsState,
-      onUnrecorded: () => this.#unrecorded(),
+      onUnrecorded: () => this.#keeping.giveUp(),
     });
     this.#listener = new UnixListener({ path, reactor, log, onConnection: (fd) => this.#admit(fd) });
     if (device.isStateKept === true) device.stateChanged = () => this.#tellDevice();
@@ -120,35 +112,32 @@ export class VhostUserServer {
     await this.#releasing;
     // A state that another process handed over may have no connection, and all that a front-end gives.
     await this.#device.disconnect();
-    await this.#forgotten;
+    await this.#keeping.forgotten;
   }
 
   /** Tells the keeper of an extra that has changed. */
   async tellAside(part: ToldPart): Promise<void> {
-    await this.#kept?.tellAside(part);
+    await this.#keeping.tellAside(part);
   }
 
   #tellDevice(): Promise<void> | undefined {
-    return this.#kept?.tellAside(this.#device.kept.devicePart());
+    return this.#keeping.tellAside(this.#device.kept.devicePart());
   }
 
   /** There is another keeper, which has heard of nothing. Resolves once it has, unless a message is being served: then it hears after that. */
   async keepAgain(): Promise<void> {
-    this.#isUntold = true;
-    await this.#tellKeeper();
+    await this.#keeping.begin();
   }
 
   /**
    * Goes on for a process that was killed, with the front-end that it had. Answers why not: then that is cut off, and the next one may
    * connect. @throws ParcelError
    */
-  async goOnFor({ number, parts }: KeptConnection): Promise<string | undefined> {
-    const socket = takePart(parts, KeptPart.SOCKET);
-    const { fd, readFd, writeFd } = dataAs(KeptSocketPart, socket.data);
-    const [connected, ...ends] = socket.parcel.takeFds([fd, readFd, writeFd]);
-    const connection = (this.#connection = this.#newConnection(connected));
-    this.#kept = this.#newKept(connected, number, { readFd: ends[0], writeFd: ends[1] });
-    const problem = await this.#pickUp(connection, this.#kept.pipe, number, parts);
+  async goOnFor(kept: KeptConnection): Promise<string | undefined> {
+    const { parts, number } = kept;
+    const connect = (fd: number): Connection => (this.#connection = this.#newConnection(fd));
+    const { connection, pipe } = this.#keeping.take(kept, connect);
+    const problem = await this.#pickUp(connection, pipe, number, parts);
     if (problem !== undefined) {
       connection.close(problem);
       return problem;
@@ -158,7 +147,7 @@ export class VhostUserServer {
     this.#device.resume();
     connection.resume();
     if (connection.announced) this.#options.onConnect();
-    if (this.#options.keeper) void connection.keep(this.#kept).catch(() => undefined);
+    this.#keeping.goOn(connection);
     return undefined;
   }
 
@@ -166,9 +155,9 @@ export class VhostUserServer {
     connection: Connection,
     pipe: Pipe,
     number: number,
-    parts: KeptConnection['parts'],
+    parts: KeptParts,
   ): Promise<string | undefined> {
-    const standing = standingOf(connection.fd, number);
+    const standing = standingOf(connection.fd, pipe, number);
     if (standing === Standing.UNKNOWN) return 'nobody knows what its VMM was answered last';
     const problem = await this.#device.kept.restore(parts);
     if (problem !== undefined) return problem;
@@ -178,45 +167,6 @@ export class VhostUserServer {
       return 'its VMM said what cannot be';
     const error = complete(connection.fd, pipe, standing);
     return error < 0 ? `its socket is of no use: errno ${-error}` : undefined;
-  }
-
-  #newKept(fd: number, number = 0, pipe?: Pipe): KeptSocket {
-    const keeper = this.#options.keeper;
-    if (keeper === undefined) throw new Error('nobody keeps connections');
-    return new KeptSocket({
-      ...{
-        fd,
-        keeper,
-        number,
-        backEnd: this.#device.kept,
-        extras: this.#options.extras,
-        onUnkept: () => this.#unkept(),
-      },
-      ...(pipe && { pipe }),
-    });
-  }
-
-  /** As soon as the connection is where that can be said. */
-  async #tellKeeper(): Promise<void> {
-    const connection = this.#connection;
-    if (!this.#isUntold || connection?.isQuiet !== true || this.#options.keeper?.isThere !== true) return;
-    this.#isUntold = false;
-    if (!this.#isRecorded) return;
-    try {
-      await connection.keep((this.#kept ??= this.#newKept(connection.fd)));
-    } catch (error) {
-      this.#options.log(`${this.#options.path}: the connection cannot be kept: ${describeError(error)}`);
-    }
-  }
-
-  #unkept(): void {
-    this.#connection?.leave();
-  }
-
-  #unrecorded(): void {
-    this.#isRecorded = false;
-    this.#unkept();
-    if (this.#kept) this.#forgotten = this.#options.keeper?.ended();
   }
 
   /**
@@ -293,7 +243,7 @@ export class VhostUserServer {
       device: this.#device,
       log: (message) => log(`${path}: ${message}`),
       onAnnounced: this.#options.onConnect,
-      onQuiet: () => void this.#tellKeeper(),
+      onQuiet: () => void this.#keeping.tell(),
       onClosed: (reason) => this.#ended(connection, reason),
     });
     return connection;
@@ -309,16 +259,13 @@ export class VhostUserServer {
       return;
     }
     this.#connection = connection;
-    this.#isUntold = true;
-    void this.#tellKeeper();
+    void this.#keeping.begin();
   }
 
   #ended(connection: Connection, reason: string): void {
     const { log, path, onDisconnect } = this.#options;
     this.#connection = undefined;
-    this.#kept?.close();
-    if (this.#kept) this.#forgotten = this.#options.keeper?.ended();
-    this.#kept = undefined;
+    this.#keeping.ended();
     // All but the device's own part is done when the call returns.
     this.#releasing = this.#device.disconnect().catch((error: unknown) => {
       log(`${path}: releasing a front-end's resources failed: ${describeError(error)}`);
@@ -326,4 +273,13 @@ export class VhostUserServer {
     if (connection.announced) onDisconnect(reason);
     else log(`${path}: ${reason}`);
   }
+}
+
+/** Of a message that has not come whole. */
+function readingPart({ announced, reading }: Connection): ToldPart {
+  return part(KeptPart.READING, (parcel): KeptReading => ({
+    announced,
+    received: Buffer.from(reading.received).toString('hex'),
+    receivedFds: reading.fds.map((fd) => parcel.addFd(fd)),
+  }));
 }

@@ -1,5 +1,5 @@
 /**
- * A guest's disk at work, over vhost-user: a driver that writes and reads back what it wrote, several requests at a time, and knows how long
+ * A guest's disk at work, over vhost-user or as a test plugs it in: a driver that writes and reads back what it wrote, several requests at a time, and knows how long
  * each took.
  */
 import type { Reactor } from '../../../host/index.js';
@@ -42,11 +42,21 @@ export class LoadedDisk {
     });
   }
 
-  static async start(reactor: Reactor, socketPath: string, slots = 8): Promise<LoadedDisk> {
+  static start(reactor: Reactor, socketPath: string, slots = 8): Promise<LoadedDisk> {
+    return LoadedDisk.startOn(reactor, slots, async (queue, ram) => {
+      const frontEnd = await new RawFrontEnd(reactor, socketPath).negotiate();
+      await frontEnd.set(Request.SET_MEM_TABLE, memTable(ram.region), [ram.fd]);
+      await queue.start(frontEnd);
+    });
+  }
+
+  static async startOn(
+    reactor: Reactor,
+    slots: number,
+    plug: (queue: TestQueue, ram: GuestRam) => Promise<void>,
+  ): Promise<LoadedDisk> {
     const disk = new LoadedDisk(reactor, slots);
-    const frontEnd = await new RawFrontEnd(reactor, socketPath).negotiate();
-    await frontEnd.set(Request.SET_MEM_TABLE, memTable(disk.#ram.region), [disk.#ram.fd]);
-    await disk.#queue.start(frontEnd);
+    await plug(disk.#queue, disk.#ram);
     for (const slot of disk.#slots) disk.#next(slot);
     void disk.#run();
     return disk;

@@ -11,6 +11,8 @@ import { BUILT_DEVICE_ENTRY } from '../built.js';
 import { notingLog } from '../../support/log.js';
 
 type Device = FunctionSpec['device'];
+/** How a function is served. */
+export type Use = Pick<FunctionSpec, 'port' | 'msix'>;
 
 export class KillableProcess {
   readonly paths: ChassisPaths;
@@ -20,7 +22,7 @@ export class KillableProcess {
   keeper: ConnectionKeeper;
   /** Gives each function its mounts, where it carries many. */
   fill: (host: DeviceHost) => Promise<void> = () => Promise.resolve();
-  private readonly served = new Map<string, Device>();
+  private readonly served = new Map<string, { device: Device; use: Use }>();
   private current: DeviceHost | undefined;
   private onLost: () => void = () => undefined;
 
@@ -50,9 +52,9 @@ export class KillableProcess {
   }
 
   /** Answers the socket. */
-  async serve(device: Device, fn = 0): Promise<string> {
+  async serve(device: Device, fn = 0, use: Use = { port: 'vhost-user', msix: false }): Promise<string> {
     const name = `slot1-fn${fn}`;
-    this.served.set(name, device);
+    this.served.set(name, { device, use });
     return this.provide(name);
   }
 
@@ -93,13 +95,13 @@ export class KillableProcess {
   }
 
   private async provide(name: string): Promise<string> {
-    const device = this.served.get(name);
-    if (!device) throw new Error(`${name} is not served`);
+    const served = this.served.get(name);
+    if (!served) throw new Error(`${name} is not served`);
     const socketPath = this.paths.functionSocket(1, Number(name.at(-1)));
     const resumes = this.keeper.has(name);
     if (resumes) await this.keeper.give(name);
     await this.host.addFunction({
-      ...{ function: name, socketPath, port: 'vhost-user', msix: false, device },
+      ...{ function: name, socketPath, ...served.use, device: served.device },
       files: this.paths.functionFiles(name),
     });
     await this.fill(this.host);

@@ -148,7 +148,7 @@ class Machine {
   /** Has another server go on, with a function and a device of its own, by what they say as JSON. */
   async handOver(msix: boolean): Promise<void> {
     const parcel = new OutgoingParcel();
-    this.#server.pause();
+    await this.#server.pause(1000);
     expect(await pauseFunction(this.#fn, this.device, 1000)).toBeUndefined();
     const said = { server: this.#server.save(parcel), function: saveFunction(this.#fn, parcel) };
     const arrived = carried(parcel);

@@ -8,7 +8,7 @@ import {
   OutgoingParcel,
   ParcelError,
 } from '../../../../manager/device-process/hand-over/parcel.js';
-import type { Told } from '../../../../manager/ports/vhost-user/kept-state.js';
+import type { Told } from '../../../../manager/ports/keeping/told.js';
 import { VhostUserState } from '../../../../manager/ports/vhost-user/port-state.js';
 import { VhostUserServer } from '../../../../manager/ports/vhost-user/server.js';
 import { ScriptedBackend } from '../../../devices/blk/support/scripted-backend.js';

@@ -2,8 +2,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { duplicateFd } from '../../../../host/index.js';
 import { IncomingParcel } from '../../../../manager/device-process/hand-over/parcel.js';
-import type { Told } from '../../../../manager/ports/vhost-user/kept-state.js';
-import { VhostUserServer, type KeptConnection } from '../../../../manager/ports/vhost-user/server.js';
+import type { KeptConnection, Told } from '../../../../manager/ports/keeping/told.js';
+import { VhostUserServer } from '../../../../manager/ports/vhost-user/server.js';
 import { EchoDevice, GuestRam, Harness, openDescriptors, TestQueue } from './harness.js';
 import { memTable, message, NEED_REPLY, Request, u64, VERSION } from './raw-front-end.js';
 

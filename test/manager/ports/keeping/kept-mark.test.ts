@@ -20,7 +20,7 @@ import {
   Standing,
   standingOf,
   unmark,
-} from '../../../../manager/ports/vhost-user/kept-mark.js';
+} from '../../../../manager/ports/keeping/kept-mark.js';
 
 const MESSAGE = Buffer.from('a message, of which there is one');
 const NEXT = Buffer.from('the next one');
@@ -47,7 +47,7 @@ function conversation(tells: boolean) {
     () => pourIntoSocket(pipe, socket, REPLY.length),
   ];
   const goOn = () => {
-    const standing = standingOf(socket, number);
+    const standing = standingOf(socket, pipe, number);
     expect(complete(socket, pipe, standing)).toBe(0);
     if (bytesInPipe(pipe) > 0) pourIntoSocket(pipe, socket, REPLY.length);
     return standing;
@@ -90,14 +90,14 @@ it('may fall upon the next process, too, before it is through with what was begu
 });
 
 it('leaves nobody who knows where the front-end was served without telling, or may have a descriptor', () => {
-  const { socket, steps } = conversation(true);
+  const { socket, pipe, steps } = conversation(true);
   markUnkept(socket);
   dropBytes(socket, 5);
-  expect(standingOf(socket, 7)).toBe(Standing.UNKNOWN);
+  expect(standingOf(socket, pipe, 7)).toBe(Standing.UNKNOWN);
   unmark(socket);
   markChunk(socket, MESSAGE.length - 5, 8, true);
-  expect(standingOf(socket, 7)).toBe(Standing.UNKNOWN);
-  expect(standingOf(socket, 8)).toBe(Standing.SERVED);
+  expect(standingOf(socket, pipe, 7)).toBe(Standing.UNKNOWN);
+  expect(standingOf(socket, pipe, 8)).toBe(Standing.SERVED);
   steps[0]();
-  expect(standingOf(socket, 7)).toBe(Standing.BEFORE);
+  expect(standingOf(socket, pipe, 7)).toBe(Standing.BEFORE);
 });

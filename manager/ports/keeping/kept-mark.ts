@@ -4,20 +4,26 @@
  *
  * What comes from a front-end is served in chunks: a message, or what has come of one. Each step below is one that a kill falls before or after:
  *
- * 1. the chunk is looked at, and marked by its size and by whether its number is odd;
+ * 1. the chunk is looked at, which the kernel counts, and marked by its size and by whether its number is odd;
  * 2. it is served, which may be done again; its reply is put into the pipe;
  * 3. whoever keeps the connection is told what has changed, and that the chunk of this number is done. Where nothing has, the chunk gets the number
  *    that was told last, in a new mark, and the next one has this one's;
  * 4. the chunk is taken out of the socket, which lowers the mark by its size;
  * 5. the pipe is poured into the socket.
+ *
+ * A chunk that nobody is told of and that may be served again after all that it did goes without a number, and without a call for marks: what the
+ * kernel has counted is its mark, and that the pipe is not empty says that it is done.
  */
-import { dropBytes, emptyPipe, markOf, NO_MARK, setMark, type Pipe } from '../../../host/index.js';
+import { bytesInPipe, dropBytes, emptyPipe, markOf, setMark, type Pipe } from '../../../host/index.js';
 
-/** Above the size of any chunk. */
+/** Above the size of any chunk, and of whatever is looked at at once. */
 const NUMBER_UNIT = 1 << 20;
-/** Of a socket whose front-end was served without telling anybody. The kernel lowers it by what was taken since, by far less than half. */
+const NOTHING_SEEN = 0;
+/** Of a socket whose front-end was served without telling anybody. The kernel lowers it by what was taken since. */
 const UNKEPT_MARK = 0x7fff_0000;
 const LEAST_UNKEPT_MARK = UNKEPT_MARK / 2;
+/** So much may be taken before such a socket is to be marked again. */
+export const UNKEPT_BYTES = UNKEPT_MARK / 4;
 
 /** Where the last process stood with a chunk, once it is known which number whoever keeps the connection was told last. */
 export const Standing = {
@@ -32,9 +38,14 @@ export const Standing = {
 } as const;
 export type Standing = (typeof Standing)[keyof typeof Standing];
 
-/** Nothing is marked: the socket can be looked at. 0, or a negative errno. */
+/** Nothing was looked at: what is looked at next is the socket's first byte. 0, or a negative errno. */
 export function unmark(socket: number): number {
-  return setMark(socket, NO_MARK);
+  return setMark(socket, NOTHING_SEEN);
+}
+
+/** Of what was looked at, so much is the chunk, which goes without a number. */
+export function markSeen(socket: number, chunkBytes: number): void {
+  setMark(socket, chunkBytes);
 }
 
 /**
@@ -55,10 +66,11 @@ export function markUnkept(socket: number): void {
   setMark(socket, UNKEPT_MARK);
 }
 
-export function standingOf(socket: number, numberTold: number): Standing {
+export function standingOf(socket: number, pipe: Pipe, numberTold: number): Standing {
   const mark = markOf(socket);
-  if (mark < NUMBER_UNIT) return mark === NO_MARK ? Standing.BEFORE : Standing.UNKNOWN;
-  if (mark >= LEAST_UNKEPT_MARK) return Standing.UNKNOWN;
+  if (mark === NOTHING_SEEN) return Standing.BEFORE;
+  if (mark < 0 || mark >= LEAST_UNKEPT_MARK) return Standing.UNKNOWN;
+  if (mark < NUMBER_UNIT) return bytesInPipe(pipe) > 0 ? Standing.SERVED : Standing.UNSERVED;
   const kind = Math.floor(mark / NUMBER_UNIT) - 1;
   if ((kind & 1) === (numberTold & 1)) return Standing.SERVED;
   return kind > 1 ? Standing.UNKNOWN : Standing.UNSERVED;

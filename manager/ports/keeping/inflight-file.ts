@@ -51,6 +51,12 @@ export class InflightFile {
     return place.subarray(IDENTITY_BYTES, IDENTITY_BYTES + regionBytes);
   }
 
+  /** As `claim`, of a ring that runs for the first time: zeros, whatever another one left there. @throws as `find` */
+  renew(queue: number, identity: string, regionBytes: number): Uint8Array {
+    this.#erase(this.#place(queue));
+    return this.claim(queue, identity, regionBytes);
+  }
+
   /** The ring is no more. */
   forget(queue: number): void {
     if (this.#mapping !== undefined) this.#erase(this.#place(queue));
