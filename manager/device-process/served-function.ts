@@ -196,9 +196,15 @@ export class VfioUserFunction extends DeviceFunction {
       log,
     });
     if (served.held) served.held.tell = (part) => this.server.tellAside(part);
+    if (served.device.isStateKept === true) served.device.stateChanged = () => this.deviceChanged();
     if (!taken) this.server.listen();
     keeper?.add(spec.function, this.server);
     this.leaveKeeper = () => keeper?.remove(spec.function);
+  }
+
+  /** Is written down before it is answered. */
+  private deviceChanged(): undefined {
+    this.server.deviceChanged();
   }
 
   goOnFor(kept: KeptConnection): Promise<string | undefined> {

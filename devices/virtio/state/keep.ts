@@ -1,8 +1,8 @@
 /**
  * What is to be known of a function whose process may be killed at any moment: all that its driver has set. Where its rings stand is in guest memory and
- * in their records (`RingRecords`), and what its device knows is its device's to keep.
+ * in their records (`RingRecords`), and what its device knows beside `isStateKept` is its device's to keep.
  *
- *     recorded[number of queues] state: as `codec.ts` has it, with no ring anywhere, and nothing of the device
+ *     recorded[number of queues] state: as `codec.ts` has it, with no ring anywhere
  *
  * `recorded` is 1 for a ring that has a record, because it has run.
  *
@@ -20,7 +20,7 @@ import type { FunctionParts } from './function-parts.js';
 import type { FunctionState } from './function-state.js';
 import { problemOfState } from './problem.js';
 import { setRegisters } from './queue-registers.js';
-import { applyState } from './restore.js';
+import { applyState, problemOfDevice } from './restore.js';
 import { captureFunction, NOWHERE, registersAfterReset, registersOf } from './save.js';
 
 const NOTHING = new Uint8Array(0);
@@ -31,7 +31,9 @@ export function keepFunction(parts: FunctionParts): Uint8Array {
     state.isQueueResetting(queue) ? registersAfterReset(state, queue) : registersOf(queue, NOWHERE),
   );
   const recorded = state.queues.map(({ index }) => (state.session?.ring(index) === undefined ? 0 : 1));
-  const blob = encodeState(captureFunction(parts, queues, NOTHING));
+  const { device } = parts;
+  const deviceState = device.isStateKept === true ? device.saveState?.({ leavesProcess: true }) : undefined;
+  const blob = encodeState(captureFunction(parts, queues, deviceState ?? NOTHING));
   const kept = new Uint8Array(recorded.length + blob.length);
   kept.set(recorded);
   kept.set(blob, recorded.length);
@@ -46,7 +48,10 @@ export function resumeKept(parts: FunctionParts, kept: Uint8Array): string | und
   const saved = decodeState(kept.subarray(count));
   if (typeof saved === 'string') return saved;
   const isRecorded = (queueIndex: number): boolean => kept[queueIndex] === 1;
-  const problem = problemOfState(saved, parts) ?? problemOfRecords(parts, saved, isRecorded);
+  const problem =
+    problemOfState(saved, parts) ??
+    problemOfRecords(parts, saved, isRecorded) ??
+    (saved.device.length > 0 ? problemOfDevice(parts, saved.device) : undefined);
   if (problem !== undefined) return problem;
   applyState(parts, saved, isRecorded);
   if (state.session === undefined) return undefined;

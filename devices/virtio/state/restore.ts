@@ -102,7 +102,8 @@ function applyMsix(parts: FunctionParts, saved: FunctionState): void {
   msix.setControl(enabled, functionMasked);
 }
 
-function problemOfDevice({ device }: FunctionParts, bytes: Uint8Array): string | undefined {
+/** The device takes over its own part; or answers why not, and nothing has changed. */
+export function problemOfDevice({ device }: FunctionParts, bytes: Uint8Array): string | undefined {
   if (device.restoreState === undefined) {
     return bytes.length > 0 ? 'the device takes over no state of its own' : undefined;
   }

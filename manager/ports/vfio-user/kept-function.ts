@@ -32,10 +32,10 @@ export class KeptFunction {
     this.#memory = new JournalMemory(undefined, log);
   }
 
-  /** Writes down what has changed, if something has. False where that cannot be. */
-  commit(): boolean {
+  /** Writes down what has changed, if accesses have changed something or the device has. False where that cannot be. */
+  commit(hasDeviceChanged = false): boolean {
     const { changes } = this.#fn;
-    if (changes === this.#changes) return true;
+    if (changes === this.#changes && !hasDeviceChanged) return true;
     const kept = this.#fn.keepState();
     const place = this.#memory.create(LENGTH_BYTES + kept.length);
     if (place === undefined) return false;

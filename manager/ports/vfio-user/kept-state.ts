@@ -25,7 +25,7 @@ export const KeptMemory = Type.Object({ maps: Type.Array(DmaMapState) });
 export type KeptMemory = Static<typeof KeptMemory>;
 
 /** More maps than that are none that a guest with its firmware comes to, and each change of one tells all of them. */
-export const MAX_KEPT_MAPS = 1024;
+export const MAX_KEPT_MAPS = 512;
 /** What the smallest pipe takes. */
 const MAX_ANSWER_BYTES = 8192;
 const SET_IRQS_FLAGS_OFFSET = 4;

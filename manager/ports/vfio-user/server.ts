@@ -129,6 +129,11 @@ export class VfioUserServer {
     await this.#keeping.forgotten;
   }
 
+  /** What the device says of itself has changed without a message. */
+  deviceChanged(): void {
+    if (this.#keptFunction?.commit(true) === false) this.#keeping.giveUp();
+  }
+
   /** Tells the keeper of an extra that has changed. */
   async tellAside(part: ToldPart): Promise<void> {
     await this.#keeping.tellAside(part);

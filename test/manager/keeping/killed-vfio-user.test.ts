@@ -217,6 +217,21 @@ describe('a device process that is killed, over vfio-user', () => {
     expect((await queue.exchange(T.getattr(1, 0), MSIZE))[4]).toBe(Rgetattr);
   });
 
+  it('leaves a client of a tree what it has open in a child', async () => {
+    writeFileSync(join(shared, 'file'), 'in the child');
+    killable.fill = (host) =>
+      host.addChild({
+        ...{ function: 'slot1-fn0', name: 'child', readOnly: false },
+        source: { type: 'directory', path: shared },
+      });
+    const tree: DeviceSpec = { type: '9p', tag: 'c', source: { type: 'tree' }, readOnly: false };
+    const { queue } = await client(await killable.serve(tree, 0, BY_INTX), BY_INTX);
+    await queue.exchange(T.walk(1, 0, 1, 'child', 'file'), MSIZE);
+    await queue.exchange(T.lopen(1, 1, 0), MSIZE);
+    await killable.kill();
+    expect(await readFid(queue, 1)).toBe('in the child');
+  });
+
   it('goes on with all functions of a slot', async () => {
     const uses = [BY_MSIX, BY_INTX, BY_MSIX];
     const clients = [];

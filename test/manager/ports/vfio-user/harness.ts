@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { AccessWidth, BarSpec, FunctionPort, PciFunction } from '../../../../devices/pci/function.js';
 import type { GuestMemory } from '../../../../devices/virtio/memory/guest-memory.js';
+import type { RingRecords } from '../../../../devices/virtio/ring/inflight/ring-records.js';
 import { closeFd, eventfdCreate, memfdCreate, Reactor } from '../../../../host/index.js';
-import { VfioUserServer } from '../../../../manager/ports/vfio-user/server.js';
+import { VfioUserServer, type VfioUserKeeping } from '../../../../manager/ports/vfio-user/server.js';
 import { RawClient } from './raw-client.js';
 
 /** Plain bytes behind every register, and a list of what was done to them. */
@@ -95,7 +96,11 @@ export class Harness<F extends PciFunction = RecordingFunction> {
   readonly #clients: RawClient[] = [];
   #woken: (() => void)[] = [];
 
-  constructor(createFunction: (memory: GuestMemory) => F, quiesce?: () => Promise<void> | undefined) {
+  constructor(
+    createFunction: (memory: GuestMemory, records: RingRecords | undefined) => F,
+    quiesce?: () => Promise<void> | undefined,
+    keeping?: (folder: string, fn: () => F) => VfioUserKeeping,
+  ) {
     const directory = mkdtempSync(join(tmpdir(), 'chassis-vfio-user-'));
     this.path = join(directory, 'socket');
     this.reactor = new Reactor({ onError: (error) => this.#record(`reactor: ${String(error)}`) });
@@ -104,11 +109,12 @@ export class Harness<F extends PciFunction = RecordingFunction> {
     this.server = new VfioUserServer({
       path: this.path,
       reactor: this.reactor,
-      createFunction: (memory) => {
+      createFunction: (memory, records) => {
         made.memory = memory;
-        return (made.fn = createFunction(memory));
+        return (made.fn = createFunction(memory, records));
       },
       ...(quiesce && { quiesce }),
+      keeping: keeping?.(directory, () => made.fn as F),
       onConnect: () => this.#record('connect'),
       onDisconnect: (reason) => this.#record(`disconnect: ${reason}`),
       log: (line) => this.#record(line.replace(`${this.path}: `, 'log: ')),
