@@ -14,7 +14,15 @@
  * A chunk that nobody is told of and that may be served again after all that it did goes without a number, and without a call for marks: what the
  * kernel has counted is its mark, and that the pipe is not empty says that it is done.
  */
-import { bytesInPipe, dropBytes, emptyPipe, markOf, setMark, type Pipe } from '../../../host/index.js';
+import {
+  bytesInPipe,
+  dropBytes,
+  emptyPipe,
+  markOf,
+  NO_MARK,
+  setMark,
+  type Pipe,
+} from '../../../host/index.js';
 
 /** Above the size of any chunk, and of whatever is looked at at once. */
 const NUMBER_UNIT = 1 << 20;
@@ -68,8 +76,8 @@ export function markUnkept(socket: number): void {
 
 export function standingOf(socket: number, pipe: Pipe, numberTold: number): Standing {
   const mark = markOf(socket);
-  if (mark === NOTHING_SEEN) return Standing.BEFORE;
-  if (mark < 0 || mark >= LEAST_UNKEPT_MARK) return Standing.UNKNOWN;
+  if (mark === NOTHING_SEEN || mark === NO_MARK) return Standing.BEFORE;
+  if (mark >= LEAST_UNKEPT_MARK) return Standing.UNKNOWN;
   if (mark < NUMBER_UNIT) return bytesInPipe(pipe) > 0 ? Standing.SERVED : Standing.UNSERVED;
   const kind = Math.floor(mark / NUMBER_UNIT) - 1;
   if ((kind & 1) === (numberTold & 1)) return Standing.SERVED;
