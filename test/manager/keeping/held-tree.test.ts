@@ -4,7 +4,7 @@ import { MountTree } from '../../../devices/9p/fs/mount-tree/mount-tree.js';
 import { IncomingParcel } from '../../../manager/device-process/hand-over/parcel.js';
 import { HeldSession } from '../../../manager/device-process/keeping/held-session.js';
 import { HeldTree } from '../../../manager/device-process/keeping/held-tree.js';
-import type { KeptParts } from '../../../manager/ports/vhost-user/kept-back-end.js';
+import type { KeptParts } from '../../../manager/ports/keeping/told.js';
 import { MemoryFileSystem } from '../../devices/9p/server/support/memory-file-system.js';
 
 const EACH = 2 ** 24;
