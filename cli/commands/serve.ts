@@ -20,7 +20,8 @@ export default class Serve extends BaseCommand {
   ];
   static override flags = {
     sandbox: Flags.string({
-      description: 'Whether device processes and switches are confined (bubblewrap): where it can be, always, or never',
+      description:
+        'Whether device processes and switches are confined (bubblewrap): where it can be, always, or never',
       options: ['auto', 'require', 'off'],
       default: 'auto',
     }),
