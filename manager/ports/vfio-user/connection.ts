@@ -189,8 +189,10 @@ export class Connection implements KeepableConnection {
       const ahead = kept !== undefined;
       const answered = this.#serve();
       if (answered !== undefined) return this.#occupy(answered.then(() => this.#finish(ahead)));
+      const wasAside = this.#aside;
       this.#finish(ahead);
-      if (!this.#flush()) return;
+      // Whoever keeps it is told again before anything else is served.
+      if (!this.#flush() || (wasAside && this.isQuiet)) return;
     }
   }
 
