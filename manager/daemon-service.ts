@@ -122,7 +122,7 @@ export class DaemonService implements ChassisService {
   }
 
   async mounts(name?: string): Promise<Mount[]> {
-    return (await Promise.all(this.named(name).map((controller) => controller.mounts()))).flat();
+    return this.listed(name, (controller) => controller.mounts());
   }
 
   async addDisk(name: string, request: AddDiskRequest): Promise<Disk> {
@@ -138,7 +138,7 @@ export class DaemonService implements ChassisService {
   }
 
   async disks(name?: string): Promise<Disk[]> {
-    return (await Promise.all(this.named(name).map((controller) => controller.disks.list()))).flat();
+    return this.listed(name, (controller) => controller.disks.list());
   }
 
   async addCard(name: string, request: AddCardRequest): Promise<Card> {
@@ -162,7 +162,7 @@ export class DaemonService implements ChassisService {
   }
 
   async cards(name?: string): Promise<Card[]> {
-    return (await Promise.all(this.named(name).map((controller) => controller.networks.list()))).flat();
+    return this.listed(name, (controller) => controller.networks.list());
   }
 
   exec(name: string, request: ExecRequest): AsyncGenerator<ExecPage> {
@@ -219,9 +219,13 @@ export class DaemonService implements ChassisService {
     this.options.onShutdown();
   }
 
-  /** That one, or all. */
-  private named(name: string | undefined): ChassisController[] {
-    return name === undefined ? this.registry.all : [this.registry.find(name)];
+  /** Of that chassis, or of all. */
+  private async listed<T>(
+    name: string | undefined,
+    list: (controller: ChassisController) => Promise<T[]>,
+  ): Promise<T[]> {
+    const controllers = name === undefined ? this.registry.all : [this.registry.find(name)];
+    return (await Promise.all(controllers.map(list))).flat();
   }
 }
 

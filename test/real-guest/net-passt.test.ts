@@ -9,6 +9,7 @@ import type { Card } from '../../manager/control/api.js';
 import { sandboxOf } from '../../manager/sandbox/in-force.js';
 import { PATIENTLY } from '../manager/patiently.js';
 import { describeRealGuest } from './lab.js';
+import { freePort } from './support/free-port.js';
 import { describePasst, PASST_GATEWAY, PASST_GUEST, passtOnPath } from './support/passt.js';
 import { interfaceOf, SwitchLab } from './support/switch-lab.js';
 
@@ -113,13 +114,4 @@ function isPasst(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

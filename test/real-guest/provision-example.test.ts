@@ -1,9 +1,6 @@
 /** examples/provision, followed as its README stands. */
 import { createHash } from 'node:crypto';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
-import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +13,7 @@ import { findDiskTools } from '../../testbed/disk-tools.js';
 import { findMmdebstrap } from '../../testbed/mmdebstrap.js';
 import { CHASSIS, TestDaemon } from '../support/daemon.js';
 import { describeRealGuest, requireRealQemu } from './lab.js';
+import { freePort } from './support/free-port.js';
 import { describePasst, passtOnPath } from './support/passt.js';
 
 const EXAMPLE = fileURLToPath(new URL('../../examples/provision', import.meta.url));
@@ -135,13 +133,4 @@ describeAsRoot('with an image of Debian’s packages', () => {
 async function blocks(): Promise<string[]> {
   const text = await readFile(join(EXAMPLE, 'README.md'), 'utf8');
   return [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, script]) => script);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -11,8 +11,10 @@ import type { Random } from '../../support/random.js';
 import { anyNumber, type FuzzCase } from '../case.js';
 import type { FuzzTarget } from '../fuzzer.js';
 import { Samples, type Sample } from './samples.js';
+import { ByteChange, changeBytes } from '../byte-change.js';
+import { textNumber } from '../text-number.js';
 
-const Kind = { BYTE: 0, NUMBER: 1, CUT: 2, INSERT: 3, REPEAT: 4 } as const;
+const Kind = { ...ByteChange, REPEAT: 4 } as const;
 const TAKEN = 'taken';
 const KIND_COUNT = Object.keys(Kind).length;
 
@@ -44,7 +46,7 @@ export class DeviceStateTarget implements FuzzTarget {
       const outcome = await this.#give(sample, device, new Uint8Array(bytes));
       if (steps.length === 0 && outcome !== TAKEN)
         throw new Error(`what nobody changed is refused: ${outcome}`);
-      saw(hash(`${device.deviceId} ${outcome}`));
+      saw(textNumber(`${device.deviceId} ${outcome}`));
     } finally {
       await device.reset();
       await device.close();
@@ -92,24 +94,7 @@ function changed(bytes: Buffer, [kind, where, what]: readonly number[]): Buffer 
   // Counted from the start or from the end, behind the header.
   const from = Math.floor(where / 2) % Math.max(bytes.length - StateHeader.BYTES, 1);
   const at = where % 2 === 0 ? StateHeader.BYTES + from : Math.max(bytes.length - 1 - from, 0);
-  switch (kind % KIND_COUNT) {
-    case Kind.BYTE:
-      if (at < bytes.length) bytes[at] = what;
-      return bytes;
-    case Kind.NUMBER:
-      if (at + 4 <= bytes.length) bytes.writeUInt32LE((what * 0x1_0001) >>> 0, at);
-      return bytes;
-    case Kind.CUT:
-      return bytes.subarray(0, at);
-    case Kind.INSERT:
-      return Buffer.concat([bytes.subarray(0, at), Buffer.alloc(what % 64, what), bytes.subarray(at)]);
-    default:
-      return Buffer.concat([bytes, bytes.subarray(Math.max(at, bytes.length - what))]);
-  }
-}
-
-function hash(text: string): number {
-  let value = 1000;
-  for (const character of text) value = (value * 31 + character.charCodeAt(0)) % 2 ** 31;
-  return value;
+  if (kind % KIND_COUNT === Kind.REPEAT)
+    return Buffer.concat([bytes, bytes.subarray(Math.max(at, bytes.length - what))]);
+  return changeBytes(bytes, kind % KIND_COUNT, at, what);
 }

@@ -14,6 +14,7 @@ import { anyNumber, type FuzzCase } from '../case.js';
 import type { FuzzTarget } from '../fuzzer.js';
 import { grownManifest } from './grown.js';
 import { become, blockText, flowText, nodesOf, raw, type Tree } from './tree.js';
+import { textNumber } from '../text-number.js';
 
 const Kind = {
   ...{ VALUE: 0, REMOVE: 1, DOUBLE: 2, KEY: 3, NEST: 4, ALIAS: 5, LAUGHS: 6, MANY: 7, LONG: 8 },
@@ -81,7 +82,7 @@ export class ManifestTarget implements FuzzTarget {
     for (const step of steps) if (step[0] <= TREE_KINDS) changeTree(tree, step);
     let bytes: Buffer = Buffer.from(style % 2 === 0 ? blockText(tree) : flowText(tree));
     for (const step of steps) if (step[0] > TREE_KINDS) bytes = changeBytes(bytes, step);
-    for (const outcome of outcomesOf(bytes)) saw(hash(outcome));
+    for (const outcome of outcomesOf(bytes)) saw(textNumber(outcome));
     return 1;
   }
 }
@@ -189,10 +190,4 @@ function changeBytes(bytes: Buffer, [kind, where, what, much]: readonly number[]
       return insert(Buffer.concat(Array<Buffer>(1 + (much % 50)).fill(piece)));
     }
   }
-}
-
-function hash(text: string): number {
-  let value = 1000;
-  for (const character of text) value = (value * 31 + character.charCodeAt(0)) % 2 ** 31;
-  return value;
 }

@@ -9,8 +9,10 @@ import type { Random } from '../../support/random.js';
 import { anyNumber, type FuzzCase } from '../case.js';
 import type { FuzzTarget } from '../fuzzer.js';
 import { sampleChassis } from './sample.js';
+import { ByteChange, changeBytes } from '../byte-change.js';
+import { textNumber } from '../text-number.js';
 
-const Kind = { BYTE: 0, NUMBER: 1, CUT: 2, INSERT: 3, FIELD: 4, REMOVE: 5, DOUBLE: 6 } as const;
+const Kind = { ...ByteChange, FIELD: 4, REMOVE: 5, DOUBLE: 6 } as const;
 const KINDS = [...Array<number>(4).fill(Kind.FIELD), ...Object.values(Kind)];
 /** What a field may be in place of what it is. */
 const VALUES: readonly unknown[] = [
@@ -70,7 +72,8 @@ export class SavedFileTarget implements FuzzTarget {
     const states = Buffer.from(encodeStates(saved.functions));
     for (const step of steps) changeField(head, step);
     let bytes: Buffer = Buffer.from(encodeSaved({ ...(head as never as typeof saved), states }));
-    for (const step of steps) bytes = changeBytes(bytes, step);
+    for (const [kind, where, what] of steps)
+      bytes = changeBytes(bytes, kind, where % Math.max(bytes.length, 1), what);
     if (sealed % 2 === 0 && bytes.length >= HEADER_BYTES) sealState(bytes);
     saw(this.look(new Uint8Array(bytes)));
     return 1;
@@ -79,7 +82,7 @@ export class SavedFileTarget implements FuzzTarget {
   /** Answers a number for what came of it. */
   private look(bytes: Uint8Array): number {
     const parsed = parseSaved(bytes);
-    if (typeof parsed === 'string') return hash(parsed.replace(/[\d"'].*/s, ''));
+    if (typeof parsed === 'string') return textNumber(parsed.replace(/[\d"'].*/s, ''));
     const model = new ChassisModel(parsed.document.slots);
     fillModel(model, parsed.document);
     const again = decodeSaved(encodeSaved(parsed));
@@ -109,28 +112,4 @@ function changeField(head: Holder, [kind, where, what]: readonly number[]): void
   else if (kind === Kind.REMOVE) delete holder[key];
   else if (Array.isArray(holder)) holder.push(structuredClone(holder[Number(key)]));
   else holder[`${key}2`] = holder[key];
-}
-
-function changeBytes(bytes: Buffer, [kind, where, what]: readonly number[]): Buffer {
-  const at = where % Math.max(bytes.length, 1);
-  switch (kind) {
-    case Kind.BYTE:
-      bytes[at] = what;
-      return bytes;
-    case Kind.NUMBER:
-      if (at + 4 <= bytes.length) bytes.writeUInt32LE((what * 0x1_0001) >>> 0, at);
-      return bytes;
-    case Kind.CUT:
-      return bytes.subarray(0, at);
-    case Kind.INSERT:
-      return Buffer.concat([bytes.subarray(0, at), Buffer.alloc(what % 64, what), bytes.subarray(at)]);
-    default:
-      return bytes;
-  }
-}
-
-function hash(text: string): number {
-  let value = 1000;
-  for (const character of text) value = (value * 31 + character.charCodeAt(0)) % 2 ** 31;
-  return value;
 }

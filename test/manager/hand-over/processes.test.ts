@@ -12,18 +12,16 @@ import { BUILT_DEVICE_ENTRY } from '../built.js';
 import { NbdServer } from '../../devices/blk/backends/nbd/nbd-server.js';
 import { enterNetworkNamespace, ip } from '../../devices/net/backends/tap/namespace.js';
 import { bytesOf, frameOf, TestPort } from '../../devices/net/support/frames.js';
-import { NOFID, NOTAG, T } from '../../devices/9p/server/support/wire.js';
-import { GuestRam, TestQueue } from '../ports/vhost-user/harness.js';
-import { Feature, memTable, RawFrontEnd, Request } from '../ports/vhost-user/raw-front-end.js';
+import { T } from '../../devices/9p/server/support/wire.js';
+import type { TestQueue } from '../ports/vhost-user/harness.js';
+import { MSIZE, ninePClient, readFid } from '../nine-p-client.js';
 import { refusal } from '../refusal.js';
 import { temporaryFolders } from '../temporary-folder.js';
 import { EchoSwitch, PingingCard } from './pinging-card.js';
 import { LoadedDisk } from './loaded-disk.js';
 
 const MIB = 2 ** 20;
-const MSIZE = 8192;
 const O_RDWR = 2;
-const Rread = 117;
 /** TAP devices are made in a network namespace of the test's own, if there can be one. */
 const noNamespace = enterNetworkNamespace();
 const folder = temporaryFolders();
@@ -118,20 +116,7 @@ async function replace(): Promise<void> {
 
 /** A client's queue of a 9p device. */
 async function client(socketPath: string): Promise<TestQueue> {
-  const ram = new GuestRam('9p');
-  const features = Feature.VERSION_1 | Feature.PROTOCOL_FEATURES | Feature.INDIRECT_DESC;
-  const frontEnd = await new RawFrontEnd(reactor, socketPath).negotiate(features);
-  await frontEnd.set(Request.SET_MEM_TABLE, memTable(ram.region), [ram.fd]);
-  const queue = new TestQueue(reactor, ram);
-  await queue.start(frontEnd);
-  await queue.exchange(T.version(NOTAG, MSIZE, '9P2000.L'), MSIZE);
-  await queue.exchange(T.attach(1, 0, NOFID, 'root', '', 0), MSIZE);
-  return queue;
-}
-
-async function readFid(queue: TestQueue, fid: number): Promise<string> {
-  const reply = await queue.exchange(T.read(1, fid, 0, 1000), MSIZE);
-  return reply[4] === Rread ? reply.subarray(11).toString() : `message ${reply[4]}`;
+  return (await ninePClient(reactor, socketPath)).queue;
 }
 
 describe('a device process that another one replaces', () => {

@@ -3,7 +3,7 @@ import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DeviceSpec } from '../../../manager/device-process/protocol.js';
-import { NOFID, NOTAG, T } from '../../devices/9p/server/support/wire.js';
+import { NOTAG, T } from '../../devices/9p/server/support/wire.js';
 import { LoadedDisk } from '../hand-over/loaded-disk.js';
 import { Common, VfioGuest } from '../ports/vfio-user/guest.js';
 import {
@@ -18,12 +18,11 @@ import {
   Payload,
 } from '../ports/vfio-user/raw-client.js';
 import { GUEST_BASE, GuestRam, TestQueue } from '../ports/vhost-user/harness.js';
+import { attachRoot, MSIZE, readFid } from '../nine-p-client.js';
 import { temporaryFolders } from '../temporary-folder.js';
 import { KillableProcess, type Use } from './killable.js';
 
 const MIB = 2 ** 20;
-const MSIZE = 8192;
-const Rread = 117;
 const Rgetattr = 25;
 const Rlerror = 7;
 const EEXIST = 17;
@@ -62,18 +61,8 @@ async function client(socketPath: string, { msix }: Use) {
   const guest = await connect(socketPath);
   const queue = new TestQueue(killable.reactor, ram);
   await guest.start(queue, ram, msix);
-  await attach(queue);
+  await attachRoot(queue);
   return { guest, queue, ram };
-}
-
-async function attach(queue: TestQueue): Promise<void> {
-  await queue.exchange(T.version(NOTAG, MSIZE, '9P2000.L'), MSIZE);
-  await queue.exchange(T.attach(1, 0, NOFID, 'root', '', 0), MSIZE);
-}
-
-async function readFid(queue: TestQueue, fid: number): Promise<string> {
-  const reply = await queue.exchange(T.read(1, fid, 0, 1000), MSIZE);
-  return reply[4] === Rread ? reply.subarray(11).toString() : `message ${reply[4]}`;
 }
 
 describe('a device process that is killed, over vfio-user', () => {
@@ -155,7 +144,7 @@ describe('a device process that is killed, over vfio-user', () => {
       if (register === Common.DRIVER_FEATURE || register === Common.QUEUE_ENABLE) await killable.kill();
     };
     await guest.start(queue, ram, true);
-    await attach(queue);
+    await attachRoot(queue);
     expect((await queue.exchange(T.getattr(1, 0), MSIZE))[4]).toBe(Rgetattr);
   });
 

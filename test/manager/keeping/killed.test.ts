@@ -2,7 +2,7 @@ import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { DeviceSpec } from '../../../manager/device-process/protocol.js';
-import { NOFID, NOTAG, T } from '../../devices/9p/server/support/wire.js';
+import { NOTAG, T } from '../../devices/9p/server/support/wire.js';
 import { LoadedDisk } from '../hand-over/loaded-disk.js';
 import { EchoSwitch } from '../hand-over/pinging-card.js';
 import { GuestRam, TestQueue } from '../ports/vhost-user/harness.js';
@@ -18,12 +18,11 @@ import {
   u64,
   VERSION,
 } from '../ports/vhost-user/raw-front-end.js';
+import { MSIZE, ninePClient, readFid } from '../nine-p-client.js';
 import { temporaryFolders } from '../temporary-folder.js';
 import { KillableProcess } from './killable.js';
 
 const MIB = 2 ** 20;
-const MSIZE = 8192;
-const Rread = 117;
 const Rgetattr = 25;
 const Rlerror = 7;
 const EEXIST = 17;
@@ -43,23 +42,7 @@ const mount = (): DeviceSpec => ({
   source: { type: 'directory', path: shared },
 });
 
-/** A client's queue of a 9p device, and who says where it is. */
-async function client(socketPath: string) {
-  const ram = new GuestRam('9p');
-  const features = Feature.VERSION_1 | Feature.PROTOCOL_FEATURES | Feature.INDIRECT_DESC;
-  const frontEnd = await new RawFrontEnd(killable.reactor, socketPath).negotiate(features);
-  await frontEnd.set(Request.SET_MEM_TABLE, memTable(ram.region), [ram.fd]);
-  const queue = new TestQueue(killable.reactor, ram);
-  await queue.start(frontEnd);
-  await queue.exchange(T.version(NOTAG, MSIZE, '9P2000.L'), MSIZE);
-  await queue.exchange(T.attach(1, 0, NOFID, 'root', '', 0), MSIZE);
-  return { frontEnd, queue, ram };
-}
-
-async function readFid(queue: TestQueue, fid: number): Promise<string> {
-  const reply = await queue.exchange(T.read(1, fid, 0, 1000), MSIZE);
-  return reply[4] === Rread ? reply.subarray(11).toString() : `message ${reply[4]}`;
-}
+const client = (socketPath: string) => ninePClient(killable.reactor, socketPath);
 
 describe('a device process that is killed', () => {
   it('leaves a 9p client its open files, over the connection that it had', async () => {
